@@ -1,0 +1,59 @@
+"""What we measure, as plain values; whoever counts them (Prometheus, a bench, a test) takes these.
+
+Durations are seconds. A sink is called on the event loop and must not block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSound:
+    """From the stream's `start` (the phone is answered) to the first packet of speech sent."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResponse:
+    """From the caller's last sound to the first packet of the reply sent."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class BargeIn:
+    """From the caller's first sound over the agent to `clear` sent to Twilio."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConnect:
+    """One attempt to open a Gemini session: `ok`, or the reason why it failed."""
+
+    outcome: str
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDrop:
+    """A Gemini session that ended before the call did."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """Twilio media messages of one call since the last report."""
+
+    received: int
+    sent: int
+
+
+Measure = FirstSound | TurnResponse | BargeIn | ModelConnect | ModelDrop | Packets
+MeasureSink = Callable[[Measure], None]
+
+
+def unmeasured(_: Measure) -> None:
+    """A sink for those who do not measure."""

@@ -1,0 +1,168 @@
+"""What a call needs from outside, and what a tool may do to the call it runs in.
+
+`server` implements these with Twilio's SDK and the running pipelines; tests with scripted parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agent.calls import EndReason, Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class DialRequest:
+    """One call to place. `to` and `from_` are E.164."""
+
+    call_id: str
+    to: str
+    from_: str
+    ring_timeout_secs: int
+
+
+class DialRefused(Exception):
+    """Twilio answered that it will not place the call: nothing rings, nothing will."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class DialUncertain(Exception):
+    """No clear answer came: the call may or may not have been placed. Look it up, never retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelephoneCall:
+    """What Twilio's REST API says of a call; `status` in Twilio's own words ("in-progress")."""
+
+    twilio_sid: str
+    status: str
+
+
+class Telephone(Protocol):
+    """The telephone network, as the life of a call needs it. No method blocks the event loop."""
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place the call once and return Twilio's call SID.
+
+        Raises: DialRefused, DialUncertain.
+        """
+        ...
+
+    async def hang_up(self, twilio_sid: str) -> None:
+        """End the call whatever its status; a call that is over already is fine."""
+        ...
+
+    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
+        """What Twilio knows of the call; None when it knows no such call."""
+        ...
+
+    async def find(self, request: DialRequest) -> TelephoneCall | None:
+        """The call that an uncertain `dial` may have placed; None when there is none."""
+        ...
+
+
+class MediaDesk(Protocol):
+    """The side that carries the audio. Each method is safe to repeat."""
+
+    async def warm(self, call_id: str) -> None:
+        """Prepare to talk, while the phone rings."""
+        ...
+
+    async def release(self, call_id: str) -> None:
+        """Give back what `warm` prepared: nobody answered."""
+        ...
+
+    async def end(self, call_id: str, reason: EndReason) -> None:
+        """Stop talking: the call is over or must end now."""
+        ...
+
+
+class LiveCall(Protocol):
+    """The call a tool runs in, and what the tool may do to it."""
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call, as in the API."""
+        ...
+
+    @property
+    def phone_number(self) -> str:
+        """The person's number, E.164."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What `POST /calls` brought as `metadata`."""
+        ...
+
+    async def hang_up(self) -> None:
+        """End the call once what the agent has to say was heard to its end."""
+        ...
+
+    async def say(self, text: str) -> None:
+        """Have the agent say this to the caller, word for word."""
+        ...
+
+    async def transfer(self, phone_number: str) -> None:
+        """Once the agent's words were heard, connect the caller to this number (E.164)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenTurn:
+    """A finished turn, as heard; times in ms from answer."""
+
+    who: Speaker
+    text: str
+    start_ms: int
+    end_ms: int
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Tokens of one turn: `direction` is "input" or "output", `modality` as "audio", "text"."""
+
+    direction: str
+    modality: str
+    tokens: int
+
+
+class Record(Protocol):
+    """Where a running call's record goes: written behind, so no method waits or fails."""
+
+    def turn(self, turn: SpokenTurn) -> None:
+        """Keep a finished turn."""
+        ...
+
+    def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep that something happened; `kind` is a dotted constant."""
+        ...
+
+    def usage(self, counts: list[TokenCount]) -> None:
+        """Keep what one turn cost."""
+        ...
+
+
+@dataclass
+class MemoryRecord:
+    """A record in memory, for pipelines that run without a server."""
+
+    turns: list[SpokenTurn] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    counts: list[TokenCount] = field(default_factory=list)
+
+    def turn(self, turn: SpokenTurn) -> None:
+        """Keep a finished turn."""
+        self.turns.append(turn)
+
+    def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep an event."""
+        self.events.append((kind, dict(detail or {})))
+
+    def usage(self, counts: list[TokenCount]) -> None:
+        """Keep token counts."""
+        self.counts.extend(counts)

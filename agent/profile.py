@@ -1,0 +1,44 @@
+"""Who the agent is on one call: what it is told, how it sounds, how long it may take."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Sensitivity = Literal["HIGH", "LOW"]
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are a friendly assistant on a phone call. Speak in short sentences, one idea at a time, "
+    "without lists or symbols. When the caller is done, say goodbye and hang up with the tool."
+)
+DEFAULT_GREETING = "Hello! How can I help you today?"
+
+
+class VadConfig(BaseModel):
+    """How the model decides that the caller speaks; fields left out keep the model's defaults.
+
+    Source: https://ai.google.dev/api/live#AutomaticActivityDetection
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    disabled: bool = False
+    start_sensitivity: Sensitivity | None = None
+    end_sensitivity: Sensitivity | None = None
+    prefix_padding_ms: int | None = Field(default=None, ge=0, le=5_000)
+    silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
+
+
+class AgentProfile(BaseModel):
+    """Everything about the agent that a call may set; the pipeline brings steps and tools."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=32_000)
+    # Empty: the caller speaks first.
+    greeting: str = Field(default=DEFAULT_GREETING, max_length=4_000)
+    voice: str | None = Field(default=None, max_length=64)
+    language: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+    vad: VadConfig = VadConfig()
+    max_duration_seconds: int = Field(default=1800, ge=10, le=14_400)
+    # How long both sides may be silent before the agent asks, and then says goodbye.
+    silence_seconds: float = Field(default=15.0, gt=0, le=600)

@@ -1,0 +1,1 @@
+"""One step of a call each, one file each: frames in, frames out."""

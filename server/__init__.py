@@ -1,0 +1,1 @@
+"""Everything that listens, reads the environment, or is typed by a person."""

@@ -1,0 +1,1 @@
+"""The `voice-ai` command, one file per sub-command."""

@@ -1,0 +1,1 @@
+"""Alembic migrations of the record, from the first table on."""
