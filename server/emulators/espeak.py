@@ -1,0 +1,92 @@
+"""espeak-ng by ctypes: text to samples, and text to phonemes.
+
+The library keeps one voice per process, so every use of it holds one lock.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+
+import espeakng_loader
+
+SYNCHRONOUS = 2
+DO_NOT_EXIT = 0x8000
+UTF8 = 1
+IPA = 0x02
+RATE_PARAMETER, PITCH_PARAMETER = 1, 3
+_CHUNK_MS = 200
+
+_SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class UnknownVoice(ValueError):
+    """espeak-ng has no voice of this name."""
+
+
+class Espeak:
+    """The library, opened once. `sample_rate` is in Hz (22 050 in today's builds).
+
+    Source: espeak-ng's `speak_lib.h`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        data = espeakng_loader.get_data_path().encode()
+        rate = self._library.espeak_Initialize(SYNCHRONOUS, _CHUNK_MS, data, DO_NOT_EXIT)
+        if rate <= 0:
+            raise RuntimeError("espeak-ng did not open its data")
+        self.sample_rate: int = rate
+        self._samples = bytearray()
+        # ctypes does not keep a callback alive that only the library holds.
+        self._callback = _SynthCallback(self._take)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _take(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
+        if samples and count > 0:
+            self._samples += ctypes.string_at(samples, count * 2)
+        return 0
+
+    def synthesize(self, text: str, *, voice: str, words_per_minute: int, pitch: int) -> bytes:
+        """PCM16 mono at `sample_rate`. `pitch` is 0..99.
+
+        Raises: UnknownVoice.
+        """
+        encoded = text.encode()
+        with self._lock:
+            self._choose(voice)
+            self._library.espeak_SetParameter(RATE_PARAMETER, words_per_minute, 0)
+            self._library.espeak_SetParameter(PITCH_PARAMETER, pitch, 0)
+            self._samples.clear()
+            self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, UTF8, None, None)
+            self._library.espeak_Synchronize()
+            return bytes(self._samples)
+
+    def phonemes(self, text: str, *, voice: str) -> list[str]:
+        """The IPA phonemes of a text, word borders and stress marks included as they come.
+
+        Raises: UnknownVoice.
+        """
+        buffer = ctypes.create_string_buffer(text.encode())
+        rest = ctypes.c_void_p(ctypes.addressof(buffer))
+        clauses: list[str] = []
+        with self._lock:
+            self._choose(voice)
+            while rest.value:
+                clause = self._library.espeak_TextToPhonemes(
+                    ctypes.byref(rest), UTF8, IPA | (ord("_") << 8)
+                )
+                clauses.append((clause or b"").decode())
+        return [part for clause in clauses for part in clause.replace(" ", "_").split("_") if part]
+
+    def _choose(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise UnknownVoice(f"espeak-ng has no voice named {voice!r}")
+
+
+espeak: Callable[[], Espeak] = lru_cache(maxsize=1)(Espeak)
+"""The one library of this process, opened at its first use."""
