@@ -1,12 +1,35 @@
-"""The words we use for a call, as tables. Only `call_log.py` reads and writes them with SQL."""
+"""The record of a call, as tables; its words are in `words.py`. SQL is in `call_log.py` alone."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import JSON, Column, DateTime, ForeignKey, Index, String
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    String,
+    TypeDecorator,
+)
 from sqlmodel import Field, SQLModel
+
+from agent.words import CallStatus as CallStatus
+from agent.words import Direction as Direction
+from agent.words import EndReason as EndReason
+from agent.words import Speaker as Speaker
+
+# Every constraint has the same name on every database, so that a migration can name it.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
 
 
 def now_utc() -> datetime:
@@ -19,52 +42,34 @@ def new_call_id() -> str:
     return uuid4().hex
 
 
-class CallStatus(StrEnum):
-    """Where a call is, in Twilio's terms; the last five never change again."""
+class Moment(TypeDecorator[datetime]):
+    """A moment in UTC, aware on every database; SQLite by itself forgets the time zone."""
 
-    INITIATED = "initiated"
-    RINGING = "ringing"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    NO_ANSWER = "no_answer"
-    BUSY = "busy"
-    CANCELED = "canceled"
+    impl = DateTime(timezone=True)
+    cache_ok = True
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the call is over."""
-        return self not in (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Into the database: always UTC, so that moments compare as they are stored."""
+        return value.astimezone(UTC) if value else value
 
-
-class EndReason(StrEnum):
-    """Who or what ended the call, in our terms."""
-
-    CALLER = "caller"
-    AGENT = "agent"
-    API = "api"
-    LIMIT = "limit"
-    SILENCE = "silence"
-    NO_MODEL = "no_model"
-    SYSTEM = "system"
-
-
-class Direction(StrEnum):
-    """Who dialled."""
-
-    OUTBOUND = "outbound"
-    INBOUND = "inbound"
-
-
-class Speaker(StrEnum):
-    """Who spoke a turn. `caller` is the person on the phone, whoever dialled."""
-
-    CALLER = "caller"
-    AGENT = "agent"
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Out of the database: aware."""
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
 def _moment(*, nullable: bool) -> Any:
-    return Column(DateTime(timezone=True), nullable=nullable)
+    return Column(Moment(), nullable=nullable)
+
+
+def _word(words: type[StrEnum], length: int) -> Enum:
+    # The word itself as text, without a CHECK: a new word needs no migration.
+    return Enum(
+        words,
+        native_enum=False,
+        length=length,
+        create_constraint=False,
+        values_callable=lambda chosen: [word.value for word in chosen],
+    )
 
 
 def _of_call(*, index: bool = True) -> Any:
@@ -80,9 +85,11 @@ class Call(SQLModel, table=True):
     __table_args__ = (Index("ix_calls_created_at_id", "created_at", "id"),)
 
     id: str = Field(default_factory=new_call_id, primary_key=True, max_length=32)
-    direction: Direction = Field(sa_column=Column(String(16), nullable=False))
-    status: CallStatus = Field(sa_column=Column(String(16), nullable=False, index=True))
-    end_reason: EndReason | None = Field(default=None, sa_column=Column(String(16), nullable=True))
+    direction: Direction = Field(sa_column=Column(_word(Direction, 16), nullable=False))
+    status: CallStatus = Field(sa_column=Column(_word(CallStatus, 16), nullable=False, index=True))
+    end_reason: EndReason | None = Field(
+        default=None, sa_column=Column(_word(EndReason, 16), nullable=True)
+    )
     # The person's number in E.164, and the number of ours that dialled or was dialled.
     phone_number: str = Field(max_length=32, index=True)
     our_number: str = Field(max_length=32)
@@ -114,7 +121,7 @@ class Turn(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     call_id: str = Field(sa_column=_of_call(index=False))
-    who: Speaker = Field(sa_column=Column(String(8), nullable=False))
+    who: Speaker = Field(sa_column=Column(_word(Speaker, 8), nullable=False))
     text: str
     # Milliseconds from answer to the turn's first and last sound.
     start_ms: int

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.calls import EndReason, Speaker
+from agent.calls import Call, EndReason, Speaker
+from agent.lifecycle import CallState, Event, Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,38 @@ class MediaDesk(Protocol):
         ...
 
 
+class CallLife(Protocol):
+    """The life of every call: in this process (`LocalLife`) or in workflows."""
+
+    async def place(self, call: Call, event: Placed) -> Call:
+        """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
+
+        Waits at most 15 s for that answer. A call with the same idempotency key is returned as it
+        is, and nothing is dialled.
+
+        Raises: agent.call_log.IdempotencyConflict when the key came with another request.
+        """
+        ...
+
+    async def tell(self, call_id: str, event: Event) -> CallState:
+        """Say what happened to a call; return its state after that. Never waits for Twilio.
+
+        Raises: agent.call_log.NoSuchCall.
+        """
+        ...
+
+    async def state(self, call_id: str) -> CallState:
+        """The state of a call. Raises: agent.call_log.NoSuchCall."""
+        ...
+
+    async def ended(self, call_id: str, timeout: float) -> Call | None:
+        """Wait for the end of a call; None when it still goes on after `timeout` seconds.
+
+        Raises: agent.call_log.NoSuchCall.
+        """
+        ...
+
+
 class LiveCall(Protocol):
     """The call a tool runs in, and what the tool may do to it."""
 
@@ -108,6 +141,10 @@ class LiveCall(Protocol):
 
     async def transfer(self, phone_number: str) -> None:
         """Once the agent's words were heard, connect the caller to this number (E.164)."""
+        ...
+
+    def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep in the call's record that something happened; `kind` is a dotted constant."""
         ...
 
 
