@@ -1,1 +1,50 @@
-"""Alembic migrations of the record, from the first table on."""
+"""Alembic migrations of the record, from the first table on.
+
+`upgrade(database_url)` brings a database to the newest schema; it is safe to call at every start,
+and from several processes at once. `__main__.py` writes new revisions.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from agent.database import WRITES, open_engine
+
+# Any number that nothing else in the database locks.
+_POSTGRES_LOCK = 7_265_190_113
+
+
+def config(connection: Connection) -> Config:
+    """Alembic's settings for an open connection."""
+    settings = Config()
+    # Alembic reads a percent sign as the start of a variable.
+    settings.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    settings.set_main_option("path_separator", "os")
+    settings.attributes["connection"] = connection
+    return settings
+
+
+async def upgrade(database_url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`: all of it or, on an error, none."""
+    await _migrate(database_url, lambda settings: command.upgrade(settings, revision))
+
+
+async def downgrade(database_url: str, revision: str) -> None:
+    """Take the database back to `revision`, `base` being the empty database."""
+    await _migrate(database_url, lambda settings: command.downgrade(settings, revision))
+
+
+async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        # The lock is held to the end of the transaction: whoever comes second finds the work done.
+        async with engine.execution_options(**{WRITES: True}).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                lock = text("SELECT pg_advisory_xact_lock(:number)")
+                await connection.execute(lock, {"number": _POSTGRES_LOCK})
+            await connection.run_sync(lambda opened: change(config(opened)))
+    finally:
+        await engine.dispose()

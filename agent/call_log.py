@@ -1,0 +1,302 @@
+"""The record of all calls: the only file with SQL.
+
+Each method is one transaction. The life of a call, the API and the recorder share one `CallLog`.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Executable, and_, delete, func, or_, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from agent.calls import Call, CallEvent, CallStatus, Direction, TokenUsage, Turn
+from agent.clock import moment
+from agent.database import WRITES
+from agent.database import open_engine as open_engine
+from agent.lifecycle import CallState
+
+LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
+
+# What is written behind a running call.
+Row = Turn | CallEvent | TokenUsage
+
+
+class NoSuchCall(LookupError):
+    """There is no call with this id, or it was deleted."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"there is no call {call_id!r}")
+        self.call_id = call_id
+
+
+class CallIsLive(Exception):
+    """The call has not ended, so its record cannot be deleted."""
+
+
+class IdempotencyConflict(Exception):
+    """The idempotency key came before, with another request."""
+
+
+class BadCursor(ValueError):
+    """The cursor is not one that a page of ours ended with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Some calls, newest first; `next_cursor` asks for those after them, None: there are none."""
+
+    calls: list[Call]
+    next_cursor: str | None
+
+
+class CallLog:
+    """The record of all calls in a database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._reader = engine
+        self._writer = engine.execution_options(**{WRITES: True})
+
+    # --- the call and its life
+
+    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
+        """Keep a new call with its first events; return it as kept.
+
+        When a call with its `idempotency_key` is there already, that one is returned (another id).
+
+        Raises: IdempotencyConflict when that one has another `request_fingerprint`.
+        """
+        call_id, key = call.id, call.idempotency_key
+        try:
+            async with self._writing() as session:
+                known = await self._by_key(session, key)
+                if known is None:
+                    session.add(call)
+                    # The call's row has to be there before its events'.
+                    await session.flush()
+                    session.add_all(events)
+                    return call
+        except IntegrityError:
+            # Two at once, where the database let both look before either wrote.
+            async with self._reading() as session:
+                known = await self._by_key(session, key)
+            if known is None or known.id == call_id:
+                raise
+        if known.request_fingerprint != call.request_fingerprint:
+            raise IdempotencyConflict("this idempotency key came before, with another request")
+        return known
+
+    async def get(self, call_id: str) -> Call:
+        """The call. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            return await self._call(session, call_id)
+
+    async def find_by_sid(self, twilio_sid: str) -> Call | None:
+        """The call that Twilio knows by this SID."""
+        async with self._reading() as session:
+            found = await session.exec(select(Call).where(col(Call.twilio_sid) == twilio_sid))
+            return found.first()
+
+    async def save_life(
+        self, call_id: str, state: CallState, events: Sequence[CallEvent] = ()
+    ) -> Call:
+        """Keep the state of a call's life, the columns to query it by, and what brought it about.
+
+        Raises: NoSuchCall.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id)
+            call.sqlmodel_update(life_columns(state))
+            session.add(call)
+            session.add_all(events)
+            return call
+
+    async def unfinished(self) -> list[Call]:
+        """Every call that has not ended, oldest first: what a restart has to take up again."""
+        async with self._reading() as session:
+            live = select(Call).where(col(Call.status).in_(LIVE))
+            found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
+            return list(found)
+
+    async def delete(self, call_id: str) -> None:
+        """Delete an ended call and everything of it.
+
+        Raises: NoSuchCall, CallIsLive.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id)
+            if not call.status.is_terminal:
+                raise CallIsLive(f"call {call_id!r} has not ended")
+            for statement in _deletions(call_id):
+                await session.execute(statement)
+
+    # --- what was said and what happened
+
+    async def write(self, rows: Sequence[Row]) -> int:
+        """Keep turns, events and usage of any calls, in this order.
+
+        Returns how many were left out because their call was deleted.
+        """
+        async with self._writing() as session:
+            asked = {row.call_id for row in rows}
+            found = await session.exec(select(Call.id).where(col(Call.id).in_(asked)))
+            there = set(found)
+            kept = [row for row in rows if row.call_id in there]
+            # Copies: a row that failed with its transaction cannot be added to another one.
+            session.add_all(_copy(row) for row in kept)
+            return len(rows) - len(kept)
+
+    async def transcript(self, call_id: str) -> list[Turn]:
+        """What was said, in the order it was spoken. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            turns = select(Turn).where(col(Turn.call_id) == call_id)
+            return list(await session.exec(turns.order_by(col(Turn.start_ms), col(Turn.id))))
+
+    async def events(self, call_id: str, after: int = 0, limit: int = 1000) -> list[CallEvent]:
+        """At most `limit` events after the one with id `after`, oldest first.
+
+        Raises: NoSuchCall.
+        """
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            events = select(CallEvent).where(col(CallEvent.call_id) == call_id)
+            later = events.where(col(CallEvent.id) > after).order_by(col(CallEvent.id))
+            return list(await session.exec(later.limit(limit)))
+
+    async def usage(self, call_id: str) -> list[TokenUsage]:
+        """The tokens that the call took, oldest first. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            usage = select(TokenUsage).where(col(TokenUsage.call_id) == call_id)
+            return list(await session.exec(usage.order_by(col(TokenUsage.id))))
+
+    # --- many calls
+
+    async def list(
+        self,
+        *,
+        status: CallStatus | None = None,
+        direction: Direction | None = None,
+        phone_number: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> CallPage:
+        """Calls that fit every filter, newest first; created from `since` to before `until`.
+
+        Raises: BadCursor.
+        """
+        wanted = select(Call)
+        if status is not None:
+            wanted = wanted.where(col(Call.status) == status)
+        if direction is not None:
+            wanted = wanted.where(col(Call.direction) == direction)
+        if phone_number is not None:
+            wanted = wanted.where(col(Call.phone_number) == phone_number)
+        if since is not None:
+            wanted = wanted.where(col(Call.created_at) >= since)
+        if until is not None:
+            wanted = wanted.where(col(Call.created_at) < until)
+        if cursor is not None:
+            at, call_id = _read_cursor(cursor)
+            created = col(Call.created_at)
+            wanted = wanted.where(or_(created < at, and_(created == at, col(Call.id) < call_id)))
+        newest_first = wanted.order_by(col(Call.created_at).desc(), col(Call.id).desc())
+        async with self._reading() as session:
+            found = [*await session.exec(newest_first.limit(limit + 1))]
+        calls = found[:limit]
+        return CallPage(calls, _cursor_after(calls[-1]) if len(found) > limit else None)
+
+    async def count_outbound_since(self, when: datetime) -> int:
+        """How many outbound calls were created since `when`."""
+        outbound = select(func.count()).select_from(Call)
+        outbound = outbound.where(col(Call.direction) == Direction.OUTBOUND)
+        async with self._reading() as session:
+            found = await session.exec(outbound.where(col(Call.created_at) >= when))
+            return found.one()
+
+    async def ping(self) -> None:
+        """Raise what the database raises when it cannot be reached or was not migrated."""
+        async with self._reading() as session:
+            await session.execute(text("SELECT 1 FROM calls WHERE 1 = 0"))
+
+    # --- below
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncSession]:
+        async with (
+            AsyncSession(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @staticmethod
+    async def _call(session: AsyncSession, call_id: str) -> Call:
+        call = await session.get(Call, call_id)
+        if call is None:
+            raise NoSuchCall(call_id)
+        return call
+
+    @staticmethod
+    async def _by_key(session: AsyncSession, key: str | None) -> Call | None:
+        if key is None:
+            return None
+        found = await session.exec(select(Call).where(col(Call.idempotency_key) == key))
+        return found.first()
+
+
+def life_columns(state: CallState) -> dict[str, object]:
+    """The columns of a call that its life decides."""
+    return {
+        "life": state.to_json(),
+        "status": state.status,
+        "end_reason": state.end_reason,
+        "twilio_sid": state.twilio_sid,
+        "answered_at": moment(state.answered_at) if state.answered_at is not None else None,
+        "ended_at": moment(state.ended_at) if state.ended_at is not None else None,
+        "error": state.error[:1000] if state.error else None,
+    }
+
+
+def _deletions(call_id: str) -> list[Executable]:
+    parts: list[type[SQLModel]] = [Turn, CallEvent, TokenUsage]
+    of_the_call: list[Executable] = [
+        delete(part).where(part.__table__.c.call_id == call_id)  # type: ignore[attr-defined]
+        for part in parts
+    ]
+    return [*of_the_call, delete(Call).where(col(Call.id) == call_id)]
+
+
+def _copy(row: Row) -> Row:
+    return type(row)(**row.model_dump(exclude={"id"}))
+
+
+def _cursor_after(call: Call) -> str:
+    place = json.dumps([call.created_at.astimezone(UTC).isoformat(), call.id])
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        at, call_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        when = datetime.fromisoformat(at)
+        if when.tzinfo is None or not isinstance(call_id, str):
+            raise ValueError("not a moment and an id")
+        return when.astimezone(UTC), call_id
+    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
+        raise BadCursor("the cursor is none of ours") from error

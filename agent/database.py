@@ -1,0 +1,65 @@
+"""The database engine, opened the same way by the server, its migrations and the tests.
+
+Any database that SQLAlchemy knows by an async driver; SQLite and PostgreSQL are meant.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+# An execution option of transactions that write; SQLite takes its lock when they begin.
+WRITES = "writes"
+
+# SQLite writes one transaction at a time; more connections would only be more threads.
+_SQLITE_CONNECTIONS = 5
+
+
+def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
+    """An engine for `database_url` (SQLAlchemy form, async driver) with at most `pool_size`
+    connections. The caller disposes of it.
+
+    SQLite: WAL, so that readers never wait; foreign keys are held; a writer waits up to 10 s for
+    its turn; a commit survives a killed process, and a power cut at worst loses the last ones.
+    Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
+    if url.database in (None, "", ":memory:"):
+        raise ValueError("SQLite needs a file: a record in memory would not survive a restart")
+    size = min(pool_size, _SQLITE_CONNECTIONS)
+    engine = create_async_engine(url, pool_size=size, max_overflow=0)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Python's driver begins transactions by its own rules otherwise, and never at a SELECT.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        # First, so that switching to WAL waits for other processes, too.
+        cursor.execute("PRAGMA busy_timeout = 10000")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later is refused at once when another one wrote in
+    # between (SQLITE_BUSY_SNAPSHOT); with the lock from the start it waits for its turn.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same statement may succeed later: the database is busy, away or restarting."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError)

@@ -1,0 +1,167 @@
+"""What is live now and which instance has it, and the tokens that were used up.
+
+In Redis when several instances share it, in memory when there is one. Nothing here is the record:
+all of it may be lost, and claims run out by themselves when an instance dies.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Protocol, cast
+
+from redis.asyncio import Redis
+
+
+class LiveCalls(Protocol):
+    """The live calls of all instances. What Redis raises (`RedisError`) comes through."""
+
+    async def claim(self, call_id: str, instance: str) -> None:
+        """`instance` carries the call from now on, whoever did before; repeat it to keep it."""
+        ...
+
+    async def owner(self, call_id: str) -> str | None:
+        """The instance that carries the call."""
+        ...
+
+    async def release(self, call_id: str, instance: str) -> None:
+        """`instance` carries the call no more; nothing happens when another one does by now."""
+        ...
+
+    async def count(self) -> int:
+        """How many calls are carried by any instance."""
+        ...
+
+    async def all(self) -> dict[str, str]:
+        """Every live call's id, and its instance."""
+        ...
+
+    async def use_token(self, token_id: str, ttl_secs: int) -> bool:
+        """Use a one-time token that is valid for at most `ttl_secs` more; True only once."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise what keeps the others from working."""
+        ...
+
+
+class LiveCallsInMemory:
+    """For one instance: gone when the process is."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+        # Token → the loop's time from when on it would be refused anyway.
+        self._used: dict[str, float] = {}
+
+    async def claim(self, call_id: str, instance: str) -> None:
+        """As `LiveCalls.claim`."""
+        self._owners[call_id] = instance
+
+    async def owner(self, call_id: str) -> str | None:
+        """As `LiveCalls.owner`."""
+        return self._owners.get(call_id)
+
+    async def release(self, call_id: str, instance: str) -> None:
+        """As `LiveCalls.release`."""
+        if self._owners.get(call_id) == instance:
+            del self._owners[call_id]
+
+    async def count(self) -> int:
+        """As `LiveCalls.count`."""
+        return len(self._owners)
+
+    async def all(self) -> dict[str, str]:
+        """As `LiveCalls.all`."""
+        return dict(self._owners)
+
+    async def use_token(self, token_id: str, ttl_secs: int) -> bool:
+        """As `LiveCalls.use_token`."""
+        now = asyncio.get_running_loop().time()
+        self._used = {token: until for token, until in self._used.items() if until > now}
+        if token_id in self._used:
+            return False
+        self._used[token_id] = now + ttl_secs
+        return True
+
+    async def ping(self) -> None:
+        """Memory is always there."""
+
+
+# The braces keep all keys on one node of a Redis cluster, as scripts need it. `live` orders the
+# calls by when their claim runs out, in Redis's own time, so that instances' clocks do not matter.
+_LIVE = "{voice-ai}:live"
+_OWNER = "{voice-ai}:owner:"
+_TOKEN = "{voice-ai}:token:"  # noqa: S105
+
+_CLAIM = """
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('ZADD', KEYS[1], tonumber(redis.call('TIME')[1]) + ARGV[3], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[3] * 2)
+return 1
+"""
+_RELEASE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[1], ARGV[1])
+return 1
+"""
+_ALL = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+_COUNT = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
+return redis.call('ZCARD', KEYS[1])
+"""
+
+
+class LiveCallsInRedis:
+    """For all instances that share a Redis; a claim runs out after `ttl_secs` unless repeated.
+
+    The client is the caller's to close.
+    """
+
+    def __init__(self, client: Redis, ttl_secs: int = 7200) -> None:
+        self._client = client
+        self._ttl_secs = ttl_secs
+        self._claim = client.register_script(_CLAIM)
+        self._release = client.register_script(_RELEASE)
+        self._all = client.register_script(_ALL)
+        self._count = client.register_script(_COUNT)
+
+    async def claim(self, call_id: str, instance: str) -> None:
+        """As `LiveCalls.claim`."""
+        await self._claim(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance, self._ttl_secs])
+
+    async def owner(self, call_id: str) -> str | None:
+        """As `LiveCalls.owner`."""
+        return _text(await self._client.get(_OWNER + call_id))
+
+    async def release(self, call_id: str, instance: str) -> None:
+        """As `LiveCalls.release`."""
+        await self._release(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance])
+
+    async def count(self) -> int:
+        """As `LiveCalls.count`."""
+        return int(await self._count(keys=[_LIVE]))
+
+    async def all(self) -> dict[str, str]:
+        """As `LiveCalls.all`."""
+        call_ids = [str(_text(member)) for member in await self._all(keys=[_LIVE])]
+        if not call_ids:
+            return {}
+        owners = await self._client.mget([_OWNER + call_id for call_id in call_ids])
+        named = zip(call_ids, map(_text, owners), strict=True)
+        return {call_id: owner for call_id, owner in named if owner is not None}
+
+    async def use_token(self, token_id: str, ttl_secs: int) -> bool:
+        """As `LiveCalls.use_token`."""
+        return bool(await self._client.set(_TOKEN + token_id, 1, nx=True, ex=max(1, ttl_secs)))
+
+    async def ping(self) -> None:
+        """As `LiveCalls.ping`."""
+        # The client's annotation also covers pipelines, which give no awaitable.
+        await cast("Awaitable[bool]", self._client.ping())
+
+
+def _text(value: Any) -> str | None:
+    # A client answers with bytes or, with `decode_responses`, with text.
+    return value.decode() if isinstance(value, bytes) else value

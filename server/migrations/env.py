@@ -1,0 +1,35 @@
+"""What Alembic runs for every command: the connection is opened by `server.migrations`."""
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Enum
+from sqlmodel import AutoString, SQLModel
+
+from agent.calls import Moment
+
+
+def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
+    """Types as a revision writes them: as the database has them, so that it never imports ours."""
+    if kind != "type":
+        return False
+    if isinstance(item, Moment):
+        return "sa.DateTime(timezone=True)"
+    if isinstance(item, Enum):
+        return f"sa.String(length={item.length})"
+    if isinstance(item, AutoString):
+        return f"sa.String(length={item.length})" if item.length else "sa.String()"
+    return False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    # SQLite changes a column by copying its table, and does so within a transaction.
+    render_as_batch=True,
+    transactional_ddl=True,
+    render_item=plain_type,
+)
+with context.begin_transaction():
+    context.run_migrations()
