@@ -1,6 +1,8 @@
 """Who the agent is on one call: what it is told, how it sounds, how long it may take."""
 
-from typing import Literal
+from collections.abc import Mapping
+from string import Template
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,3 +44,15 @@ class AgentProfile(BaseModel):
     max_duration_seconds: int = Field(default=1800, ge=10, le=14_400)
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
+
+    def filled_with(self, metadata: Mapping[str, Any]) -> Self:
+        """The same profile with each `$name` in prompt and greeting filled from `metadata`.
+
+        A name that `metadata` does not hold stays as it is written.
+        """
+        return self.model_copy(
+            update={
+                "system_prompt": Template(self.system_prompt).safe_substitute(metadata),
+                "greeting": Template(self.greeting).safe_substitute(metadata),
+            }
+        )

@@ -1,0 +1,237 @@
+"""How a call ends: politely, and confirmed by marks. The last step of every pipeline.
+
+It hears turns begin and end, and it asks `Playback` and `CallerSpeech` for the rest. An end that
+has begun waits for the agent's last words to be heard; a caller who speaks up takes it back,
+unless time is up.
+
+    TALKING ── hang_up · transfer · silence · limit ──▶ LEAVING ── words heard ──▶ OVER
+        ◀──────────── the caller speaks up ─────────────┘              ▲
+        └──────────────────── no model ─────────────────────────────────┘
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from loguru import logger
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallInProgressFrame,
+    InputDTMFFrame,
+    InputTextRawFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from agent.calls import EndReason
+from agent.ports import Record
+from agent.profile import AgentProfile
+from pipelines.caller_speech import CallerSpeech
+from pipelines.phone_line import PhoneLine
+from pipelines.playback import Playback
+
+ASK_WHETHER_THERE = (
+    "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
+)
+BYE_TO_SILENCE = "[The caller is still silent. Say goodbye in one short sentence.]"
+BYE_TO_LIMIT = (
+    "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
+)
+
+# How long the model may take to begin its last words, and how late the last mark may be.
+WORDS_WITHIN_SECS = 8.0
+MARK_WITHIN_SECS = 3.0
+
+
+@dataclass(frozen=True)
+class CallSummary:
+    """Why the conversation is over. `reason` is None when it was ended from outside."""
+
+    reason: EndReason | None
+    transfer_to: str | None = None
+    error: str | None = None
+
+
+class Phase(Enum):
+    """Where the call is on its way out."""
+
+    TALKING = "talking"
+    LEAVING = "leaving"
+    OVER = "over"
+
+
+class CallEnd(FrameProcessor):
+    """Decides when the conversation is over; `over` then holds the summary."""
+
+    def __init__(
+        self,
+        line: PhoneLine,
+        playback: Playback,
+        speech: CallerSpeech,
+        profile: AgentProfile,
+        record: Record,
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._line = line
+        self._playback = playback
+        self._speech = speech
+        self._profile = profile
+        self._record = record
+        self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        self._phase = Phase.TALKING
+        self._reason: EndReason | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self._turn_ended = asyncio.Event()
+        self._replying = False
+        self._last_activity = 0.0
+        self._asked_at: float | None = None
+        line.on_bound = self._bound
+
+    # --- what others ask for -------------------------------------------------------------------
+
+    def leave(
+        self, reason: EndReason, *, instruction: str | None = None, transfer_to: str | None = None
+    ) -> None:
+        """End the call once the agent's last words were heard.
+
+        `instruction` tells the model what these words are to be; without it, the model is
+        expected to end its turn by itself, as it does after a tool's answer.
+        """
+        if self._phase is not Phase.TALKING:
+            return
+        self._phase, self._reason = Phase.LEAVING, reason
+        self._record.event("call.leaving", {"reason": reason.value})
+        self._turn_ended.clear()
+        self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
+
+    def fail(self, reason: EndReason, error: str) -> None:
+        """End the call now: there is nobody to say anything."""
+        self._finish(CallSummary(reason, error=error))
+
+    async def say(self, text: str) -> None:
+        """Tell the model something, as if it were written to it."""
+        await self.push_frame(InputTextRawFrame(text), FrameDirection.UPSTREAM)
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Watch turns and signs of life; everything passes."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, LLMFullResponseEndFrame):
+            self._replying = False
+            self._turn_ended.set()
+        elif isinstance(frame, LLMFullResponseStartFrame):
+            self._replying = True
+        elif isinstance(frame, InterruptionFrame):
+            self._replying = False
+            self._take_leave_back()
+        elif isinstance(frame, InputDTMFFrame):
+            self._asked_at = None
+            self._sign_of_life()
+        elif isinstance(frame, FunctionCallInProgressFrame):
+            self._sign_of_life()
+        elif isinstance(frame, StartFrame) and self._line.bound:
+            self._bound()
+        await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Stop all watches; a conversation that was not over is ended from outside."""
+        self._finish(CallSummary(None))
+        for task in (self._leaving, self._watching):
+            if task is not None:
+                await self.cancel_task(task)
+        if self._limit is not None:
+            self._limit.cancel()
+        await super().cleanup()
+
+    def _bound(self) -> None:
+        self._sign_of_life()
+        if self._limit is None and self._line.answered_at is not None:
+            loop = asyncio.get_running_loop()
+            up = self._line.answered_at + self._profile.max_duration_seconds
+            self._limit = loop.call_at(up, self._time_is_up)
+            self._watching = self.create_task(self._watch_for_silence(), "silence")
+
+    def _sign_of_life(self) -> None:
+        self._last_activity = asyncio.get_running_loop().time()
+
+    def _time_is_up(self) -> None:
+        if self._phase is Phase.LEAVING:
+            return  # on the way out anyway; nobody takes that back now
+        self.leave(EndReason.LIMIT, instruction=BYE_TO_LIMIT)
+
+    def _take_leave_back(self) -> None:
+        if self._phase is Phase.LEAVING and self._reason is not EndReason.LIMIT:
+            if self._leaving is not None:
+                self._leaving.cancel()
+            self._phase, self._leaving, self._reason = Phase.TALKING, None, None
+            self._asked_at = None
+            self._record.event("call.staying")
+
+    # --- leaving ---------------------------------------------------------------------------------
+
+    async def _leave(
+        self, reason: EndReason, instruction: str | None, transfer_to: str | None
+    ) -> None:
+        sound_before = self._playback.last_sound
+        if instruction is not None:
+            await self.say(instruction)
+        await self._until(self._turn_ended.is_set, WORDS_WITHIN_SECS)
+        left_to_hear = (self._playback.last_sound or 0.0) - asyncio.get_running_loop().time()
+        heard = await self._until(
+            lambda: self._playback.idle, max(0.0, left_to_hear) + MARK_WITHIN_SECS
+        )
+        self._record.event("call.left", {"heard_to_the_end": heard})
+        if instruction is not None and self._playback.last_sound == sound_before:
+            logger.warning("model had no last words")
+            self._finish(CallSummary(EndReason.NO_MODEL, error="Gemini fell silent"))
+        else:
+            self._finish(CallSummary(reason, transfer_to))
+
+    async def _until(self, reached: Callable[[], bool], silence_secs: float) -> bool:
+        """Wait for a state; give up after so long without any sound of the agent."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not reached():
+            quiet_since = max(began, self._playback.last_sound or 0.0)
+            if loop.time() - quiet_since >= silence_secs or not self._line.bound:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    def _finish(self, summary: CallSummary) -> None:
+        self._phase = Phase.OVER
+        if not self.over.done():
+            self.over.set_result(summary)
+
+    # --- silence ---------------------------------------------------------------------------------
+
+    async def _watch_for_silence(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            wait = self._silent_since() + self._profile.silence_seconds - loop.time()
+            if wait > 0 or self._phase is not Phase.TALKING or self._replying:
+                await asyncio.sleep(max(wait, 0.25))
+                continue
+            if not self._line.bound:
+                self._sign_of_life()
+            elif self._asked_at is None or self._caller_since(self._asked_at):
+                self._asked_at = loop.time()
+                self._record.event("caller.silent")
+                self._sign_of_life()
+                await self.say(ASK_WHETHER_THERE)
+            else:
+                self.leave(EndReason.SILENCE, instruction=BYE_TO_SILENCE)
+
+    def _silent_since(self) -> float:
+        moments = (self._last_activity, self._speech.last_sound, self._playback.last_sound)
+        return max(moment for moment in moments if moment is not None)
+
+    def _caller_since(self, moment: float) -> bool:
+        return (self._speech.last_sound or 0.0) > moment

@@ -1,0 +1,104 @@
+"""When the caller speaks: the one place that knows. An energy detector, a few µs a packet.
+
+Gemini's own voice activity detection decides whose turn it is, but it tells nobody; this one
+serves the record, the latencies and the silence watch, and Gemini's activity signals when its
+detection is switched off.
+
+    level  ___/‾‾‾‾‾‾\\_/‾‾‾\\_____________
+    speaks    |--60 ms: started            the start is dated back to the first loud packet
+                             |--400 ms--|  stopped; the end is dated back to the last loud one
+"""
+
+import audioop
+from dataclasses import dataclass
+from enum import Enum
+
+# PCM16 units of root mean square. Below this is a quiet line whatever its noise floor.
+QUIETEST_SPEECH = 180.0
+# Speech must stand this far above the line's own noise: 9 dB.
+ABOVE_NOISE = 2.8
+STARTS_AFTER_MS = 60
+STOPS_AFTER_MS = 400
+# The floor falls at once and rises slowly, so that speech does not become the floor.
+FLOOR_RISE_PER_SEC = 1.5
+
+
+class Change(Enum):
+    """What a packet brought."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class Stretch:
+    """One stretch of speech; seconds on the call's clock. `end` moves on while it lasts."""
+
+    start: float
+    end: float
+
+
+class CallerSpeech:
+    """Hears mu-law packets and knows the stretches in which the caller spoke."""
+
+    def __init__(self) -> None:
+        self.speaking = False
+        self.stretches: list[Stretch] = []
+        self._floor = QUIETEST_SPEECH / ABOVE_NOISE
+        self._loud_ms = 0.0
+        self._quiet_ms = 0.0
+        self._loud_since = 0.0
+
+    @property
+    def last_sound(self) -> float | None:
+        """When the caller was last heard, or None if never."""
+        return self.stretches[-1].end if self.stretches else None
+
+    @property
+    def started(self) -> float | None:
+        """When the stretch that goes on now began; None in silence."""
+        return self.stretches[-1].start if self.speaking else None
+
+    def hear(self, pcm: bytes, now: float, packet_ms: float) -> Change | None:
+        """Take one packet of PCM16 at 8 kHz, of `packet_ms`, that ended at `now`.
+
+        Returns what changed with it, if anything did.
+        """
+        level = audioop.rms(pcm, 2)
+        threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
+        self._track_floor(level, packet_ms)
+        if level >= threshold:
+            return self._loud(now, packet_ms)
+        return self._quiet(packet_ms)
+
+    def since(self, moment: float) -> list[Stretch]:
+        """The stretches that ended after `moment`, oldest first."""
+        return [stretch for stretch in self.stretches if stretch.end > moment]
+
+    def _loud(self, now: float, packet_ms: float) -> Change | None:
+        self._quiet_ms = 0.0
+        if self.speaking:
+            self.stretches[-1].end = now
+            return None
+        if not self._loud_ms:
+            self._loud_since = now - packet_ms / 1000
+        self._loud_ms += packet_ms
+        if self._loud_ms < STARTS_AFTER_MS:
+            return None
+        self.speaking = True
+        self.stretches.append(Stretch(self._loud_since, now))
+        return Change.STARTED
+
+    def _quiet(self, packet_ms: float) -> Change | None:
+        self._loud_ms = 0.0
+        if not self.speaking:
+            return None
+        self._quiet_ms += packet_ms
+        if self._quiet_ms < STOPS_AFTER_MS:
+            return None
+        self.speaking = False
+        return Change.STOPPED
+
+    def _track_floor(self, level: float, packet_ms: float) -> None:
+        rise = 1 + (FLOOR_RISE_PER_SEC - 1) * packet_ms / 1000
+        self._floor = min(max(level, 1.0), self._floor * rise)

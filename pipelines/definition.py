@@ -1,0 +1,214 @@
+"""A call's pipeline as data: steps in order, tools, and who the agent is.
+
+A step is a small value that says what it does to the two streams of sound, and can build its
+Pipecat processor for one call. A definition that cannot work is refused when it is declared.
+
+    caller's sound   microphone 8000 ─▶ resample ─▶ 16000 ─▶ model
+    agent's sound                                            model 24000 ─▶ speaker
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from agent.conversation import Conversation
+from agent.measures import MeasureSink
+from agent.ports import LiveCall, Record
+from agent.profile import AgentProfile
+from pipelines.call_end import CallEnd
+from pipelines.caller_speech import CallerSpeech
+from pipelines.gemini_client import ConnectModel
+from pipelines.gemini_session import Patience
+from pipelines.phone_line import PhoneLine
+from pipelines.playback import Playback
+from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
+
+
+class Role(Enum):
+    """What a step is to the call; of the first three there is exactly one each."""
+
+    MICROPHONE = "microphone"
+    MODEL = "model"
+    SPEAKER = "speaker"
+    PROCESSOR = "processor"
+
+
+@dataclass(frozen=True)
+class CallParts:
+    """What the steps of one call are built from and share."""
+
+    call: LiveCall
+    profile: AgentProfile
+    tools: tuple[Tool, ...]
+    line: PhoneLine
+    playback: Playback
+    speech: CallerSpeech
+    conversation: Conversation
+    call_end: CallEnd
+    client: ConnectModel
+    patience: Patience
+    record: Record
+    measure: MeasureSink
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a step does to one stream of sound. Rates in Hz, PCM16 mono.
+
+    `takes` None: any rate passes, unheard or as it is. `gives` None: what comes goes on as it is.
+    `consumes`: nothing goes on. `begins`: nothing needs to come.
+    """
+
+    takes: int | None = None
+    gives: int | None = None
+    consumes: bool = False
+    begins: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a pipeline. `build` makes its processor, once for each call."""
+
+    name: str
+    build: Callable[[CallParts], FrameProcessor]
+    role: Role = Role.PROCESSOR
+    caller: Sound = Sound()
+    agent: Sound = Sound()
+    # Rates that depend on what comes: given the rate before the step, the step that is meant.
+    fit: "Callable[[int], Step] | None" = field(default=None, compare=False)
+
+
+class DefinitionError(ValueError):
+    """A definition that cannot work; the text is a sentence that says why."""
+
+
+class PipelineDefinition:
+    """One kind of call.
+
+    Raises, when declared: DefinitionError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        steps: Sequence[Step],
+        tools: Sequence[ToolFunction | Tool] = (),
+        profile: AgentProfile | None = None,
+        description: str = "",
+    ) -> None:
+        """`profile` is who the agent is when a request does not say otherwise."""
+        if not name.replace("_", "").isalnum() or not name.isascii():
+            raise DefinitionError(f"pipeline {name!r}: a name is letters, digits and underscores")
+        self.name = name
+        self.description = description
+        self.profile = profile or AgentProfile()
+        self.tools = self._read_tools(tools)
+        self.steps = self._fit(steps)
+
+    def build(self, parts: CallParts) -> list[FrameProcessor]:
+        """The processors of one call, in order."""
+        return [step.build(parts) for step in self.steps]
+
+    def as_text(self) -> str:
+        """The pipeline drawn for a terminal, the sound beside its steps."""
+        rows = [(step.name, _sound_after(step)) for step in self.steps]
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{self.name}: {self.description}".rstrip(": ")]
+        for index, (name, sound) in enumerate(rows):
+            lines += [f"  {name:<{width}}   {sound}".rstrip()]
+            lines += ["    │"] if index < len(rows) - 1 else []
+        named = ", ".join(tool.name for tool in self.tools) or "none"
+        return "\n".join([*lines, f"tools: {named}"])
+
+    def as_mermaid(self) -> str:
+        """The pipeline as a Mermaid flowchart."""
+        lines = ["flowchart LR", '  phone(["Twilio"]) --> s0']
+        for index, step in enumerate(self.steps):
+            lines.append(f'  s{index}["{step.name}"]')
+        for index, step in enumerate(self.steps[:-1]):
+            sound = _sound_after(step)
+            arrow = f'-- "{sound}" -->' if sound else "-->"
+            lines.append(f"  s{index} {arrow} s{index + 1}")
+        for index, step in enumerate(self.steps):
+            if step.role is Role.MODEL:
+                lines.append(f'  s{index} <--> gemini(["Gemini Live"])')
+                lines += [f'  s{index} -.- t{n}[/"{t.name}()"/]' for n, t in enumerate(self.tools)]
+            if step.role is Role.SPEAKER:
+                lines.append(f'  s{index} -- "mu-law 8000 Hz" --> phone')
+        return "\n".join(lines)
+
+    def _read_tools(self, tools: Sequence[ToolFunction | Tool]) -> tuple[Tool, ...]:
+        try:
+            read = tuple(as_tool(tool) for tool in tools)
+        except ToolError as error:
+            raise DefinitionError(f"pipeline {self.name!r}: {error}") from error
+        names = [tool.name for tool in read]
+        for name in names:
+            if names.count(name) > 1:
+                raise DefinitionError(f"pipeline {self.name!r}: two tools are named {name!r}")
+        return read
+
+    def _fit(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        self._check_roles(steps)
+        fitted: list[Step] = []
+        caller: int | None = None
+        agent: int | None = None
+        for step in steps:
+            if step.fit is not None:
+                if caller is None:
+                    raise DefinitionError(
+                        f"pipeline {self.name!r}: no caller's sound reaches {step.name!r}"
+                    )
+                try:
+                    step = step.fit(caller)
+                except ValueError as error:
+                    raise DefinitionError(f"pipeline {self.name!r}: {error}") from error
+            caller = self._follow(step, step.caller, caller, "the caller's sound")
+            agent = self._follow(step, step.agent, agent, "the agent's sound")
+            fitted.append(step)
+        return tuple(fitted)
+
+    def _check_roles(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if not isinstance(step, Step):
+                raise DefinitionError(
+                    f"pipeline {self.name!r}: {step!r} is not a step; "
+                    "a Pipecat processor becomes one with custom(name, build)"
+                )
+        order = [step.role for step in steps if step.role is not Role.PROCESSOR]
+        for role in (Role.MICROPHONE, Role.MODEL, Role.SPEAKER):
+            if (count := order.count(role)) != 1:
+                raise DefinitionError(
+                    f"pipeline {self.name!r}: it needs one {role.value}, and has {count or 'none'}"
+                )
+        if order != [Role.MICROPHONE, Role.MODEL, Role.SPEAKER]:
+            raise DefinitionError(
+                f"pipeline {self.name!r}: the order is microphone, model, speaker, not "
+                + ", ".join(role.value for role in order)
+            )
+        if steps[0].role is not Role.MICROPHONE:
+            raise DefinitionError(f"pipeline {self.name!r}: it begins with the microphone")
+
+    def _follow(self, step: Step, does: Sound, rate: int | None, whose: str) -> int | None:
+        if does.begins:
+            return does.gives
+        if does.takes is not None and rate != does.takes:
+            comes = f"{rate} Hz reaches it" if rate else "none reaches it"
+            raise DefinitionError(
+                f"pipeline {self.name!r}: {step.name!r} takes {whose} at {does.takes} Hz, "
+                f"and {comes}; put a resample(to={does.takes}) before it"
+            )
+        if does.consumes:
+            return None
+        return does.gives or rate
+
+
+def _sound_after(step: Step) -> str:
+    if step.role is Role.MODEL:
+        return f"agent {step.agent.gives} Hz"
+    if step.caller.gives is not None:
+        return f"caller {step.caller.gives} Hz"
+    return ""

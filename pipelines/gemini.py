@@ -1,0 +1,301 @@
+"""The model's step: caller's sound in; speech, words, tool calls and interruptions out.
+
+Frames are Pipecat's own, so that steps around it may be any Pipecat processor. Why it is not
+Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
+
+    in    InputAudioRawFrame 16 kHz · InputTextRawFrame · User{Started,Stopped}SpeakingFrame
+    out   TTSStartedFrame, LLMFullResponseStartFrame
+          TTSAudioRawFrame 24 kHz · TTSTextFrame                      (as they come)
+          TTSStoppedFrame                                             no more sound
+          LLMFullResponseEndFrame                                     the turn is over
+          InterruptionFrame (both ways) · TranscriptionFrame (upstream)
+          FunctionCallInProgressFrame · FunctionCallResultFrame
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from google.genai import types
+from google.genai.live import AsyncSession
+from loguru import logger
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
+    InputAudioRawFrame,
+    InputTextRawFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    StartFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.utils.text.base_text_aggregator import TextType
+from pipecat.utils.time import time_now_iso8601
+
+from agent.calls import EndReason
+from agent.conversation import Conversation
+from agent.measures import MeasureSink
+from agent.ports import LiveCall, Record, TokenCount
+from agent.profile import AgentProfile
+from pipelines.call_end import CallEnd
+from pipelines.gemini_client import ConnectModel
+from pipelines.gemini_session import GeminiSession, NoModel, Patience
+from pipelines.gemini_setup import live_config
+from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.tools import Tool
+
+_AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
+
+GREET = '[The caller is on the line. Greet them: say this, word for word: "{}"]'
+REMEMBER = (
+    "[You are in the middle of this phone call. This is what was said so far, as heard. Go on from "
+    "here; do not greet again.]\n{}"
+)
+
+
+class GeminiLive(FrameProcessor):
+    """Talks with Gemini Live for one call."""
+
+    def __init__(
+        self,
+        client: ConnectModel,
+        profile: AgentProfile,
+        tools: Sequence[Tool],
+        *,
+        call: LiveCall,
+        call_end: CallEnd,
+        conversation: Conversation,
+        record: Record,
+        measure: MeasureSink,
+        patience: Patience,
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._profile = profile
+        self._tools = {tool.name: tool for tool in tools}
+        self._call = call
+        self._call_end = call_end
+        self._conversation = conversation
+        self._record = record
+        self._session = GeminiSession(
+            client,
+            lambda resume: live_config(profile, tools, resume),
+            on_message=self._take,
+            on_connected=self._connected,
+            record=record,
+            measure=measure,
+            patience=patience,
+        )
+        self._running: asyncio.Task[None] | None = None
+        self._tool_tasks: dict[str, asyncio.Task[None]] = {}
+        self._greeted = False
+        self._replying = False
+        self._sounding = False
+
+    # --- frames in ---------------------------------------------------------------------------
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Send the model what is meant for it; everything but the caller's sound passes on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            self._hear(frame.audio)
+            return
+        if isinstance(frame, InputTextRawFrame):
+            self._tell(frame.text)
+            return
+        if isinstance(frame, StartFrame):
+            self._running = self.create_task(self._run(), name="session")
+        elif isinstance(frame, EndFrame | CancelFrame):
+            await self._stop()
+        elif self._profile.vad.disabled and direction is FrameDirection.DOWNSTREAM:
+            if isinstance(frame, UserStartedSpeakingFrame):
+                self._session.send(_activity_start)
+            elif isinstance(frame, UserStoppedSpeakingFrame):
+                self._session.send(_activity_end)
+        await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Leave no session and no tool behind."""
+        await self._stop()
+        await super().cleanup()
+
+    def _hear(self, pcm: bytes) -> None:
+        async def send(session: AsyncSession) -> None:
+            await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=_AUDIO_TYPE))
+
+        self._session.send(send, perishable=True)
+
+    def _tell(self, text: str) -> None:
+        async def send(session: AsyncSession) -> None:
+            await session.send_realtime_input(text=text)
+
+        self._session.send(send)
+
+    # --- the session -------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self._session.run()
+        except NoModel as error:
+            self._call_end.fail(EndReason.NO_MODEL, f"Gemini refused a session: {error}")
+
+    async def _stop(self) -> None:
+        for task in list(self._tool_tasks.values()):
+            await self.cancel_task(task)
+        self._tool_tasks.clear()
+        if self._running is not None:
+            running, self._running = self._running, None
+            await self.cancel_task(running)
+
+    async def _connected(self, remembers: bool) -> None:
+        """A session is open: greet once; tell a later one what was said, if it does not know."""
+        if not self._greeted:
+            self._greeted = True
+            if self._profile.greeting:
+                text = GREET.format(self._profile.greeting)
+                self._session.send_first(lambda session: session.send_realtime_input(text=text))
+            return
+        await self._end_reply()
+        if not remembers:
+            history = REMEMBER.format(self._conversation.as_text())
+            self._session.send_first(lambda session: _remember(session, history))
+
+    # --- messages out ------------------------------------------------------------------------
+
+    async def _take(self, message: types.LiveServerMessage) -> None:
+        content = message.server_content
+        if content is not None:
+            await self._take_content(content)
+        if message.tool_call is not None:
+            for called in message.tool_call.function_calls or []:
+                await self._call_tool(called)
+        if message.tool_call_cancellation is not None:
+            for call_id in message.tool_call_cancellation.ids or []:
+                await self._cancel_tool(call_id)
+        if message.usage_metadata is not None:
+            self._record.usage(_counts(message.usage_metadata))
+
+    async def _take_content(self, content: types.LiveServerContent) -> None:
+        # One message may hold several of these; the interruption is about what came before it.
+        if content.interrupted:
+            self._replying = self._sounding = False
+            await self.broadcast_interruption()
+        if content.input_transcription is not None and content.input_transcription.text:
+            words = TranscriptionFrame(content.input_transcription.text, "", time_now_iso8601())
+            await self.push_frame(words, FrameDirection.UPSTREAM)
+        if content.model_turn is not None:
+            for part in content.model_turn.parts or []:
+                if part.inline_data is not None and part.inline_data.data:
+                    await self._speak(part.inline_data.data)
+        if content.output_transcription is not None and content.output_transcription.text:
+            await self._begin_reply()
+            text = TTSTextFrame(content.output_transcription.text, text_type=TextType.SENTENCE)
+            text.includes_inter_frame_spaces = True
+            await self.push_frame(text)
+        if content.generation_complete:
+            await self._end_sound()
+        if content.turn_complete:
+            await self._end_reply()
+            if content.turn_complete_reason is not None:
+                reason = str(content.turn_complete_reason.value)
+                self._record.event("model.turn_complete", {"reason": reason})
+
+    async def _speak(self, pcm: bytes) -> None:
+        await self._begin_reply()
+        if not self._sounding:
+            self._sounding = True
+            await self.push_frame(TTSStartedFrame())
+        await self.push_frame(TTSAudioRawFrame(pcm, GEMINI_SPEAKS_AT, 1))
+
+    async def _begin_reply(self) -> None:
+        if not self._replying:
+            self._replying = True
+            await self.push_frame(LLMFullResponseStartFrame())
+
+    async def _end_sound(self) -> None:
+        if self._sounding:
+            self._sounding = False
+            await self.push_frame(TTSStoppedFrame())
+
+    async def _end_reply(self) -> None:
+        await self._end_sound()
+        self._replying = False
+        await self.push_frame(LLMFullResponseEndFrame())
+
+    # --- tools -------------------------------------------------------------------------------
+
+    async def _call_tool(self, called: types.FunctionCall) -> None:
+        call_id, name = called.id or "", called.name or ""
+        arguments = dict(called.args or {})
+        self._record.event("tool.called", {"name": name, "arguments": arguments})
+        started = FunctionCallInProgressFrame(
+            function_name=name, tool_call_id=call_id, arguments=arguments
+        )
+        await self.push_frame(started)
+        self._tool_tasks[call_id] = self.create_task(
+            self._answer_tool(call_id, name, arguments), name=f"tool {name}"
+        )
+
+    async def _answer_tool(self, call_id: str, name: str, arguments: dict[str, object]) -> None:
+        began = self.get_event_loop().time()
+        tool = self._tools.get(name)
+        if tool is None:
+            response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
+        else:
+            response = (await tool.run(self._call, arguments)).response
+        self._tool_tasks.pop(call_id, None)
+        took_ms = round((self.get_event_loop().time() - began) * 1000)
+        ok = "error" not in response
+        self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
+
+        async def send(session: AsyncSession) -> None:
+            await session.send_tool_response(
+                function_responses=types.FunctionResponse(id=call_id, name=name, response=response)
+            )
+
+        self._session.send(send)
+        result = FunctionCallResultFrame(
+            function_name=name, tool_call_id=call_id, arguments=arguments, result=response
+        )
+        await self.push_frame(result)
+
+    async def _cancel_tool(self, call_id: str) -> None:
+        task = self._tool_tasks.pop(call_id, None)
+        if task is not None:
+            self._record.event("tool.canceled", {"id": call_id})
+            await self.cancel_task(task)
+            logger.debug("tool call taken back by the model")
+
+
+async def _activity_start(session: AsyncSession) -> None:
+    await session.send_realtime_input(activity_start=types.ActivityStart())
+
+
+async def _activity_end(session: AsyncSession) -> None:
+    await session.send_realtime_input(activity_end=types.ActivityEnd())
+
+
+async def _remember(session: AsyncSession, history: str) -> None:
+    turn = types.Content(role="user", parts=[types.Part(text=history)])
+    await session.send_client_content(turns=turn, turn_complete=False)
+
+
+def _counts(usage: types.UsageMetadata) -> list[TokenCount]:
+    by_direction = {
+        "input": usage.prompt_tokens_details,
+        "output": usage.response_tokens_details,
+    }
+    return [
+        TokenCount(direction, (detail.modality.value if detail.modality else "text").lower(), count)
+        for direction, details in by_direction.items()
+        for detail in details or []
+        if (count := detail.token_count)
+    ]

@@ -1,0 +1,69 @@
+"""An agent's profile and tools in Gemini Live's own types: the setup of every session of a call.
+
+Prompt and tools are given here, at connect, and never later.
+Source: https://ai.google.dev/api/live#BidiGenerateContentSetup
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from google.genai import types
+
+from agent.profile import AgentProfile, Sensitivity, VadConfig
+from pipelines.tools import Tool
+
+_Level = TypeVar("_Level")
+
+_START: dict[Sensitivity, types.StartSensitivity] = {
+    "HIGH": types.StartSensitivity.START_SENSITIVITY_HIGH,
+    "LOW": types.StartSensitivity.START_SENSITIVITY_LOW,
+}
+_END: dict[Sensitivity, types.EndSensitivity] = {
+    "HIGH": types.EndSensitivity.END_SENSITIVITY_HIGH,
+    "LOW": types.EndSensitivity.END_SENSITIVITY_LOW,
+}
+
+
+def live_config(
+    profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
+) -> types.LiveConnectConfig:
+    """The setup for a session; `resume` is the handle of the one it continues."""
+    declarations = [tool.declaration() for tool in tools]
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        system_instruction=profile.system_prompt,
+        tools=[types.Tool(function_declarations=declarations)] if declarations else None,
+        speech_config=types.SpeechConfig(
+            voice_config=_voice(profile.voice), language_code=profile.language
+        ),
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=_activity_detection(profile.vad)
+        ),
+        input_audio_transcription=types.AudioTranscriptionConfig(),
+        output_audio_transcription=types.AudioTranscriptionConfig(),
+        session_resumption=types.SessionResumptionConfig(handle=resume),
+        # Without it an audio session ends after 15 minutes.
+        context_window_compression=types.ContextWindowCompressionConfig(
+            sliding_window=types.SlidingWindow()
+        ),
+    )
+
+
+def _voice(name: str | None) -> types.VoiceConfig | None:
+    if name is None:
+        return None
+    return types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=name))
+
+
+def _activity_detection(vad: VadConfig) -> types.AutomaticActivityDetection:
+    return types.AutomaticActivityDetection(
+        disabled=True if vad.disabled else None,
+        start_of_speech_sensitivity=_sensitivity(_START, vad.start_sensitivity),
+        end_of_speech_sensitivity=_sensitivity(_END, vad.end_sensitivity),
+        prefix_padding_ms=vad.prefix_padding_ms,
+        silence_duration_ms=vad.silence_duration_ms,
+    )
+
+
+def _sensitivity(table: dict[Sensitivity, _Level], key: Sensitivity | None) -> _Level | None:
+    return None if key is None else table[key]

@@ -1,0 +1,56 @@
+"""The first step: the caller's sound and keys become frames, and marks go to the book-keeping."""
+
+import audioop
+
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    StartFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from pipelines.caller_speech import CallerSpeech, Change
+from pipelines.phone_line import PhoneLine
+from pipelines.playback import Playback
+from pipelines.rates import PHONE_RATE, mulaw_ms
+
+
+class Microphone(FrameProcessor):
+    """Pushes PCM16 at 8 kHz (`InputAudioRawFrame`), keys, and when the caller speaks."""
+
+    def __init__(self, line: PhoneLine, speech: CallerSpeech, playback: Playback) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._line = line
+        self._speech = speech
+        self._playback = playback
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Begin to listen once the pipeline has started; everything passes."""
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            self._line.listen(self)
+
+    async def media(self, payload: bytes) -> None:
+        """One packet of mu-law at 8 kHz."""
+        pcm = audioop.ulaw2lin(payload, 2)
+        now = self.get_event_loop().time()
+        change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
+        if change is Change.STARTED:
+            await self.push_frame(UserStartedSpeakingFrame())
+        await self.push_frame(InputAudioRawFrame(pcm, PHONE_RATE, 1))
+        if change is Change.STOPPED:
+            await self.push_frame(UserStoppedSpeakingFrame())
+
+    async def key(self, digit: str) -> None:
+        """A key of the telephone; A to D are no keys that Pipecat knows, and pass by."""
+        if digit not in "ABCD":
+            await self.push_frame(InputDTMFFrame(button=KeypadEntry(digit)))
+
+    async def mark(self, name: str) -> None:
+        """Playback has reached a mark."""
+        self._playback.marked(name)

@@ -1,0 +1,31 @@
+"""The default call, top to bottom. Copy this file to make a call of your own."""
+
+from agent.tools.hang_up import hang_up
+from pipelines.definition import PipelineDefinition
+from pipelines.rates import GEMINI_HEARS_AT
+from pipelines.steps import (
+    gemini_live,
+    keypad,
+    microphone,
+    record_turns,
+    remember_agent,
+    remember_caller,
+    resample,
+    speaker,
+)
+
+PHONE_CALL = PipelineDefinition(
+    name="phone_call",
+    description="A conversation; the agent can hang up.",
+    tools=[hang_up],
+    steps=[
+        microphone(),  # Twilio's media messages, decoded from mu-law
+        resample(to=GEMINI_HEARS_AT),  # the phone's 8 kHz becomes Gemini's 16 kHz
+        keypad(),  # key presses reach the model as one line of text
+        remember_caller(),
+        gemini_live(),  # speech in; speech, transcripts and tool calls out
+        speaker(),  # back to mu-law; a barge-in empties Twilio's queue
+        remember_agent(),  # only what the caller actually heard
+        record_turns(),
+    ],
+)

@@ -1,0 +1,170 @@
+"""Twilio's media stream as microphone and speaker. The line is there before its stream is bound,
+and stays when a stream is lost and another takes its place.
+
+    Twilio ── socket ── MediaStream ── bind ──▶ PhoneLine ──▶ hearing.media/key/mark/stop
+                                                    ▲ play · mark · clear
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipelines.rates import PACKET_BYTES
+from pipelines.twilio_stream import (
+    Dtmf,
+    Mark,
+    Media,
+    Stop,
+    StreamError,
+    decode,
+    encode_clear,
+    encode_mark,
+    encode_media,
+)
+
+# What may wait for a stream: half a minute of speech. A greeting is far shorter.
+MOST_WAITING_BYTES = 30 * 50 * PACKET_BYTES
+
+
+class MediaStream(Protocol):
+    """One media stream of Twilio's, as the server hands it over."""
+
+    @property
+    def stream_sid(self) -> str:
+        """Twilio's name for it."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send one message; a stream that has closed takes it and drops it."""
+        ...
+
+    async def close(self) -> None:
+        """Close the socket; Twilio goes on with the TwiML behind `<Stream>`."""
+        ...
+
+
+class Hearing(Protocol):
+    """Who listens to the line."""
+
+    async def media(self, payload: bytes) -> None:
+        """The caller's sound: mu-law, 8 kHz."""
+        ...
+
+    async def key(self, digit: str) -> None:
+        """The caller pressed a key."""
+        ...
+
+    async def mark(self, name: str) -> None:
+        """Playback reached a mark."""
+        ...
+
+
+class PhoneLine:
+    """The two-way line of one call."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._stream: MediaStream | None = None
+        self._hearing: Hearing | None = None
+        # Messages that wait for the first stream, as (kind, payload or mark).
+        self._waiting: list[tuple[str, bytes | str]] = []
+        self._waiting_bytes = 0
+        # When the first stream was bound: the call's zero.
+        self.answered_at: float | None = None
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.on_bound: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
+
+    @property
+    def bound(self) -> bool:
+        """Whether a stream carries the line now."""
+        return self._stream is not None
+
+    def ms_from_answer(self, moment: float) -> int:
+        """A moment of the call's clock as ms from the answer; 0 before it."""
+        if self.answered_at is None:
+            return 0
+        return max(0, round((moment - self.answered_at) * 1000))
+
+    def listen(self, hearing: Hearing) -> None:
+        """Hand what comes in to `hearing` from now on."""
+        self._hearing = hearing
+
+    async def bind(self, stream: MediaStream) -> None:
+        """Carry the line over `stream`; one that carried it before is let go.
+
+        What was played before the first stream came is sent now.
+        """
+        if self._stream is not None:
+            self.on_lost()
+        self._stream = stream
+        if self.answered_at is None:
+            self.answered_at = self._clock()
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self.on_bound()
+        for kind, content in waiting:
+            if kind == "media" and isinstance(content, bytes):
+                await self._send_media(stream, content)
+            elif isinstance(content, str):
+                await stream.send(encode_mark(stream.stream_sid, content))
+
+    def unbind(self, stream: MediaStream) -> None:
+        """The stream is gone. One that carries the line no more is nobody's loss."""
+        if self._stream is stream:
+            self._stream = None
+            self.on_lost()
+
+    async def receive(self, text: str) -> bool:
+        """Take one message of the bound stream; False after `stop`.
+
+        Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
+        """
+        message = decode(text)
+        hearing = self._hearing
+        if isinstance(message, Media):
+            self.packets_received += 1
+            if hearing is not None:
+                await hearing.media(message.payload)
+        elif isinstance(message, Mark):
+            if hearing is not None:
+                await hearing.mark(message.name)
+        elif isinstance(message, Dtmf):
+            if hearing is not None:
+                await hearing.key(message.digit)
+        elif isinstance(message, Stop):
+            return False
+        else:
+            raise StreamError(f"{type(message).__name__.lower()!r} comes only once, first")
+        return True
+
+    async def play(self, payload: bytes) -> None:
+        """Append mu-law to what the caller hears."""
+        if self._stream is not None:
+            await self._send_media(self._stream, payload)
+        elif self.answered_at is None and self._waiting_bytes + len(payload) <= MOST_WAITING_BYTES:
+            self._waiting.append(("media", payload))
+            self._waiting_bytes += len(payload)
+
+    async def mark(self, name: str) -> None:
+        """Ask to be told when everything played so far was heard."""
+        if self._stream is not None:
+            await self._stream.send(encode_mark(self._stream.stream_sid, name))
+        elif self.answered_at is None:
+            self._waiting.append(("mark", name))
+
+    async def clear(self) -> None:
+        """Take back what was not heard yet."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        if self._stream is not None:
+            await self._stream.send(encode_clear(self._stream.stream_sid))
+
+    async def close(self) -> None:
+        """Let the stream go: the TwiML behind it says what comes next."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
+        self.packets_sent += 1
+        await stream.send(encode_media(stream.stream_sid, payload))

@@ -1,0 +1,185 @@
+"""What of the agent's speech was sent, heard and taken back: the one place that knows.
+
+Speech goes to Twilio as fast as the model makes it and is played there in real time; a mark comes
+back when playback has reached it. Between marks, the clock says how far playback can be.
+
+    sent    |=====reply 1=====|==reply 2==|          seconds of speech, ahead of the ear
+    marks        ^       ^    ^     ^     ^          each comes back when the ear is there
+    heard   |==========>                             never beyond what was sent
+    clear               X                            the rest is taken back
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipelines.rates import mulaw_ms
+
+
+@dataclass(slots=True)
+class Reply:
+    """One reply of the agent. Times in seconds on the call's clock, lengths in ms of speech."""
+
+    number: int
+    # When its first sound reached the ear, or will: behind whatever was in the queue.
+    start: float
+    sent_ms: float = 0.0
+    heard_ms: float = 0.0
+    text: str = ""
+    # No more sound, and no more words, belong to it.
+    complete: bool = False
+    closed: bool = False
+    interrupted: bool = False
+    # (name, ms of this reply that were sent before it), in the order sent.
+    marks: deque[tuple[str, float]] = field(default_factory=deque)
+
+    @property
+    def end(self) -> float:
+        """When its last heard sound was, or will be, at the ear."""
+        return self.start + (self.heard_ms if self.interrupted else self.sent_ms) / 1000
+
+    @property
+    def heard_out(self) -> bool:
+        """Whether all of its sound is known to have reached the ear."""
+        return self.complete and not self.marks
+
+    def heard_text(self) -> str:
+        """The words heard: all of them, or those that lie before the cut, laid evenly over it."""
+        text = " ".join(self.text.split())
+        if not self.interrupted or not self.sent_ms:
+            return "" if self.interrupted else text
+        share = min(1.0, self.heard_ms / self.sent_ms)
+        if share >= 1.0:
+            return text
+        cut = round(len(text) * share)
+        words_before = text[:cut].rsplit(" ", 1)[0] if " " in text[:cut] else ""
+        return text[:cut].strip() if text[cut : cut + 1] in ("", " ") else words_before.strip()
+
+
+class Playback:
+    """The book of one call's outgoing speech.
+
+    `on_heard` is called once for each reply that had sound or words: when its last mark came back
+    and it was closed, or when it was cut.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._replies: deque[Reply] = deque()
+        self._taken_back: set[str] = set()
+        self._count = 0
+        self.on_heard: Callable[[Reply], None] = lambda _: None
+        # When the last sound of all was, or will be, at the ear; None before the first.
+        self.last_sound: float | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was sent is known to be heard or taken back."""
+        return all(reply.heard_out for reply in self._replies)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the ear hears the agent now, as far as the clock knows."""
+        return self.last_sound is not None and self._clock() < self.last_sound
+
+    @property
+    def current(self) -> Reply | None:
+        """The reply whose sound is being sent, if one is."""
+        if self._replies and not self._replies[-1].complete:
+            return self._replies[-1]
+        return None
+
+    def sent(self, byte_count: int) -> Reply:
+        """Book mu-law that goes out now; a new reply begins when none is open."""
+        now = self._clock()
+        queue_end = max(now, self.last_sound or now)
+        reply = self.current
+        if reply is None:
+            self._count += 1
+            reply = Reply(self._count, start=queue_end)
+            self._replies.append(reply)
+        elif queue_end > reply.end:
+            # The queue ran dry inside the reply: what comes now is heard that much later.
+            reply.start += queue_end - reply.end
+        reply.sent_ms += mulaw_ms(byte_count)
+        self.last_sound = queue_end + mulaw_ms(byte_count) / 1000
+        return reply
+
+    def said(self, text: str) -> None:
+        """Add words to the newest reply; words before any sound wait for it."""
+        reply = self._replies[-1] if self._replies else None
+        if reply is None or reply.closed:
+            now = self._clock()
+            self._count += 1
+            reply = Reply(self._count, start=max(now, self.last_sound or now))
+            self._replies.append(reply)
+        reply.text += text
+
+    def mark(self) -> str:
+        """Name a mark for this point of the open reply; the caller sends it."""
+        reply = self.current
+        if reply is None:
+            raise RuntimeError("a mark needs an open reply")
+        name = f"{reply.number}:{round(reply.sent_ms)}"
+        reply.marks.append((name, reply.sent_ms))
+        return name
+
+    def completed(self) -> None:
+        """No more sound belongs to the open reply."""
+        if (reply := self.current) is not None:
+            reply.complete = True
+            self._finish_if_over(reply)
+
+    def closed(self) -> None:
+        """The turn is over: no more sound and no more words belong to what was sent."""
+        for reply in list(self._replies):
+            reply.complete = reply.closed = True
+            self._finish_if_over(reply)
+
+    def marked(self, name: str) -> None:
+        """A mark came back: playback has reached it, unless it was taken back."""
+        if name in self._taken_back:
+            self._taken_back.discard(name)
+            return
+        reply = next((r for r in self._replies if any(n == name for n, _ in r.marks)), None)
+        if reply is None:
+            return
+        while reply.marks:
+            passed, position_ms = reply.marks.popleft()
+            reply.heard_ms = position_ms
+            if passed == name:
+                break
+        # The ear is where the mark was, now: later by the network than the clock assumed.
+        late = self._clock() - (reply.start + reply.heard_ms / 1000)
+        if late > 0:
+            for waiting in self._replies:
+                waiting.start += late
+            self.last_sound = max(self.last_sound or 0.0, self._replies[-1].end)
+        self._finish_if_over(reply)
+
+    def take_back(self) -> None:
+        """All that was not heard yet is gone: a `clear` was sent, or the stream was lost."""
+        now = self._clock()
+        for reply in list(self._replies):
+            played_ms = max(0.0, (now - reply.start) * 1000)
+            reply.heard_ms = min(reply.sent_ms, max(reply.heard_ms, played_ms))
+            self._taken_back.update(name for name, _ in reply.marks)
+            reply.marks.clear()
+            reply.interrupted = not reply.complete or reply.heard_ms < reply.sent_ms
+            reply.complete = reply.closed = True
+            self._finish_if_over(reply)
+        self.last_sound = min(now, self.last_sound) if self.last_sound is not None else None
+
+    def lost(self) -> None:
+        """The stream is gone, and with it the marks that had not come back."""
+        self.take_back()
+        self._taken_back.clear()
+
+    def _finish_if_over(self, reply: Reply) -> None:
+        if not (reply.closed and reply.heard_out):
+            return
+        if not reply.interrupted:
+            reply.heard_ms = reply.sent_ms
+        self._replies.remove(reply)
+        if reply.sent_ms or reply.text:
+            self.on_heard(reply)

@@ -1,0 +1,117 @@
+"""Runs one call: builds its parts, starts its pipeline, and says how the conversation ended."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loguru import logger
+from pipecat.frames.frames import ErrorFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.workers.runner import WorkerRunner
+
+from agent.calls import EndReason
+from agent.conversation import Conversation
+from agent.measures import MeasureSink
+from agent.ports import Record
+from agent.profile import AgentProfile
+from pipelines.call_end import CallEnd, CallSummary
+from pipelines.caller_speech import CallerSpeech
+from pipelines.definition import CallParts, PipelineDefinition
+from pipelines.gemini_client import ConnectModel
+from pipelines.gemini_session import Patience
+from pipelines.live_call import TheCall
+from pipelines.phone_line import PhoneLine
+from pipelines.playback import Playback
+from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+
+__all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
+
+
+@dataclass(frozen=True)
+class CallSetup:
+    """What a call is to be."""
+
+    call_id: str
+    phone_number: str
+    profile: AgentProfile
+    definition: PipelineDefinition
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
+
+
+class RunningCall:
+    """A call whose pipeline runs in this process, on a line that a stream may be bound to."""
+
+    def __init__(self, line: PhoneLine, call_end: CallEnd, pipeline: Pipeline) -> None:
+        self.line = line
+        self._call_end = call_end
+        self._worker = PipelineWorker(
+            pipeline,
+            params=PipelineParams(
+                audio_in_sample_rate=GEMINI_HEARS_AT, audio_out_sample_rate=GEMINI_SPEAKS_AT
+            ),
+            idle_timeout_secs=None,
+            enable_turn_tracking=False,
+            enable_rtvi=False,
+        )
+        self._worker.add_event_handler("on_pipeline_error", _note_error)
+        self._running = asyncio.create_task(self._run(), name="call")
+
+    async def ended(self) -> CallSummary:
+        """Wait for the conversation to be over. The line stays bound until `end`."""
+        return await asyncio.shield(self._call_end.over)
+
+    async def end(self) -> None:
+        """Stop the pipeline and let the line go; safe to repeat."""
+        if not self._running.done():
+            await self._worker.cancel(reason="the call is over")
+        await asyncio.wait({self._running})
+        await self.line.close()
+
+    async def _run(self) -> None:
+        try:
+            runner = WorkerRunner(handle_sigint=False)
+            await runner.add_workers(self._worker)
+            await runner.run()
+        except Exception:
+            logger.exception("pipeline failed")
+        finally:
+            # A pipeline that ends by itself leaves nobody to talk to.
+            self._call_end.fail(EndReason.SYSTEM, "the pipeline ended before the call did")
+
+
+def start_call(
+    setup: CallSetup, *, connect: ConnectModel, record: Record, measure: MeasureSink
+) -> RunningCall:
+    """Start the pipeline of a call. The model is connected at once, the line may be bound later."""
+    clock = asyncio.get_running_loop().time
+    profile = setup.profile.filled_with(setup.metadata)
+    line, playback, speech = PhoneLine(clock), Playback(clock), CallerSpeech()
+    line.on_lost = playback.lost
+    call_end = CallEnd(line, playback, speech, profile, record)
+    parts = CallParts(
+        call=TheCall(setup.call_id, setup.phone_number, setup.metadata, record, call_end),
+        profile=profile,
+        tools=setup.definition.tools,
+        line=line,
+        playback=playback,
+        speech=speech,
+        conversation=Conversation(),
+        call_end=call_end,
+        client=connect,
+        patience=setup.patience,
+        record=record,
+        measure=measure,
+    )
+    return RunningCall(line, call_end, Pipeline([*setup.definition.build(parts), call_end]))
+
+
+async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:
+    """A step's error is that step's: it is counted and logged, and the call goes on."""
+    logger.warning(
+        "a step of the pipeline failed",
+        step=str(frame.processor),
+        error=type(frame.exception).__name__ if frame.exception else "unknown",
+    )

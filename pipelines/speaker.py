@@ -1,0 +1,166 @@
+"""The agent's voice on its way out: 24 kHz becomes mu-law, and each reply is booked.
+
+Speech is sent as soon as it is there, ahead of the ear; Twilio plays it in real time. An
+interruption takes back what was not heard, and nothing older is sent after the `clear`.
+
+    Gemini   |=chunk=|=chunk=|=chunk=| complete
+    Twilio    |=====|=====|====^|=====|=^          ^ marks, every half second and at the end
+    the ear   |.....|.....|.....|.....|             in real time, told by the marks
+"""
+
+import asyncio
+import audioop
+
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from agent.calls import Speaker as Who
+from agent.measures import BargeIn, FirstSound, MeasureSink, TurnResponse
+from agent.ports import SpokenTurn
+from pipelines.caller_speech import CallerSpeech
+from pipelines.phone_line import PhoneLine
+from pipelines.playback import Playback, Reply
+from pipelines.rates import GEMINI_SPEAKS_AT, MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+from processors.frames import TurnFrame
+from processors.polyphase import Polyphase
+
+MARK_EVERY_BYTES = PHONE_RATE // 2
+
+
+class Speaker(FrameProcessor):
+    """Sends PCM16 at 24 kHz (`TTSAudioRawFrame`) to the line as mu-law at 8 kHz.
+
+    Audio stops here; all other frames pass. A reply that was heard, or cut, goes on as a
+    `TurnFrame` with the words that were heard.
+    """
+
+    def __init__(
+        self, line: PhoneLine, speech: CallerSpeech, playback: Playback, measure: MeasureSink
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._line = line
+        self._speech = speech
+        self._playback = playback
+        self._measure = measure
+        self._resampler = Polyphase(GEMINI_SPEAKS_AT, PHONE_RATE)
+        self._unmarked_bytes = 0
+        self._reply_bytes = 0
+        self._answered_speech: float | None = None
+        self._made_a_sound = False
+        self._heard: asyncio.Queue[Reply] = asyncio.Queue()
+        self._passing_on: asyncio.Task[None] | None = None
+        playback.on_heard = self._heard.put_nowait
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Play audio, book words, take back on an interruption."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, TTSAudioRawFrame):
+            await self._play(self._resampler.convert(frame.audio))
+            return
+        if isinstance(frame, InterruptionFrame):
+            await self._interrupt()
+        elif isinstance(frame, TTSTextFrame):
+            self._playback.said(frame.text)
+        elif isinstance(frame, TTSStoppedFrame):
+            await self._complete()
+        elif isinstance(frame, LLMFullResponseEndFrame):
+            await self._complete()
+            self._playback.closed()
+        elif isinstance(frame, StartFrame):
+            self._passing_on = self.create_task(self._pass_on_what_was_heard(), name="heard")
+        elif isinstance(frame, EndFrame | CancelFrame):
+            await self._stop()
+        await self.push_frame(frame, direction)
+
+    async def _play(self, pcm: bytes) -> None:
+        if not pcm:
+            return
+        await self._send(audioop.lin2ulaw(pcm, 2))
+
+    async def _send(self, payload: bytes) -> None:
+        begins = not self._reply_bytes
+        self._playback.sent(len(payload))
+        self._reply_bytes += len(payload)
+        self._unmarked_bytes += len(payload)
+        await self._line.play(payload)
+        if begins:
+            await self._began()
+        if self._unmarked_bytes >= MARK_EVERY_BYTES and self._playback.current is not None:
+            self._unmarked_bytes = 0
+            await self._line.mark(self._playback.mark())
+
+    async def _began(self) -> None:
+        now = self.get_event_loop().time()
+        last_sound = self._speech.last_sound
+        if not self._made_a_sound and self._line.answered_at is not None:
+            self._measure(FirstSound(now - self._line.answered_at))
+        elif last_sound is not None and last_sound != self._answered_speech:
+            self._measure(TurnResponse(now - last_sound))
+        self._made_a_sound = True
+        self._answered_speech = last_sound
+        await self.broadcast_frame(BotStartedSpeakingFrame)
+
+    async def _complete(self) -> None:
+        """The reply has no more speech: send the filter's tail, whole packets, and a last mark."""
+        if not self._reply_bytes:
+            return
+        tail = audioop.lin2ulaw(self._resampler.flush(), 2)
+        short = -(self._reply_bytes + len(tail)) % PACKET_BYTES
+        self._unmarked_bytes = 0  # the mark below covers it
+        await self._send(tail + bytes([MULAW_SILENCE]) * short)
+        if self._playback.current is None:
+            return  # taken back while the tail was sent
+        name = self._playback.mark()
+        self._begin_anew()
+        self._playback.completed()
+        await self._line.mark(name)
+
+    async def _interrupt(self) -> None:
+        self._resampler.reset()
+        self._begin_anew()
+        if self._playback.idle:
+            return
+        await self._line.clear()
+        self._playback.take_back()
+        if (started := self._speech.started) is not None:
+            self._measure(BargeIn(self.get_event_loop().time() - started))
+
+    def _begin_anew(self) -> None:
+        self._reply_bytes = 0
+        self._unmarked_bytes = 0
+
+    async def _pass_on_what_was_heard(self) -> None:
+        while True:
+            await self._pass_on(await self._heard.get())
+            if self._playback.idle and self._heard.empty():
+                await self.broadcast_frame(BotStoppedSpeakingFrame)
+
+    async def _pass_on(self, reply: Reply) -> None:
+        turn = SpokenTurn(
+            Who.AGENT,
+            reply.heard_text(),
+            self._line.ms_from_answer(reply.start),
+            self._line.ms_from_answer(reply.end),
+            reply.interrupted,
+        )
+        await self.push_frame(TurnFrame(turn))
+
+    async def _stop(self) -> None:
+        """The call is over: what was not heard by now never will be."""
+        if self._passing_on is not None:
+            await self.cancel_task(self._passing_on)
+        self._playback.take_back()
+        while not self._heard.empty():
+            await self._pass_on(self._heard.get_nowait())

@@ -1,0 +1,111 @@
+"""The steps that ship, as a definition writes them down; `custom` makes one of any processor."""
+
+from collections.abc import Callable
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from agent.ports import LiveCall
+from pipelines.definition import CallParts, Role, Sound, Step
+from pipelines.gemini import GeminiLive
+from pipelines.microphone import Microphone
+from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
+from pipelines.speaker import Speaker
+from processors.keypad import Keypad
+from processors.polyphase import Polyphase
+from processors.record_turns import RecordTurns
+from processors.remember_agent import RememberAgent
+from processors.remember_caller import RememberCaller
+from processors.resample import Resample
+
+
+def microphone() -> Step:
+    """Twilio's media messages, decoded from mu-law: PCM16 at 8 kHz."""
+    return Step(
+        "microphone",
+        lambda parts: Microphone(parts.line, parts.speech, parts.playback),
+        role=Role.MICROPHONE,
+        caller=Sound(begins=True, gives=PHONE_RATE),
+    )
+
+
+def resample(*, to: int) -> Step:
+    """The caller's sound at another rate, a whole multiple or part of the one before."""
+
+    def fit(rate: int) -> Step:
+        Polyphase(rate, to)  # raises when the rates do not fit
+        return Step(
+            f"resample(to={to})", lambda _: Resample(rate, to), caller=Sound(takes=rate, gives=to)
+        )
+
+    return Step(f"resample(to={to})", _unfitted, fit=fit)
+
+
+def keypad(pause_secs: float = 1.5) -> Step:
+    """Key presses reach the model as one line of text."""
+    return Step("keypad", lambda _: Keypad(pause_secs))
+
+
+def remember_caller() -> Step:
+    """What the caller said becomes turns; before the model, whose transcripts come upstream."""
+    return Step("remember_caller", _remember_caller)
+
+
+def gemini_live() -> Step:
+    """The model: speech in; speech, transcripts and tool calls out."""
+    return Step(
+        "gemini_live",
+        _gemini_live,
+        role=Role.MODEL,
+        caller=Sound(takes=GEMINI_HEARS_AT, consumes=True),
+        agent=Sound(begins=True, gives=GEMINI_SPEAKS_AT),
+    )
+
+
+def speaker() -> Step:
+    """Back to mu-law and out; a barge-in empties Twilio's queue."""
+    return Step(
+        "speaker",
+        lambda parts: Speaker(parts.line, parts.speech, parts.playback, parts.measure),
+        role=Role.SPEAKER,
+        agent=Sound(takes=GEMINI_SPEAKS_AT, consumes=True),
+    )
+
+
+def remember_agent() -> Step:
+    """What the caller heard of the agent becomes part of the conversation."""
+    return Step("remember_agent", lambda parts: RememberAgent(parts.conversation))
+
+
+def record_turns() -> Step:
+    """Every finished turn goes into the record."""
+    return Step("record_turns", lambda parts: RecordTurns(parts.record))
+
+
+def custom(name: str, build: Callable[[LiveCall], FrameProcessor]) -> Step:
+    """Any Pipecat processor as a step; `build` makes one for each call."""
+    return Step(name, lambda parts: build(parts.call))
+
+
+def _unfitted(_: CallParts) -> FrameProcessor:
+    raise TypeError("a resample step is built by the definition it stands in")
+
+
+def _remember_caller(parts: CallParts) -> FrameProcessor:
+    def stretches_since(moment: float) -> list[tuple[float, float]]:
+        return [(stretch.start, stretch.end) for stretch in parts.speech.since(moment)]
+
+    return RememberCaller(parts.conversation, stretches_since, parts.line.ms_from_answer)
+
+
+def _gemini_live(parts: CallParts) -> FrameProcessor:
+    return GeminiLive(
+        parts.client,
+        parts.profile,
+        parts.tools,
+        call=parts.call,
+        call_end=parts.call_end,
+        conversation=parts.conversation,
+        record=parts.record,
+        measure=parts.measure,
+        patience=parts.patience,
+    )

@@ -1,0 +1,155 @@
+"""Typed async functions as tools of the model: declared, validated, run, and never fatal.
+
+A tool is written like any function; its name, docstring and type hints are what the model is told:
+
+    async def book_table(call: LiveCall, day: str, guests: int) -> str:
+        \"\"\"Book a table.
+
+        Args:
+            day: The weekday, in English.
+            guests: How many people come.
+        \"\"\"
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from docstring_parser import parse as parse_docstring
+from google.genai import types
+from loguru import logger
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from agent.ports import LiveCall
+
+TIMEOUT_SECS = 10.0
+
+ToolFunction = Callable[..., Any]
+
+
+class ToolError(ValueError):
+    """A function that cannot be a tool; the text says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model is told: `{"result": …}` or `{"error": sentence}`."""
+
+    ok: bool
+    response: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call, with what it is told of it."""
+
+    name: str
+    description: str
+    function: ToolFunction
+    arguments: type[BaseModel]
+    # The parameter that takes the LiveCall, if there is one.
+    call_parameter: str | None
+    timeout_secs: float = TIMEOUT_SECS
+
+    def declaration(self) -> types.FunctionDeclaration:
+        """The declaration for Gemini's setup; the model waits for the answer (BLOCKING)."""
+        schema = _without_references(self.arguments.model_json_schema())
+        parameters = None
+        if schema.get("properties"):
+            parameters = types.Schema.from_json_schema(json_schema=types.JSONSchema(**schema))
+        return types.FunctionDeclaration(
+            name=self.name,
+            description=self.description,
+            parameters=parameters,
+            behavior=types.Behavior.BLOCKING,
+        )
+
+    async def run(self, call: LiveCall, arguments: Mapping[str, Any]) -> Answer:
+        """Validate, run, answer. An error becomes an answer that the model can speak about."""
+        try:
+            checked = self.arguments.model_validate(dict(arguments))
+        except ValidationError as error:
+            return Answer(False, {"error": f"Wrong arguments: {_in_words(error)}"})
+        values = {name: getattr(checked, name) for name in self.arguments.model_fields}
+        if self.call_parameter:
+            values[self.call_parameter] = call
+        try:
+            async with asyncio.timeout(self.timeout_secs):
+                result = await self.function(**values)
+            return Answer(True, {"result": TypeAdapter(Any).dump_python(result, mode="json")})
+        except TimeoutError:
+            logger.warning("tool took too long", tool=self.name, timeout_secs=self.timeout_secs)
+            return Answer(False, {"error": "This takes too long at the moment."})
+        except Exception as error:
+            logger.bind(tool=self.name, error=type(error).__name__).warning("tool failed")
+            return Answer(False, {"error": "This does not work at the moment."})
+
+
+def as_tool(function: "ToolFunction | Tool") -> Tool:
+    """Read a function's signature and docstring.
+
+    Raises: ToolError when it is not an async function with a docstring and type hints.
+    """
+    if isinstance(function, Tool):
+        return function
+    name = getattr(function, "__name__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise ToolError(f"tool {name!r} is not an async function")
+    docs = parse_docstring(inspect.getdoc(function) or "")
+    if not docs.description:
+        raise ToolError(f"tool {name!r} has no docstring, so the model cannot know what it does")
+    hints = get_type_hints(function, include_extras=True)
+    told = {parameter.arg_name: parameter.description for parameter in docs.params}
+    call_parameter: str | None = None
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ToolError(f"tool {name!r}: parameter {parameter.name!r} cannot be given by name")
+        if parameter.name not in hints:
+            raise ToolError(f"tool {name!r}: parameter {parameter.name!r} has no type")
+        hint = hints[parameter.name]
+        if hint is LiveCall:
+            call_parameter = parameter.name
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        description = told.get(parameter.name)
+        fields[parameter.name] = (hint, Field(default=default, description=description))
+    arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    try:
+        arguments.model_json_schema()
+    except Exception as error:
+        raise ToolError(f"tool {name!r}: its types cannot be told to the model: {error}") from error
+    return Tool(name, docs.description, function, arguments, call_parameter)
+
+
+def _in_words(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_input=False)
+    )
+
+
+def _without_references(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema with its `$defs` written out: Gemini's schema knows no references."""
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: Any, within: tuple[str, ...] = ()) -> Any:
+        if isinstance(node, list):
+            return [resolve(item, within) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if reference := node.get("$ref"):
+            name = str(reference).rsplit("/", 1)[-1]
+            if name in within:
+                raise ToolError(f"the type {name!r} contains itself")
+            return resolve(definitions[name], (*within, name))
+        return {
+            key: resolve(value, within)
+            for key, value in node.items()
+            if key not in ("$defs", "additionalProperties")
+        }
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved

@@ -1,0 +1,89 @@
+"""What the caller said becomes turns of the conversation.
+
+The model's transcripts come upstream, in pieces, and some come late; the times come from the
+stretches in which the caller was heard. What was heard before the agent began to answer is one
+turn; it is over when the answer was heard or interrupted, so that late words still find it.
+
+    caller    ████ ██████                 ███
+    words        ..what are ..your hours?     ..thank you
+    agent                 ▒▒▒▒▒▒▒▒▒▒▒▒           ▒▒▒▒
+    turns     |--------- 1            ^ over  |- 2   ^ over
+"""
+
+from collections.abc import Callable
+
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    TranscriptionFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from agent.calls import Speaker
+from agent.conversation import Conversation
+from agent.ports import SpokenTurn
+from processors.frames import TurnFrame
+
+# Seconds on the call's clock.
+StretchesSince = Callable[[float], list[tuple[float, float]]]
+
+
+class RememberCaller(FrameProcessor):
+    """Collects `TranscriptionFrame`s into `TurnFrame`s, which go downstream.
+
+    `stretches_since` gives when the caller was heard, `ms` turns the clock into ms from answer.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        stretches_since: StretchesSince,
+        ms: Callable[[float], int],
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._conversation = conversation
+        self._stretches_since = stretches_since
+        self._ms = ms
+        self._text = ""
+        self._first_words_at = 0.0
+        self._began_after = 0.0
+        self._answered_at: float | None = None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Keep words; close the turn when the answer to it is over. Everything passes."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, TranscriptionFrame):
+            if not self._text:
+                self._first_words_at = self._now()
+            self._text += frame.text
+        elif isinstance(frame, BotStartedSpeakingFrame):
+            if self._answered_at is None:
+                self._answered_at = self._now()
+        elif isinstance(frame, BotStoppedSpeakingFrame | InterruptionFrame):
+            if self._answered_at is not None:
+                await self._close()
+        elif isinstance(frame, EndFrame | CancelFrame):
+            await self._close()
+        await self.push_frame(frame, direction)
+
+    async def _close(self) -> None:
+        until = self._answered_at if self._answered_at is not None else self._now()
+        stretches = [
+            (start, end) for start, end in self._stretches_since(self._began_after) if start < until
+        ]
+        text = " ".join(self._text.split())
+        self._text, self._answered_at, self._began_after = "", None, until
+        if not text:
+            return
+        start = stretches[0][0] if stretches else min(self._first_words_at, until)
+        end = stretches[-1][1] if stretches else start
+        turn = SpokenTurn(Speaker.CALLER, text, self._ms(start), self._ms(end))
+        self._conversation.add(turn)
+        await self.push_frame(TurnFrame(turn))
+
+    def _now(self) -> float:
+        return self.get_event_loop().time()
