@@ -104,6 +104,11 @@ class CallLog:
             found = await session.exec(select(Call).where(col(Call.twilio_sid) == twilio_sid))
             return found.first()
 
+    async def find_by_idempotency_key(self, key: str) -> Call | None:
+        """The call that a request with this key created."""
+        async with self._reading() as session:
+            return await self._by_key(session, key)
+
     async def save_life(
         self, call_id: str, state: CallState, events: Sequence[CallEvent] = ()
     ) -> Call:
