@@ -132,7 +132,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         metrics.active.set_function(lambda: desk.held)
         metrics.talking.set_function(lambda: desk.talking)
 
-        life = LocalLife(call_log, telephone, desk, clock=clock)
+        life = LocalLife(call_log, telephone, desk, clock=clock, on_end=metrics.call_ended)
         stack.push_async_callback(life.close)
         # Ended before the life closes: what a pipeline has to report still finds somebody.
         desk.report_to(life)

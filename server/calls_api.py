@@ -1,0 +1,285 @@
+"""The calls API: place, read, end and erase calls; a bearer key lets in."""
+
+import asyncio
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from loguru import logger
+
+from agent.call_log import BadCursor, CallIsLive, IdempotencyConflict, NoSuchCall
+from agent.calls import Call, CallStatus, Direction, new_call_id, now_utc
+from agent.lifecycle import Placed, Terminate
+from pipelines import catalogue
+from pipelines.catalogue import UnknownPipeline
+from server.resources import Opened, Resources
+from server.schemas import (
+    CallPage,
+    CallRequest,
+    CallResult,
+    CallView,
+    EventPage,
+    EventView,
+    Problem,
+    Transcript,
+    TurnView,
+)
+from server.security import came_through_a_proxy
+
+CALL_ID = re.compile(r"[0-9a-f]{32}")
+DAY = timedelta(hours=24)
+RETRY_AFTER_SECS = 5
+# How long an ended call's last words may take to reach the record.
+LAST_WORDS_SECS = 5.0
+
+bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
+
+
+async def admitted(
+    request: Request,
+    opened: Opened,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> None:
+    """Let in who has a key; without keys (development only), who came without a proxy."""
+    if opened.api_keys.configured:
+        if credentials is not None and opened.api_keys.admit(credentials.credentials):
+            return
+        detail = "A valid API key is needed: Authorization: Bearer KEY."
+    elif not came_through_a_proxy(request.headers):
+        return
+    else:
+        detail = "API_KEYS is not set, so that nobody is let in through a tunnel or a proxy."
+    opened.metrics.rejected.labels("api_key").inc()
+    raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _problem(says: str) -> dict[str, Any]:
+    return {"model": Problem, "description": says}
+
+
+router = APIRouter(
+    prefix="/calls",
+    tags=["calls"],
+    dependencies=[Depends(admitted)],
+    responses={401: _problem("No valid API key.")},
+)
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such call.")}
+
+
+async def known_call(call_id: str, opened: Opened) -> Call:
+    """The call in the path; 404 when there is none."""
+    try:
+        if not CALL_ID.fullmatch(call_id):
+            raise NoSuchCall(call_id)
+        return await opened.call_log.get(call_id)
+    except NoSuchCall:
+        raise HTTPException(404, "There is no call with this id.") from None
+
+
+KnownCall = Annotated[Call, Depends(known_call)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        403: _problem("ALLOWED_DESTINATIONS does not allow the number."),
+        409: _problem("The Idempotency-Key was used with another body."),
+        413: _problem("The body is larger than 64 kB."),
+        422: {"description": "The body is not a valid request."},
+        429: _problem("DAILY_CALL_LIMIT is reached."),
+        503: _problem("No capacity now (see Retry-After), or Twilio or Gemini is not configured."),
+    },
+)
+async def place(
+    body: CallRequest,
+    opened: Opened,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> CallView:
+    """Call a number. When Twilio refuses it, the call is there all the same: failed, with why."""
+    call, placed = _new_call(body, idempotency_key, opened)
+    key = call.idempotency_key
+    if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
+        await _check_limits(call, opened)
+    try:
+        kept = await opened.life.place(call, placed)
+    except IdempotencyConflict:
+        opened.desk.give_back(call.id)
+        raise HTTPException(409, "This Idempotency-Key was used with another body.") from None
+    except BaseException:
+        opened.desk.give_back(call.id)
+        raise
+    if kept.id != call.id or kept.status.is_terminal:
+        opened.desk.give_back(call.id)
+    response.headers["Location"] = f"/calls/{kept.id}"
+    logger.info("A call was placed", call_id=kept.id, personal_to=kept.phone_number)
+    return CallView.of(kept)
+
+
+def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Call, Placed]:
+    settings = opened.settings
+    try:
+        definition = catalogue.find(body.pipeline)
+    except UnknownPipeline as error:
+        raise HTTPException(422, str(error)) from None
+    if not settings.twilio_is_configured or settings.twilio_phone_number is None:
+        raise HTTPException(503, "Twilio is not configured: set the TWILIO_* variables.")
+    if settings.gemini_api_key is None:
+        raise HTTPException(503, "Gemini is not configured: set GEMINI_API_KEY.")
+    if not settings.allows_destination(body.phone_number):
+        opened.metrics.rejected.labels("destination").inc()
+        raise HTTPException(403, "ALLOWED_DESTINATIONS does not allow calls to this number.")
+    profile = body.over(definition.profile, default_voice=settings.gemini_voice)
+    fingerprint = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+    call = Call(
+        id=new_call_id(),
+        direction=Direction.OUTBOUND,
+        status=CallStatus.INITIATED,
+        phone_number=body.phone_number,
+        our_number=settings.twilio_phone_number,
+        pipeline=definition.name,
+        profile=profile.model_dump(mode="json"),
+        extra=body.metadata,
+        idempotency_key=f"api:{key}" if key else None,
+        request_fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
+    )
+    placed = Placed(
+        opened.clock(),
+        ring_timeout_secs=settings.ring_timeout_seconds,
+        max_duration_secs=profile.max_duration_seconds,
+    )
+    return call, placed
+
+
+async def _check_limits(call: Call, opened: Resources) -> None:
+    limit = opened.settings.daily_call_limit
+    if await opened.call_log.count_outbound_since(now_utc() - DAY) >= limit:
+        opened.metrics.rejected.labels("daily_limit").inc()
+        raise HTTPException(429, f"DAILY_CALL_LIMIT: {limit} calls were placed in 24 hours.")
+    if not opened.desk.reserve(call.id):
+        opened.metrics.rejected.labels("capacity").inc()
+        raise HTTPException(
+            503,
+            "All lines of this server are in use; try again soon.",
+            headers={"Retry-After": str(RETRY_AFTER_SECS)},
+        )
+
+
+@router.get("", responses={422: {"description": "A filter or the cursor is not valid."}})
+async def list_calls(
+    opened: Opened,
+    status: CallStatus | None = None,
+    direction: Direction | None = None,
+    phone_number: Annotated[str | None, Query(max_length=32)] = None,
+    since: Annotated[datetime | None, Query(description="Created at or after.")] = None,
+    until: Annotated[datetime | None, Query(description="Created before.")] = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> CallPage:
+    """Calls, newest first."""
+    # A plus that was not escaped arrives as a space.
+    number = "+" + phone_number[1:] if phone_number and phone_number[0] == " " else phone_number
+    try:
+        page = await opened.call_log.list(
+            status=status,
+            direction=direction,
+            phone_number=number,
+            since=_aware(since),
+            until=_aware(until),
+            cursor=cursor,
+            limit=limit,
+        )
+    except BadCursor:
+        raise HTTPException(422, "The cursor is not one that this API gave.") from None
+    return CallPage(calls=[CallView.of(call) for call in page.calls], next_cursor=page.next_cursor)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+@router.get("/{call_id}", responses=NOT_FOUND)
+async def read(call: KnownCall) -> CallView:
+    """A call as it is now."""
+    return CallView.of(call)
+
+
+@router.get("/{call_id}/transcript", responses=NOT_FOUND)
+async def transcript(call: KnownCall, opened: Opened) -> Transcript:
+    """What was said so far, in the order spoken, as it was heard."""
+    await opened.records.flush(call.id)
+    turns = await opened.call_log.transcript(call.id)
+    return Transcript(call_id=call.id, turns=[TurnView.of(turn) for turn in turns])
+
+
+@router.get("/{call_id}/events", responses=NOT_FOUND)
+async def events(
+    call: KnownCall,
+    opened: Opened,
+    after: Annotated[int, Query(ge=0, description="The id of the last event read.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+) -> EventPage:
+    """What happened in and to the call so far."""
+    await opened.records.flush(call.id)
+    found = await opened.call_log.events(call.id, after=after, limit=limit)
+    return EventPage(
+        call_id=call.id,
+        events=[EventView.of(event) for event in found],
+        next_cursor=found[-1].id if len(found) == limit else None,
+    )
+
+
+@router.get(
+    "/{call_id}/result",
+    response_model=CallResult,
+    responses={**NOT_FOUND, 202: {"model": CallView, "description": "The call still lasts."}},
+)
+async def result(
+    call: KnownCall,
+    opened: Opened,
+    response: Response,
+    wait: Annotated[float, Query(ge=0, le=120, description="Seconds to wait for the end.")] = 30,
+) -> Any:
+    """How the call ended and all that was said; waits for the end."""
+    ended = await opened.life.ended(call.id, wait)
+    if ended is None:
+        now = await opened.call_log.get(call.id)
+        response.status_code = 202
+        return Response(
+            CallView.of(now).model_dump_json(), status_code=202, media_type="application/json"
+        )
+    try:
+        async with asyncio.timeout(LAST_WORDS_SECS):
+            await opened.desk.told(call.id)
+            await opened.records.flush(call.id)
+    except TimeoutError:
+        logger.warning("The last words of a call are late", call_id=call.id)
+    turns = await opened.call_log.transcript(call.id)
+    return CallResult.of(ended, turns, await opened.call_log.usage(call.id))
+
+
+@router.post("/{call_id}/terminate", status_code=204, responses=NOT_FOUND)
+async def terminate(call: KnownCall, opened: Opened) -> None:
+    """End the call; one that has ended already is fine."""
+    await opened.life.tell(call.id, Terminate(opened.clock()))
+
+
+@router.delete(
+    "/{call_id}",
+    status_code=204,
+    responses={**NOT_FOUND, 409: _problem("The call is still live.")},
+)
+async def erase(call: KnownCall, opened: Opened) -> None:
+    """Erase an ended call with everything that was kept of it."""
+    await opened.records.flush(call.id)
+    try:
+        await opened.call_log.delete(call.id)
+    except CallIsLive:
+        raise HTTPException(409, "The call is still live: terminate it first.") from None
+    except NoSuchCall:
+        raise HTTPException(404, "There is no call with this id.") from None

@@ -1,0 +1,84 @@
+"""The calls API of a running server, as the commands use it; errors end them with a sentence."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import httpx
+import typer
+
+from server.cli.environment import settings_or_exit
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", help="The server's address; this machine's by default."),
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--api-key", help="The API key; the first of API_KEYS by default.")
+]
+
+
+class CallsApi:
+    """A client of the calls API; use it as a context manager."""
+
+    def __init__(self, server: str | None, api_key: str | None) -> None:
+        if server is None or api_key is None:
+            settings = settings_or_exit()
+            server = server or f"http://127.0.0.1:{settings.port}"
+            if api_key is None and settings.api_keys:
+                api_key = settings.api_keys[0].get_secret_value()
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._server = server.rstrip("/")
+        self._http = httpx.Client(base_url=self._server, headers=headers, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def get(
+        self, path: str, params: Mapping[str, Any] | None = None, *, timeout: float = 30
+    ) -> httpx.Response:
+        """Read something."""
+        return self._ask("GET", path, params=dict(params or {}), timeout=timeout)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Ask for something to be done."""
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **how)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise _failed(f"{self._server} is not the address of a server.") from None
+        except httpx.TimeoutException:
+            raise _failed(f"The server at {self._server} does not answer.") from None
+        except httpx.HTTPError:
+            raise _failed(f"No server can be reached at {self._server}.") from None
+        if answer.is_error:
+            raise _failed(_sentence(answer))
+        return answer
+
+
+def _failed(sentence: str) -> typer.Exit:
+    typer.echo(sentence, err=True)
+    return typer.Exit(1)
+
+
+def _sentence(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"The server answered with HTTP {answer.status_code}."
+    if isinstance(detail, list):
+        return "\n".join(
+            f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}"
+            for problem in detail
+        )
+    return str(detail)

@@ -1,0 +1,74 @@
+"""`voice-ai calls`: look at the calls of a running server, and end them."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from server.cli.api_client import CallsApi, KeyOption, ServerOption
+
+app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
+
+CallId = Annotated[str, typer.Argument(help="The call's id.")]
+
+
+@app.command("list")
+def list_calls(
+    status: Annotated[str | None, typer.Option(help="Only calls with this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 20,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """The latest calls, newest first."""
+    params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
+    with CallsApi(server, api_key) as api:
+        page = api.get("/calls", params).json()
+    table = Table("id", "created", "direction", "number", "status", "ended by", "seconds", box=None)
+    for call in page["calls"]:
+        lasted = call["duration_seconds"]
+        table.add_row(
+            call["id"],
+            call["created_at"][:19].replace("T", " "),
+            call["direction"],
+            call["phone_number"],
+            call["status"],
+            call["end_reason"] or "",
+            "" if lasted is None else f"{lasted:.0f}",
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@app.command()
+def show(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
+    """One call, field by field, and what happened in it."""
+    with CallsApi(server, api_key) as api:
+        call = api.get(f"/calls/{call_id}").json()
+        events = api.get(f"/calls/{call_id}/events").json()["events"]
+    for name, value in call.items():
+        if value not in (None, {}):
+            typer.echo(f"{name:<17} {value}")
+    for event in events:
+        detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
+        typer.echo(f"{event['at'][11:23]}  {event['kind']:<20} {detail}".rstrip())
+
+
+@app.command()
+def transcript(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
+    """What was said, as it was heard."""
+    with CallsApi(server, api_key) as api:
+        print_turns(api.get(f"/calls/{call_id}/transcript").json()["turns"])
+
+
+@app.command("hang-up")
+def hang_up(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
+    """End a call; one that has ended already is fine."""
+    with CallsApi(server, api_key) as api:
+        api.post(f"/calls/{call_id}/terminate")
+
+
+def print_turns(turns: list[dict[str, Any]]) -> None:
+    """What was said, one line a turn, with the seconds from the answer."""
+    for turn in turns:
+        cut = " …" if turn["interrupted"] else ""
+        typer.echo(f"{turn['start_ms'] / 1000:7.1f} s  {turn['who']:<6}  {turn['text']}{cut}")

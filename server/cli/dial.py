@@ -1,0 +1,61 @@
+"""`voice-ai dial`: place a call by a running server."""
+
+from typing import Annotated, Any
+
+import typer
+
+from server.cli.api_client import CallsApi, KeyOption, ServerOption
+from server.cli.calls import print_turns
+
+WAIT_AT_ONCE_SECS = 30
+
+
+def dial(
+    phone_number: Annotated[str, typer.Argument(help="Whom to call, such as +15550100123.")],
+    greeting: Annotated[str | None, typer.Option(help="The agent's first words.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="See `voice-ai pipelines`.")] = None,
+    voice: Annotated[str | None, typer.Option(help="One of Gemini's voices.")] = None,
+    language: Annotated[str | None, typer.Option(help="Such as en-US.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end and print what was said.")
+    ] = False,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Call a number. With --wait, the exit code is 0 only for a completed call."""
+    asked: dict[str, Any] = {
+        "phone_number": phone_number,
+        "greeting": greeting,
+        "system_prompt": prompt,
+        "pipeline": pipeline,
+        "voice": voice,
+        "language": language,
+    }
+    body = {name: value for name, value in asked.items() if value is not None}
+    with CallsApi(server, api_key) as api:
+        call = api.post("/calls", body).json()
+        typer.echo(f"{call['id']} {call['status']}")
+        if call["error"]:
+            typer.echo(call["error"], err=True)
+            raise typer.Exit(1)
+        if wait:
+            _wait_for_the_end(api, call["id"])
+
+
+def _wait_for_the_end(api: CallsApi, call_id: str) -> None:
+    while True:
+        answer = api.get(
+            f"/calls/{call_id}/result", {"wait": WAIT_AT_ONCE_SECS}, timeout=WAIT_AT_ONCE_SECS + 30
+        )
+        if answer.status_code == 200:
+            break
+    result = answer.json()
+    print_turns(result["turns"])
+    call = result["call"]
+    reason = f" ({call['end_reason']})" if call["end_reason"] else ""
+    typer.echo(f"{call['id']} {call['status']}{reason}")
+    if call["error"]:
+        typer.echo(call["error"], err=True)
+    if call["status"] != "completed":
+        raise typer.Exit(1)

@@ -1,0 +1,55 @@
+"""`voice-ai`: everything a person types, one file per command."""
+
+from importlib import import_module
+
+import typer
+
+from server.cli import calls, dial, pipelines, serve
+
+app = typer.Typer(
+    name="voice-ai",
+    help="A phone agent: Twilio on one side, Gemini Live on the other.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("dial")(dial.dial)
+app.add_typer(calls.app, name="calls")
+app.add_typer(pipelines.app, name="pipelines")
+
+# What the emulators need is an extra, so each is imported only when asked for; its options are its
+# own, `--help` among them.
+emulate = typer.Typer(no_args_is_help=True)
+app.add_typer(emulate, name="emulate", help="Play the other side, without any credential.")
+FORWARD = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": list[str](),
+}
+
+
+@emulate.command(context_settings=FORWARD)
+def gemini(context: typer.Context) -> None:
+    """Play Gemini Live on this machine."""
+    _play("gemini", context.args)
+
+
+@emulate.command(context_settings=FORWARD)
+def twilio(context: typer.Context) -> None:
+    """Play Twilio on this machine: the REST API and a telephone."""
+    _play("twilio", context.args)
+
+
+def _play(name: str, arguments: list[str]) -> None:
+    try:
+        function = getattr(import_module(f"server.cli.emulate_{name}"), name)
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"The emulators need the package {error.name!r}. Install them with: "
+            "pip install 'voice-ai-system[emulators]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(function)
+    single(args=arguments, prog_name=f"voice-ai emulate {name}")

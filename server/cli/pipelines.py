@@ -1,0 +1,40 @@
+"""`voice-ai pipelines`: which pipelines there are, and how each is put together."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_command=True)
+
+
+@app.callback()
+def list_pipelines(context: typer.Context) -> None:
+    """List the pipelines."""
+    if context.invoked_subcommand is not None:
+        return
+    # Pipecat takes seconds to import, which other commands need not wait for.
+    from pipelines import catalogue
+
+    for name in catalogue.names():
+        typer.echo(f"{name:<24} {catalogue.find(name).description}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `voice-ai pipelines`.")],
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Only the Mermaid drawing, to be pasted.")
+    ] = False,
+) -> None:
+    """Draw one pipeline, as text and as Mermaid."""
+    from pipelines import catalogue
+
+    try:
+        definition = catalogue.find(name)
+    except catalogue.UnknownPipeline as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if not mermaid:
+        typer.echo(definition.as_text())
+        typer.echo()
+    typer.echo(definition.as_mermaid())

@@ -1,0 +1,180 @@
+"""The media desk of one instance: which calls it carries, and the pipeline of each.
+
+    place / inbound ── reserve ──▶ held ── first stream: carry ──▶ running pipeline ── end ──▶ free
+                                     └──────────── release (nobody answered) ──────────────▶ free
+
+A pipeline outlives the streams that carry it: the next stream of a call is bound to the same line.
+When a conversation is over, the life of the call is told before the stream closes, so that Twilio,
+which then asks what to do, gets the right answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from loguru import logger
+
+from agent.calls import Call, EndReason
+from agent.clock import Clock
+from agent.lifecycle import ConversationEnded
+from agent.live_calls import LiveCalls
+from agent.ports import CallLife
+from pipelines.phone_line import MediaStream, PhoneLine
+from pipelines.run_call import CallSummary, RunningCall
+
+StartCall = Callable[[Call], RunningCall]
+
+
+class ConversationOver(Exception):
+    """The call needs no stream any more: what was to be said was said."""
+
+
+class _Talk:
+    """One running pipeline, and the stream that carries it now."""
+
+    def __init__(self, running: RunningCall) -> None:
+        self.running = running
+        self.stream: MediaStream | None = None
+        # No stream is carried any more; the pipeline ends, or was ended from outside.
+        self.over = False
+        self.finished = asyncio.Event()
+        self.watch: asyncio.Task[None] | None = None
+
+
+class Desk:
+    """`MediaDesk` of this instance; it never carries more than `capacity` calls it was asked for.
+
+    A stream of a call that was answered already is always carried: it was counted elsewhere.
+    """
+
+    def __init__(
+        self,
+        start: StartCall,
+        live_calls: LiveCalls,
+        *,
+        instance: str,
+        capacity: int,
+        clock: Clock,
+    ) -> None:
+        self._start = start
+        self._clock = clock
+        self._live_calls = live_calls
+        self._capacity = capacity
+        self._held: set[str] = set()
+        self._talks: dict[str, _Talk] = {}
+        self._life: CallLife | None = None
+        self.instance = instance
+
+    def report_to(self, life: CallLife) -> None:
+        """Tell this life of every conversation that ends."""
+        self._life = life
+
+    @property
+    def held(self) -> int:
+        """How many calls have a place here."""
+        return len(self._held)
+
+    @property
+    def talking(self) -> int:
+        """How many pipelines run."""
+        return len(self._talks)
+
+    def reserve(self, call_id: str) -> bool:
+        """Take a place for a call; False when there is none."""
+        if call_id not in self._held and len(self._held) >= self._capacity:
+            return False
+        self._held.add(call_id)
+        return True
+
+    def give_back(self, call_id: str) -> None:
+        """Free a place that `reserve` took for a call that never came to be."""
+        self._held.discard(call_id)
+
+    async def warm(self, call_id: str) -> None:
+        """Hold a place while the phone rings."""
+        self._held.add(call_id)
+
+    async def release(self, call_id: str) -> None:
+        """Nobody answered: free the place."""
+        await self._finish(call_id)
+
+    async def end(self, call_id: str, reason: EndReason) -> None:
+        """Stop talking: the call is over or must end now."""
+        await self._finish(call_id)
+
+    async def carry(self, call: Call, stream: MediaStream) -> PhoneLine:
+        """The call's line, carried over `stream` from now on; its pipeline starts with the first.
+
+        Raises: ConversationOver.
+        """
+        talk = self._talks.get(call.id)
+        if talk is not None and talk.over:
+            raise ConversationOver
+        if talk is None:
+            self._held.add(call.id)
+            talk = self._talks[call.id] = _Talk(self._start(call))
+            talk.watch = asyncio.create_task(self._watch(call.id, talk), name=f"talk-{call.id}")
+            await self._note_owner(self._live_calls.claim, call.id)
+        previous, talk.stream = talk.stream, stream
+        await talk.running.line.bind(stream)
+        if previous is not None:
+            await previous.close()
+        return talk.running.line
+
+    async def told(self, call_id: str) -> None:
+        """Wait until the conversation, should it be ending, was reported to the call's life."""
+        talk = self._talks.get(call_id)
+        if talk is not None:
+            await talk.finished.wait()
+
+    async def close(self) -> None:
+        """End every pipeline; the calls themselves live on, for another process to carry."""
+        await asyncio.gather(*(self._finish(call_id) for call_id in list(self._talks)))
+        self._held.clear()
+
+    async def _finish(self, call_id: str) -> None:
+        self._held.discard(call_id)
+        talk = self._talks.get(call_id)
+        if talk is None:
+            return
+        talk.over = True
+        try:
+            await talk.running.end()
+        finally:
+            # The task that watches may be the very one that brought us here.
+            self._talks.pop(call_id, None)
+            await self._note_owner(self._live_calls.release, call_id)
+
+    async def _note_owner(
+        self, note: Callable[[str, str], Awaitable[object]], call_id: str
+    ) -> None:
+        # Who owns a call is for others to know; the call itself goes on without.
+        try:
+            await note(call_id, self.instance)
+        except Exception:
+            logger.exception("The owner of a call could not be noted")
+
+    async def _watch(self, call_id: str, talk: _Talk) -> None:
+        with logger.contextualize(call_id=call_id):
+            try:
+                summary = await talk.running.ended()
+            except Exception:
+                logger.exception("The pipeline of a call failed")
+                summary = CallSummary(EndReason.SYSTEM, None, "the pipeline failed")
+            asked_to_end, talk.over = talk.over, True
+            try:
+                if not asked_to_end:
+                    await self._report(call_id, summary)
+                await talk.running.end()
+            except Exception:
+                logger.exception("The end of a conversation could not be reported")
+            finally:
+                talk.finished.set()
+
+    async def _report(self, call_id: str, summary: CallSummary) -> None:
+        if summary.reason is None or self._life is None:
+            return
+        logger.info("A conversation ended", reason=summary.reason.value, error=summary.error)
+        event = ConversationEnded(
+            self._clock(), summary.reason.value, transfer_to=summary.transfer_to
+        )
+        await self._life.tell(call_id, event)

@@ -1,0 +1,69 @@
+"""Whether this instance lives, and whether it can carry calls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from server.resources import Opened
+
+router = APIRouter(tags=["health"])
+
+CHECK_PATIENCE_SECS = 3.0
+
+
+class Health(BaseModel):
+    """What this is, and that it answers."""
+
+    status: str = "ok"
+    version: str
+
+
+class Readiness(BaseModel):
+    """Each thing that a call needs: "ok", or what is wrong with it."""
+
+    status: str
+    checks: dict[str, str]
+
+
+@router.get("/health")
+async def health() -> Health:
+    """That the server answers."""
+    return Health(version=version("voice-ai-system"))
+
+
+@router.get("/health/live")
+async def live() -> Health:
+    """For an orchestrator: restart the process when this does not answer."""
+    return Health(version=version("voice-ai-system"))
+
+
+@router.get(
+    "/health/ready",
+    responses={503: {"model": Readiness, "description": "Something that a call needs is missing."}},
+)
+async def ready(opened: Opened, response: Response) -> Readiness:
+    """For a load balancer: send no calls here while this is not 200."""
+    settings = opened.settings
+    checks = {
+        "database": await _reach(opened.call_log.ping),
+        "live_calls": await _reach(opened.live_calls.ping),
+        "twilio": "ok" if settings.twilio_is_configured else "TWILIO_* is not set",
+        "gemini": "ok" if settings.gemini_api_key else "GEMINI_API_KEY is not set",
+    }
+    good = all(answer == "ok" for answer in checks.values())
+    response.status_code = 200 if good else 503
+    return Readiness(status="ok" if good else "unavailable", checks=checks)
+
+
+async def _reach(ping: Callable[[], Awaitable[object]]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_PATIENCE_SECS):
+            await ping()
+    except TimeoutError:
+        return "does not answer"
+    except Exception as error:  # any failure of a client's own kind means the same here
+        return f"cannot be reached ({type(error).__name__})"
+    return "ok"

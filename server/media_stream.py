@@ -1,0 +1,227 @@
+"""The WebSocket that carries a call's audio: lets the right stream in, binds it, pumps messages.
+
+    upgrade: signature ─▶ accept ─▶ `connected` ─▶ `start`: token, call SID ─▶ bind ─▶ pump … close
+
+It knows nothing of audio. Whatever goes wrong here ends the stream, never the call: Twilio then
+asks for TwiML again.
+
+Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import APIRouter, WebSocket
+from loguru import logger
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from agent.call_log import NoSuchCall
+from agent.calls import Call
+from agent.lifecycle import StreamEnded, StreamStarted
+from pipelines.phone_line import PhoneLine
+from pipelines.twilio_stream import Connected, Start, StreamError, decode
+from server.desk import ConversationOver
+from server.resources import Resources
+from server.serving import MESSAGE_LIMIT_BYTES
+from server.stream_tokens import TokenRefused
+
+router = APIRouter()
+
+HANDSHAKE_PATIENCE_SECS = 10.0
+# Twilio sends 50 messages a second; ten times that, for some seconds, is no telephone.
+FLOOD_WINDOW_SECS = 5.0
+FLOOD_MESSAGES = 50 * 10 * 5
+BAD_MESSAGES = 100
+
+POLICY = 1008
+TOO_BIG = 1009
+UNACCEPTABLE = 1003
+
+
+class Refused(Exception):
+    """This stream is not let in, or not any longer; `code` closes the WebSocket."""
+
+    def __init__(self, reason: str, code: int = POLICY) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class TwilioSocket:
+    """One media stream as the line sees it: `MediaStream` over a WebSocket."""
+
+    def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
+        self._websocket = websocket
+        self._stream_sid = stream_sid
+
+    @property
+    def stream_sid(self) -> str:
+        """Twilio's name for it."""
+        return self._stream_sid
+
+    async def send(self, text: str) -> None:
+        """Send one message; a socket that has closed takes it and drops it."""
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        try:
+            await self._websocket.send_text(text)
+        except (WebSocketDisconnect, RuntimeError):
+            logger.debug("A message came too late for its stream")
+
+    async def close(self) -> None:
+        """Close the socket, once; Twilio goes on with the TwiML behind `<Stream>`."""
+        await _close(self._websocket, 1000)
+
+
+@dataclass
+class Tolerance:
+    """How much nonsense and haste one stream is allowed; `now` in seconds of the loop's clock."""
+
+    window_from: float
+    in_window: int = 0
+    bad: int = 0
+
+    def take(self, now: float) -> None:
+        """Count a message.
+
+        Raises: Refused when they come far faster than a telephone sends them.
+        """
+        if now - self.window_from >= FLOOD_WINDOW_SECS:
+            self.window_from = now
+            self.in_window = 0
+        self.in_window += 1
+        if self.in_window > FLOOD_MESSAGES:
+            raise Refused("flood")
+
+    def take_bad(self) -> None:
+        """Count a message that made no sense.
+
+        Raises: Refused when there were too many.
+        """
+        self.bad += 1
+        if self.bad > BAD_MESSAGES:
+            raise Refused("bad_messages", UNACCEPTABLE)
+
+
+@router.websocket("/twilio/media/{call_id}")
+async def media(websocket: WebSocket, call_id: str) -> None:
+    """Carry one media stream of one call."""
+    opened: Resources = websocket.state.resources
+    signature = websocket.headers.get("x-twilio-signature")
+    if not opened.signatures.signed_upgrade(websocket.url.path, signature):
+        opened.metrics.rejected.labels("stream_signature").inc()
+        detail = {"detail": "The X-Twilio-Signature is missing or wrong."}
+        await websocket.send_denial_response(JSONResponse(detail, 403))
+        return
+    await websocket.accept()
+    with logger.contextualize(call_id=call_id):
+        try:
+            await _serve(websocket, call_id, opened)
+        except Refused as refusal:
+            opened.metrics.rejected.labels(f"stream_{refusal.reason}").inc()
+            logger.warning("A media stream was refused", reason=refusal.reason)
+            await _close(websocket, refusal.code)
+        except WebSocketDisconnect:
+            logger.debug("A media stream left during its handshake")
+
+
+async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
+    try:
+        async with asyncio.timeout(HANDSHAKE_PATIENCE_SECS):
+            start = await _handshake(websocket)
+            call = await _admit(start, call_id, opened)
+    except TimeoutError:
+        raise Refused("late_start") from None
+    stream = TwilioSocket(websocket, start.stream_sid)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    started = StreamStarted(opened.clock(), start.stream_sid, opened.desk.instance)
+    try:
+        line = await opened.desk.carry(call, stream)
+    except ConversationOver:
+        raise Refused("conversation_over") from None
+    # Told beside the audio: the caller waits for nothing that is only written down.
+    telling = asyncio.create_task(_tell(opened, call_id, started))
+    try:
+        await _pump(websocket, line)
+    finally:
+        line.unbind(stream)
+        await telling
+        ended = StreamEnded(opened.clock(), start.stream_sid, loop.time() - began)
+        await _tell(opened, call_id, ended)
+
+
+async def _tell(opened: Resources, call_id: str, event: StreamStarted | StreamEnded) -> None:
+    try:
+        await opened.life.tell(call_id, event)
+    except Exception:
+        logger.exception("What became of a media stream could not be noted")
+
+
+async def _handshake(websocket: WebSocket) -> Start:
+    try:
+        if not isinstance(decode(await _next_text(websocket)), Connected):
+            raise Refused("no_connected")
+        start = decode(await _next_text(websocket))
+    except StreamError:
+        raise Refused("bad_start", UNACCEPTABLE) from None
+    if not isinstance(start, Start):
+        raise Refused("no_start")
+    return start
+
+
+async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
+    try:
+        token = opened.tokens.check(start.parameters.get("token", ""), call_id, now=opened.clock())
+    except TokenRefused:
+        raise Refused("token") from None
+    if not await opened.live_calls.use_token(token.token_id, opened.tokens.good_for_secs):
+        raise Refused("token_used")
+    try:
+        call = await opened.call_log.get(call_id)
+    except NoSuchCall:
+        raise Refused("unknown_call") from None
+    if call.twilio_sid != start.call_sid:
+        raise Refused("call_sid")
+    if call.status.is_terminal:
+        raise Refused("call_over")
+    return call
+
+
+async def _pump(websocket: WebSocket, line: PhoneLine) -> None:
+    clock = asyncio.get_running_loop().time
+    tolerance = Tolerance(window_from=clock())
+    try:
+        going = True
+        while going:
+            text = await _next_text(websocket)
+            tolerance.take(clock())
+            try:
+                going = await line.receive(text)
+            except StreamError:
+                tolerance.take_bad()
+    except WebSocketDisconnect:
+        return
+    await _close(websocket, 1000)
+
+
+async def _next_text(websocket: WebSocket) -> str:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text: str | None = message.get("text")
+    if text is None:
+        raise Refused("binary_message", UNACCEPTABLE)
+    if len(text) > MESSAGE_LIMIT_BYTES:
+        raise Refused("message_too_big", TOO_BIG)
+    return text
+
+
+async def _close(websocket: WebSocket, code: int) -> None:
+    if websocket.application_state is not WebSocketState.CONNECTED:
+        return
+    try:
+        await websocket.close(code)
+    except (WebSocketDisconnect, RuntimeError):
+        logger.debug("A stream was closed by its other side first")

@@ -1,0 +1,145 @@
+"""What we count and measure, as Prometheus shows it on `/metrics`; one registry for each app."""
+
+import asyncio
+import contextlib
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from agent.calls import Call
+from agent.measures import (
+    BargeIn,
+    FirstSound,
+    Measure,
+    ModelConnect,
+    ModelDrop,
+    Packets,
+    TurnResponse,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SOUND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
+LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+LAG_SAMPLE_SECS = 0.25
+
+
+class Metrics:
+    """The measures of one app."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "voice_ai_calls",
+            "Calls that ended, by outcome.",
+            ["direction", "status", "end_reason"],
+            registry=self.registry,
+        )
+        self.active = Gauge(
+            "voice_ai_active_calls",
+            "Calls that this instance holds a place for.",
+            registry=self.registry,
+        )
+        self.talking = Gauge(
+            "voice_ai_running_pipelines",
+            "Calls whose pipeline runs on this instance.",
+            registry=self.registry,
+        )
+        self.duration = self._histogram(
+            "call_duration_seconds", "From answer to end.", CALL_BUCKETS
+        )
+        self.first_sound = self._histogram(
+            "first_sound_seconds", "From answer to the agent's first sound.", SOUND_BUCKETS
+        )
+        self.turn_response = self._histogram(
+            "turn_response_seconds", "From the caller's last sound to the reply.", SOUND_BUCKETS
+        )
+        self.barge_in = self._histogram(
+            "barge_in_seconds", "From the caller's interruption to silence.", SOUND_BUCKETS
+        )
+        self.connect = self._histogram(
+            "model_connect_seconds", "Attempts to open a Gemini session.", SOUND_BUCKETS
+        )
+        self.connects = Counter(
+            "voice_ai_model_connects",
+            "Attempts to open a Gemini session, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.drops = Counter(
+            "voice_ai_model_drops",
+            "Gemini sessions that ended before the call did, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.packets = Counter(
+            "voice_ai_packets",
+            "Twilio media messages.",
+            ["direction"],
+            registry=self.registry,
+        )
+        self.rejected = Counter(
+            "voice_ai_rejected_requests",
+            "Requests and streams that were turned away, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.lag = self._histogram(
+            "event_loop_lag_seconds", "How late the event loop wakes a sleeper.", LAG_BUCKETS
+        )
+
+    def _histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"voice_ai_{name}", says, buckets=buckets, registry=self.registry)
+
+    def observe(self, measure: Measure) -> None:
+        """Take one measure of a running call: this is its MeasureSink."""
+        match measure:
+            case FirstSound(secs):
+                self.first_sound.observe(secs)
+            case TurnResponse(secs):
+                self.turn_response.observe(secs)
+            case BargeIn(secs):
+                self.barge_in.observe(secs)
+            case ModelConnect(outcome, secs):
+                self.connects.labels(outcome).inc()
+                self.connect.observe(secs)
+            case ModelDrop(reason):
+                self.drops.labels(reason).inc()
+            case Packets(received, sent):
+                self.packets.labels("in").inc(received)
+                self.packets.labels("out").inc(sent)
+
+    def call_ended(self, call: Call) -> None:
+        """Count a call with its outcome."""
+        self.calls.labels(call.direction, call.status, call.end_reason or "none").inc()
+        if call.answered_at and call.ended_at:
+            self.duration.observe(max(0.0, (call.ended_at - call.answered_at).total_seconds()))
+
+    def as_text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class LoopLag:
+    """Samples how late the event loop is, for as long as it is open."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start to sample."""
+        self._task = asyncio.create_task(self._sample(), name="loop-lag")
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _sample(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SAMPLE_SECS
+            await asyncio.sleep(LAG_SAMPLE_SECS)
+            self._metrics.lag.observe(max(0.0, loop.time() - due))

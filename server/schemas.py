@@ -1,0 +1,262 @@
+"""What the calls API takes and gives, as Pydantic models: the contract that `/docs` shows."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speaker, TokenUsage, Turn
+from agent.profile import AgentProfile, VadConfig
+
+METADATA_LIMIT_BYTES = 16_384
+
+# E.164 (ITU-T): a plus, a country code that never starts with 0, 15 digits at most.
+E164 = r"^\+[1-9][0-9]{6,14}$"
+PhoneNumber = Annotated[str, StringConstraints(pattern=E164)]
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain NUL characters")
+    return text
+
+
+def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except (ValueError, RecursionError):
+        raise ValueError("must be plain JSON: no NaN, no broken Unicode") from None
+    if "\\u0000" in text:
+        raise ValueError("must not contain NUL characters")
+    if size > METADATA_LIMIT_BYTES:
+        raise ValueError(f"must not be larger than {METADATA_LIMIT_BYTES} bytes as JSON")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
+
+
+class ProfileFields(BaseModel):
+    """What of the agent a request or a number may set; what is left out, the pipeline says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    greeting: Text | None = Field(
+        default=None, max_length=4_000, description="The agent's first words; empty: it waits."
+    )
+    system_prompt: Text | None = Field(default=None, max_length=32_000)
+    max_duration_seconds: int | None = Field(
+        default=None, ge=10, le=14_400, description="1800 unless the pipeline says otherwise."
+    )
+    vad_config: VadConfig | None = None
+    voice: Text | None = Field(default=None, min_length=1, max_length=64)
+    language: str | None = Field(
+        default=None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", examples=["en-US"]
+    )
+
+    def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
+        """`profile` with these fields laid over it."""
+        given = {
+            "vad" if name == "vad_config" else name: getattr(self, name)
+            for name in ProfileFields.model_fields
+            if getattr(self, name) is not None
+        }
+        if profile.voice is None and default_voice is not None:
+            given.setdefault("voice", default_voice)
+        return profile.model_copy(update=given)
+
+
+class CallRequest(ProfileFields):
+    """A call to place."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "phone_number": "+15550100123",
+                    "greeting": "Hello, this is Ada. Do you have a minute?",
+                    "max_duration_seconds": 600,
+                    "vad_config": {"end_sensitivity": "HIGH", "silence_duration_ms": 500},
+                    "metadata": {"customer": "4711"},
+                }
+            ]
+        },
+    )
+
+    phone_number: PhoneNumber = Field(description="Whom to call, in E.164.")
+    pipeline: str = Field(default="phone_call", min_length=1, max_length=64)
+    metadata: Metadata = Field(
+        default_factory=dict, description="Kept with the call; tools can read it."
+    )
+
+
+class CallView(BaseModel):
+    """A call as it is now."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
+                    "status": "completed",
+                    "end_reason": "agent",
+                    "direction": "outbound",
+                    "phone_number": "+15550100123",
+                    "our_number": "+15550100999",
+                    "pipeline": "phone_call",
+                    "language": "en-US",
+                    "metadata": {"customer": "4711"},
+                    "twilio_sid": "CA00000000000000000000000000000000",
+                    "created_at": "2026-01-05T10:00:00Z",
+                    "answered_at": "2026-01-05T10:00:06Z",
+                    "ended_at": "2026-01-05T10:01:12Z",
+                    "duration_seconds": 66.0,
+                    "error": None,
+                }
+            ]
+        }
+    )
+
+    id: str
+    status: CallStatus
+    end_reason: EndReason | None = Field(description="Who or what ended the call.")
+    direction: Direction
+    phone_number: str = Field(description="The person's number.")
+    our_number: str
+    pipeline: str
+    language: str | None
+    metadata: dict[str, Any]
+    twilio_sid: str | None
+    created_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None = Field(description="From answer to end.")
+    error: str | None = Field(description="What went wrong, in a sentence.")
+
+    @classmethod
+    def of(cls, call: Call) -> Self:
+        """The public side of a record."""
+        lasted = (
+            (call.ended_at - call.answered_at).total_seconds()
+            if call.answered_at and call.ended_at
+            else None
+        )
+        return cls(
+            id=call.id,
+            status=CallStatus(call.status),
+            end_reason=EndReason(call.end_reason) if call.end_reason else None,
+            direction=Direction(call.direction),
+            phone_number=call.phone_number,
+            our_number=call.our_number,
+            pipeline=call.pipeline,
+            language=call.profile.get("language"),
+            metadata=call.extra,
+            twilio_sid=call.twilio_sid,
+            created_at=call.created_at,
+            answered_at=call.answered_at,
+            ended_at=call.ended_at,
+            duration_seconds=max(0.0, lasted) if lasted is not None else None,
+            error=call.error,
+        )
+
+
+class CallPage(BaseModel):
+    """Calls, newest first."""
+
+    calls: list[CallView]
+    next_cursor: str | None = Field(description="Give it as `cursor` to read on; null: the end.")
+
+
+class TurnView(BaseModel):
+    """What one side said at one go, as it was heard."""
+
+    who: Speaker
+    text: str
+    start_ms: int = Field(description="From answer.")
+    end_ms: int
+    interrupted: bool = Field(description="The caller spoke over it; `text` is what was heard.")
+
+    @classmethod
+    def of(cls, turn: Turn) -> Self:
+        """The public side of a record."""
+        return cls(
+            who=Speaker(turn.who),
+            text=turn.text,
+            start_ms=turn.start_ms,
+            end_ms=turn.end_ms,
+            interrupted=turn.interrupted,
+        )
+
+
+class Transcript(BaseModel):
+    """What was said, in the order spoken."""
+
+    call_id: str
+    turns: list[TurnView]
+
+
+class EventView(BaseModel):
+    """Something that happened in or to a call."""
+
+    id: int
+    at: datetime
+    kind: str = Field(examples=["twilio.status", "stream.started", "tool.called"])
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: CallEvent) -> Self:
+        """The public side of a record."""
+        assert event.id is not None, "a stored event has an id"
+        return cls(id=event.id, at=event.at, kind=event.kind, detail=event.detail)
+
+
+class EventPage(BaseModel):
+    """Events in the order in which they became known."""
+
+    call_id: str
+    events: list[EventView]
+    next_cursor: int | None = Field(description="Give it as `after` to read on; null: the end.")
+
+
+class Tokens(BaseModel):
+    """Tokens of the whole call, by direction and modality."""
+
+    direction: str
+    modality: str
+    tokens: int
+
+
+class CallResult(BaseModel):
+    """How a call ended, and all that was said."""
+
+    call: CallView
+    turns: list[TurnView]
+    usage: list[Tokens]
+
+    @classmethod
+    def of(cls, call: Call, turns: list[Turn], usage: list[TokenUsage]) -> Self:
+        """The public side of the records of an ended call."""
+        sums: dict[tuple[str, str], int] = {}
+        for row in usage:
+            key = (row.direction, row.modality)
+            sums[key] = sums.get(key, 0) + row.tokens
+        return cls(
+            call=CallView.of(call),
+            turns=[TurnView.of(turn) for turn in turns],
+            usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
+        )
+
+
+class Problem(BaseModel):
+    """Every error: one sentence that says what is wrong."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"detail": "There is no call with this id."}]}
+    )
+
+    detail: str

@@ -1,0 +1,139 @@
+"""Who may talk to us: Twilio by its signature, API clients by a bearer key, nobody at length.
+
+Every comparison with a secret takes the same time whatever is wrong with what came.
+Source: https://www.twilio.com/docs/usage/security#validating-requests
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from twilio.request_validator import RequestValidator
+
+from server.settings import Settings
+
+BODY_LIMIT_BYTES = 65_536
+BODY_PATIENCE_SECS = 10.0
+
+
+class TwilioSignatures:
+    """Checks X-Twilio-Signature over the address that Twilio knows us by, not what a proxy shows.
+
+    Without an auth token nothing can be checked, and everything is refused.
+    """
+
+    def __init__(self, auth_token: str | None, *, base_url: str, stream_base_url: str) -> None:
+        self._validator = RequestValidator(auth_token) if auth_token else None
+        self._base_url = base_url
+        self._stream_base_url = stream_base_url
+
+    def signed_webhook(self, path: str, query: str, form: Any, signature: str | None) -> bool:
+        """Whether Twilio signed this form for this path (and query) of ours.
+
+        Twilio is not consistent about the port, so its address counts with and without it.
+        """
+        url = self._base_url + path + (f"?{query}" if query else "")
+        return self._signed((url, *_other_port_form(url)), form, signature)
+
+    def signed_upgrade(self, path: str, signature: str | None) -> bool:
+        """Whether Twilio signed the upgrade to a WebSocket; only the exact wss:// form counts."""
+        return self._signed((self._stream_base_url + path,), {}, signature)
+
+    def _signed(self, urls: Sequence[str], form: Any, signature: str | None) -> bool:
+        if self._validator is None or not signature:
+            return False
+        claimed = signature.encode(errors="replace")
+        matches = [
+            hmac.compare_digest(self._validator.compute_signature(url, form).encode(), claimed)
+            for url in urls
+        ]
+        return any(matches)
+
+
+def _other_port_form(url: str) -> tuple[str, ...]:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    port = {"https": ":443", "http": ":80"}[scheme]
+    name, colon, digits = host.rpartition(":")
+    if colon and digits.isdigit():
+        return (f"{scheme}://{name}{slash}{path}",)
+    return (f"{scheme}://{host}{port}{slash}{path}",)
+
+
+class ApiKeys:
+    """The bearer keys of the calls API."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._digests = [_digest(key.get_secret_value()) for key in settings.api_keys]
+
+    @property
+    def configured(self) -> bool:
+        """Whether any key is set."""
+        return bool(self._digests)
+
+    def admit(self, key: str) -> bool:
+        """Whether this is one of the keys; each is compared, and in constant time."""
+        claimed = _digest(key)
+        matches = [hmac.compare_digest(digest, claimed) for digest in self._digests]
+        return any(matches)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
+def came_through_a_proxy(headers: Mapping[str, str]) -> bool:
+    """Whether a tunnel or a proxy brought the request: it need not come from this machine."""
+    return "x-forwarded-for" in headers or "forwarded" in headers
+
+
+class BodyLimit:
+    """ASGI middleware: a body arrives whole, within 64 kB and 10 s, or not at all."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on once its body is here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_PATIENCE_SECS):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > BODY_LIMIT_BYTES:
+                        await _refuse(413, "The body is larger than 64 kB.", scope, receive, send)
+                        return
+        except TimeoutError:
+            await _refuse(408, "The body did not arrive in time.", scope, receive, send)
+            return
+        await self._app(scope, _replay(bytes(body), receive), send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _refuse(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+    response = JSONResponse({"detail": detail}, status, headers={"Connection": "close"})
+    await response(scope, receive, send)

@@ -1,0 +1,73 @@
+"""How the app is put on a socket: uvicorn, in this process, with limits that fit phone calls."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+# Twilio's messages are well under 1 kB.
+MESSAGE_LIMIT_BYTES = 65_536
+SHUTDOWN_PATIENCE_SECS = 10
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one.
+
+    Raises: OSError when the address is taken or not ours.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, proto)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def configure(app: FastAPI) -> uvicorn.Config:
+    """What uvicorn shall do and leave: our logs, no proxy headers, no compression of audio."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws_max_size=MESSAGE_LIMIT_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,
+        lifespan="on",
+    )
+
+
+class _WithoutSignals(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to whoever owns the process."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI, bound: socket.socket) -> AsyncIterator[None]:
+    """The app on this socket and this event loop, from ready to shut down.
+
+    Raises: RuntimeError when the app does not start; the log says why.
+    """
+    server = _WithoutSignals(configure(app))
+    task = asyncio.create_task(server.serve(sockets=[bound]), name="serving")
+    try:
+        while not server.started:
+            if task.done():
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+        bound.close()

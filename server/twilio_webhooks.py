@@ -1,0 +1,179 @@
+"""What Twilio asks and tells us by HTTP. Each request is signed, or it gets 403 and nothing else.
+
+    /twilio/inbound            a call comes in: open its record, say what to do
+    /twilio/twiml/{id}         what next? asked at the answer, and after each stream
+    /twilio/status/{id}        the call's status changed (late, twice, out of order, or never)
+    /twilio/stream-status/{id} a media stream started, stopped or failed
+
+Source: https://www.twilio.com/docs/voice/twiml#request-parameters
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from loguru import logger
+from starlette.datastructures import FormData
+
+from agent.call_log import NoSuchCall
+from agent.calls import Call, CallStatus, Direction, new_call_id
+from agent.lifecycle import (
+    Apologise,
+    CallState,
+    HandOn,
+    OpenStream,
+    Placed,
+    TwilioStatus,
+    TwimlFetched,
+    next_verbs,
+)
+from agent.profile import AgentProfile
+from pipelines import catalogue
+from server import twiml
+from server.resources import Opened, Resources
+
+FORM_FIELDS = 200
+FIELD_BYTES = 16_384
+# What a stream status callback may bring into the record.
+STREAM_FIELDS = {"StreamEvent": "event", "StreamSid": "stream_sid", "StreamError": "error"}
+
+
+async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
+    """The form of a request that Twilio signed; 403 for any other."""
+    try:
+        form = await request.form(max_files=0, max_fields=FORM_FIELDS, max_part_size=FIELD_BYTES)
+    except HTTPException:
+        form = FormData()
+    signature = request.headers.get("x-twilio-signature")
+    path, query = request.url.path, request.url.query
+    if not opened.signatures.signed_webhook(path, query, form, signature):
+        opened.metrics.rejected.labels("webhook_signature").inc()
+        raise HTTPException(403, "The X-Twilio-Signature is missing or wrong.")
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+SignedForm = Annotated[Mapping[str, str], Depends(signed_form)]
+
+router = APIRouter(
+    prefix="/twilio",
+    tags=["twilio"],
+    responses={403: {"description": "Not signed by Twilio."}},
+)
+TWIML: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/xml": {}}, "description": "TwiML."}
+}
+
+
+@router.post("/inbound", response_class=Response, responses=TWIML)
+async def inbound(form: SignedForm, opened: Opened) -> Response:
+    """A call comes in: its record is opened once, however often Twilio asks."""
+    sid, ours, theirs = form.get("CallSid", ""), form.get("To", ""), form.get("From", "")
+    if not sid:
+        raise HTTPException(400, "CallSid is missing.")
+    call = await opened.call_log.find_by_sid(sid)
+    if call is None:
+        route = opened.settings.inbound_route(ours)
+        if route is None:
+            opened.metrics.rejected.labels("inbound_number").inc()
+            return _xml(twiml.say_and_hang_up("not_in_service", "en"))
+        definition = catalogue.find(route.pipeline)
+        profile = route.over(definition.profile, default_voice=opened.settings.gemini_voice)
+        call = Call(
+            id=new_call_id(),
+            direction=Direction.INBOUND,
+            status=CallStatus.RINGING,
+            phone_number=theirs[:32] or "unknown",
+            our_number=ours[:32],
+            pipeline=definition.name,
+            profile=profile.model_dump(mode="json"),
+            twilio_sid=sid,
+        )
+        if not opened.desk.reserve(call.id):
+            opened.metrics.rejected.labels("capacity").inc()
+            return _xml(twiml.say_and_hang_up("busy", profile.language))
+        call = await _open(call, profile, opened)
+    state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
+    return _xml(_next(call, state, opened))
+
+
+async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
+    placed = Placed(
+        opened.clock(),
+        inbound=True,
+        twilio_sid=call.twilio_sid,
+        max_duration_secs=profile.max_duration_seconds,
+    )
+    reserved = call.id
+    try:
+        kept = await opened.life.place(call, placed)
+    except BaseException:
+        opened.desk.give_back(reserved)
+        raise
+    if kept.id != reserved:
+        opened.desk.give_back(reserved)
+    logger.info("A call came in", call_id=kept.id, personal_from=kept.phone_number)
+    return kept
+
+
+@router.post("/twiml/{call_id}", response_class=Response, responses=TWIML)
+async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response:
+    """What Twilio shall do next with the call."""
+    call = await _find(call_id, form, opened)
+    now = opened.clock()
+    if form.get("CallStatus") and form.get("CallSid"):
+        await opened.life.tell(call_id, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
+    state = await opened.life.tell(call_id, TwimlFetched(now))
+    return _xml(_next(call, state, opened))
+
+
+@router.post("/status/{call_id}", status_code=204)
+async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
+    """The call's status changed."""
+    await _find(call_id, form, opened)
+    word, sid = form.get("CallStatus"), form.get("CallSid")
+    if not word:
+        raise HTTPException(400, "CallStatus is missing.")
+    await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, sid))
+
+
+@router.post("/stream-status/{call_id}", status_code=204)
+async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
+    """Twilio's side of what became of a media stream; kept in the record."""
+    await _find(call_id, form, opened)
+    detail = {ours: form[theirs][:500] for theirs, ours in STREAM_FIELDS.items() if theirs in form}
+    opened.records.recorder(call_id).event("twilio.stream", detail)
+    if "error" in detail:
+        logger.warning("Twilio reports a failed stream", call_id=call_id)
+
+
+async def _find(call_id: str, form: Mapping[str, str], opened: Resources) -> Call:
+    try:
+        call = await opened.call_log.get(call_id)
+    except NoSuchCall:
+        raise HTTPException(404, "There is no call with this id.") from None
+    if call.twilio_sid and form.get("CallSid") != call.twilio_sid:
+        raise HTTPException(404, "This call has another CallSid.")
+    return call
+
+
+def _next(call: Call, state: CallState, opened: Resources) -> str:
+    settings = opened.settings
+    language = str(call.profile.get("language", "en"))
+    match next_verbs(state):
+        case OpenStream():
+            return twiml.open_stream(
+                url=f"{settings.stream_base_url}/twilio/media/{call.id}",
+                status_url=f"{settings.base_url}/twilio/stream-status/{call.id}",
+                token=opened.tokens.mint(call.id, now=opened.clock()),
+                next_url=f"{settings.base_url}/twilio/twiml/{call.id}",
+            )
+        case Apologise(key):
+            return twiml.say_and_hang_up(key, language)
+        case HandOn(number):
+            return twiml.hand_on(number, caller_id=call.our_number)
+        case _:
+            return twiml.hang_up()
+
+
+def _xml(document: str) -> Response:
+    return Response(document, media_type="application/xml")

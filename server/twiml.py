@@ -1,0 +1,77 @@
+"""What Twilio shall do next with a call, as TwiML.
+
+A stream is always followed by a <Redirect>: Twilio goes on to it when the socket closes for
+whatever reason, and asks us again.
+
+Sources: https://www.twilio.com/docs/voice/twiml/stream, https://www.twilio.com/docs/voice/twiml
+"""
+
+from twilio.twiml.voice_response import Connect, VoiceResponse
+
+# What a person hears when we cannot go on, by what is wrong and by language.
+SENTENCES: dict[str, dict[str, str]] = {
+    "apology": {
+        "en": "I am sorry, something went wrong on our side. Please call again later. Goodbye.",
+        "es": "Lo siento, algo ha fallado de nuestro lado. Por favor, llame más tarde. Adiós.",
+        "de": "Entschuldigung, bei uns ist etwas schiefgelaufen. "
+        "Bitte rufen Sie später noch einmal an. Auf Wiederhören.",
+        "fr": "Désolé, un problème est survenu de notre côté. "
+        "Veuillez rappeler plus tard. Au revoir.",
+    },
+    "busy": {
+        "en": "All our lines are busy right now. Please call again in a few minutes. Goodbye.",
+        "es": "Todas nuestras líneas están ocupadas. Por favor, llame en unos minutos. Adiós.",
+        "de": "Im Moment sind alle Leitungen belegt. "
+        "Bitte rufen Sie in einigen Minuten noch einmal an. Auf Wiederhören.",
+        "fr": "Toutes nos lignes sont occupées. "
+        "Veuillez rappeler dans quelques minutes. Au revoir.",
+    },
+    "not_in_service": {
+        "en": "This number is not in service. Goodbye.",
+        "es": "Este número no está en servicio. Adiós.",
+        "de": "Diese Nummer ist nicht vergeben. Auf Wiederhören.",
+        "fr": "Ce numéro n'est pas en service. Au revoir.",
+    },
+}
+# The locale in which Twilio's <Say> speaks each language when a call names only the language.
+LOCALES = {"en": "en-US", "es": "es-ES", "de": "de-DE", "fr": "fr-FR"}
+
+
+def open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
+    """Connect the call to our WebSocket, and come back to `next_url` when it closes."""
+    response = VoiceResponse()
+    connect = Connect()
+    stream = connect.stream(url=url, status_callback=status_url, status_callback_method="POST")
+    stream.parameter(name="token", value=token)
+    response.append(connect)
+    response.redirect(next_url, method="POST")
+    return str(response)
+
+
+def say_and_hang_up(sentence: str, language: str) -> str:
+    """Speak one of SENTENCES in the call's language (or English), then hang up."""
+    words = SENTENCES.get(sentence, SENTENCES["apology"])
+    base = language.split("-")[0]
+    if base in words:
+        text, locale = words[base], language if "-" in language else LOCALES[base]
+    else:
+        text, locale = words["en"], LOCALES["en"]
+    response = VoiceResponse()
+    response.say(text, language=locale)
+    response.hangup()
+    return str(response)
+
+
+def hand_on(phone_number: str, *, caller_id: str) -> str:
+    """Connect the caller to this number; the call ends when they are done."""
+    response = VoiceResponse()
+    response.dial(phone_number, caller_id=caller_id)
+    response.hangup()
+    return str(response)
+
+
+def hang_up() -> str:
+    """End the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
