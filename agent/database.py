@@ -23,15 +23,18 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
 
     SQLite: WAL, so that readers never wait; foreign keys are held; a writer waits up to 10 s for
     its turn; a commit survives a killed process, and a power cut at worst loses the last ones.
+    No error repeats the values of a statement: they are what callers said.
     Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
     """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
+        return create_async_engine(
+            url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+        )
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: a record in memory would not survive a restart")
     size = min(pool_size, _SQLITE_CONNECTIONS)
-    engine = create_async_engine(url, pool_size=size, max_overflow=0)
+    engine = create_async_engine(url, pool_size=size, max_overflow=0, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

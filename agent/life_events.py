@@ -4,8 +4,9 @@
 through a workflow as well as through this process.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from agent.words import EndReason
 
@@ -205,3 +206,27 @@ class WriteOutcome:
 
 
 Command = Dial | HangUp | LookUp | Warm | Release | EndMedia | SetTimer | CancelTimer | WriteOutcome
+
+
+# --- events as the record keeps them ---------------------------------------------------------
+
+
+def as_record(event: Event) -> tuple[str, dict[str, Any]]:
+    """The kind and the detail of the `CallEvent` that keeps this event."""
+    detail = {name: value for name, value in asdict(event).items() if name != "at"}
+    return _KINDS[type(event)], {name: v for name, v in detail.items() if v is not None}
+
+
+_KINDS: dict[type, str] = {
+    Placed: "life.placed",
+    Dialled: "life.dialled",
+    DialFailed: "life.dial_failed",
+    DialUnclear: "life.dial_unclear",
+    TwilioStatus: "twilio.status",
+    TwimlFetched: "twilio.twiml",
+    StreamStarted: "life.stream_started",
+    StreamEnded: "life.stream_ended",
+    ConversationEnded: "life.conversation_ended",
+    Terminate: "life.terminate",
+    TimerFired: "life.timer",
+}

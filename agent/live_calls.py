@@ -5,8 +5,7 @@ all of it may be lost, and claims run out by themselves when an instance dies.
 """
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -158,8 +157,7 @@ class LiveCallsInRedis:
 
     async def ping(self) -> None:
         """As `LiveCalls.ping`."""
-        # The client's annotation also covers pipelines, which give no awaitable.
-        await cast("Awaitable[bool]", self._client.ping())
+        await self._client.ping()
 
 
 def _text(value: Any) -> str | None:

@@ -40,7 +40,10 @@ class RecordWriter:
         self._waiting: Counter[str] = Counter()
         self._there_is_work = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._flushes: dict[str, list[asyncio.Future[None]]] = {}
+        # How many rows came and went since the start, and who waits for which to be gone.
+        self._came = 0
+        self._went = 0
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._dropped_of: Counter[str] = Counter()
@@ -60,10 +63,15 @@ class RecordWriter:
     def put(self, row: Row) -> None:
         """Keep a row, after all that came before it; it is in the database within 0.25 s."""
         call_id = row.call_id
-        if isinstance(row, CallEvent) and self._waiting[call_id] >= self._events_at_most:
+        full = self._waiting.get(call_id, 0) >= self._events_at_most
+        if full and isinstance(row, CallEvent):
+            self._drop(call_id)
+            return
+        if self._task is not None and self._task.done():
             self._drop(call_id)
             return
         self._rows.append(row)
+        self._came += 1
         self._waiting[call_id] += 1
         self._there_is_work.set()
 
@@ -74,11 +82,10 @@ class RecordWriter:
 
     async def flush(self, call_id: str) -> None:
         """Wait until everything of this call that was kept so far is in the database."""
-        if not self._waiting[call_id]:
-            del self._waiting[call_id]
+        if call_id not in self._waiting:
             return
         written = asyncio.get_running_loop().create_future()
-        self._flushes.setdefault(call_id, []).append(written)
+        self._flushes.append((self._came, written))
         self._hurry.set()
         await written
 
@@ -94,10 +101,8 @@ class RecordWriter:
             self._task.cancel()
             logger.bind(rows=len(self._rows)).error("The record could not be written to its end")
         await asyncio.gather(self._task, return_exceptions=True)
-        for waiting in self._flushes.values():
-            for written in waiting:
-                written.cancel()
-        self._flushes.clear()
+        for _, written in self._flushes:
+            written.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -108,10 +113,7 @@ class RecordWriter:
             while self._rows:
                 batch = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
                 await self._write_surely(batch)
-                for row in batch:
-                    self._rows.popleft()
-                    self._waiting[row.call_id] -= 1
-                self._wake_flushes()
+                self._forget(batch)
             self._hurry.clear()
             if not self._closing:
                 self._there_is_work.clear()
@@ -154,14 +156,18 @@ class RecordWriter:
         refused = logger.bind(table=type(batch[0]).__name__, error=type(error).__name__)
         refused.error("The database refused a row of the record")
 
-    def _wake_flushes(self) -> None:
-        for call_id in [c for c in self._flushes if not self._waiting[c]]:
-            for written in self._flushes.pop(call_id):
-                if not written.done():
-                    written.set_result(None)
-        for call_id in [c for c, rows in self._waiting.items() if not rows]:
-            del self._waiting[call_id]
-            self._dropped_of.pop(call_id, None)
+    def _forget(self, batch: list[Row]) -> None:
+        for row in batch:
+            self._rows.popleft()
+            self._waiting[row.call_id] -= 1
+            if not self._waiting[row.call_id]:
+                del self._waiting[row.call_id]
+                self._dropped_of.pop(row.call_id, None)
+        self._went += len(batch)
+        while self._flushes and self._flushes[0][0] <= self._went:
+            _, written = self._flushes.popleft()
+            if not written.done():
+                written.set_result(None)
 
     def _drop(self, call_id: str) -> None:
         self.dropped += 1

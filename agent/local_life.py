@@ -1,0 +1,274 @@
+"""Drives the life of every call in this process, persisted so that a restart goes on.
+
+    tell(event) ─▶ [one at a time per call: load · decide · save] ─▶ state
+                                                    │
+                       commands, beside it: timers, media desk, telephone ─▶ tell(what came of it)
+
+A telephone or a desk that is slow or fails never holds up `tell`, nor another call.
+"""
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from loguru import logger
+
+from agent.call_log import CallLog, NoSuchCall, life_columns
+from agent.calls import Call, CallEvent
+from agent.clock import Clock, loop_clock, moment
+from agent.life_commands import MediaOrders, PhoneOrders, Timers
+from agent.life_events import as_record
+from agent.lifecycle import (
+    CallState,
+    CancelTimer,
+    Command,
+    Dial,
+    DialUnclear,
+    EndMedia,
+    Event,
+    HangUp,
+    LookUp,
+    Patience,
+    Placed,
+    Release,
+    SetTimer,
+    StreamEnded,
+    TimerFired,
+    Warm,
+    WriteOutcome,
+    decide,
+    new_call,
+)
+from agent.ports import MediaDesk, Telephone
+from agent.words import Direction
+
+_FIRST_PAUSE_SECS = 0.2
+_LONGEST_PAUSE_SECS = 10.0
+
+
+class LocalLife:
+    """`ports.CallLife` in one process. It alone writes the status of the calls in its database.
+
+    `on_end` is called once for each call that ends, with its final record; it must not block.
+    """
+
+    def __init__(
+        self,
+        call_log: CallLog,
+        telephone: Telephone,
+        desk: MediaDesk,
+        *,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+        on_end: Callable[[Call], None] | None = None,
+        dial_wait_secs: float = 15.0,
+    ) -> None:
+        self._call_log = call_log
+        self._patience = patience or Patience()
+        self._clock_given = clock
+        self._on_end = on_end
+        self._dial_wait_secs = dial_wait_secs
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._dialling: dict[str, asyncio.Future[None]] = {}
+        self._waiting_for_end: dict[str, set[asyncio.Future[None]]] = {}
+        self._phone = PhoneOrders(telephone, call_log, self._tell_surely, self.now)
+        self._media = MediaOrders(desk)
+        self._timers = Timers(self._timer_fired, self.now)
+
+    def now(self) -> float:
+        """Seconds since the epoch, as the loop tells it."""
+        if self._clock_given is None:
+            self._clock_given = loop_clock()
+        return self._clock_given()
+
+    # --- ports.CallLife
+
+    async def place(self, call: Call, event: Placed) -> Call:
+        """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
+
+        An inbound call is opened once for its SID, however often Twilio tells of it: unless it
+        brings an idempotency key of its own.
+
+        Raises: IdempotencyConflict.
+        """
+        call_id = call.id
+        if event.inbound and event.twilio_sid and call.idempotency_key is None:
+            call.idempotency_key = f"twilio:{event.twilio_sid}"
+        direction = Direction.INBOUND if event.inbound else Direction.OUTBOUND
+        state, commands = decide(new_call(direction, self._patience), event)
+        call.direction = direction
+        call.sqlmodel_update(life_columns(state))
+        async with self._lock(call_id):
+            kept = await self._call_log.create(call, [self._happened(call_id, event)])
+            if kept.id == call_id:
+                self._carry_out(call_id, commands)
+        await self._until_dialled(kept.id)
+        return await self._call_log.get(kept.id)
+
+    async def tell(self, call_id: str, event: Event) -> CallState:
+        """Say what happened to a call; return its state after that. Raises: NoSuchCall."""
+        async with self._lock(call_id):
+            before = await self.state(call_id)
+            state, commands = decide(before, event)
+            if state == before and isinstance(event, TimerFired):
+                return state
+            events = [self._happened(call_id, event)]
+            if (state.status, state.end_reason) != (before.status, before.end_reason):
+                reason = state.end_reason.value if state.end_reason else None
+                detail = {"status": state.status.value, "end_reason": reason}
+                at = moment(event.at)
+                events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
+            call = await self._call_log.save_life(call_id, state, events)
+            self._carry_out(call_id, commands)
+            if state.status.is_terminal and not before.status.is_terminal:
+                self._ended(call)
+            if state.twilio_sid or state.status.is_terminal:
+                self._dial_is_answered(call_id)
+            return state
+
+    async def state(self, call_id: str) -> CallState:
+        """The state of a call. Raises: NoSuchCall."""
+        call = await self._call_log.get(call_id)
+        return CallState.from_json(call.life)
+
+    async def ended(self, call_id: str, timeout: float) -> Call | None:
+        """Wait for the end of a call; None when it still goes on after `timeout` seconds.
+
+        Raises: NoSuchCall.
+        """
+        end = asyncio.get_running_loop().create_future()
+        waiting = self._waiting_for_end.setdefault(call_id, set())
+        waiting.add(end)
+        try:
+            if not (await self._call_log.get(call_id)).status.is_terminal:
+                async with asyncio.timeout(timeout):
+                    await end
+        except TimeoutError:
+            return None
+        finally:
+            waiting.discard(end)
+            if not waiting and self._waiting_for_end.get(call_id) is waiting:
+                del self._waiting_for_end[call_id]
+        return await self._call_log.get(call_id)
+
+    # --- the process's lifespan
+
+    async def resume(self) -> None:
+        """Take up every call that had not ended when the last process stopped.
+
+        Its timers run on from where they were, its streams are gone, and Twilio is asked about it.
+        """
+        for call in await self._call_log.unfinished():
+            with logger.contextualize(call_id=call.id):
+                try:
+                    await self._take_up(call.id)
+                except Exception as error:
+                    logger.opt(exception=error).error("A call could not be resumed")
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Stop: what the telephone is asked right now may finish within `timeout` seconds.
+
+        The calls themselves live on, at Twilio and in the record.
+        """
+        self._timers.close()
+        await self._phone.close(timeout)
+        await self._media.close(timeout)
+        for waiting in list(self._waiting_for_end.values()):
+            for end in waiting:
+                end.cancel()
+
+    # --- below
+
+    def _lock(self, call_id: str) -> asyncio.Lock:
+        lock = self._locks.get(call_id)
+        if lock is None:
+            lock = self._locks[call_id] = asyncio.Lock()
+        return lock
+
+    def _happened(self, call_id: str, event: Event) -> CallEvent:
+        kind, detail = as_record(event)
+        return CallEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
+
+    def _carry_out(self, call_id: str, commands: tuple[Command, ...]) -> None:
+        """Start what was commanded, in this order; nothing here waits."""
+        phone: list[Dial | HangUp | LookUp] = []
+        for command in commands:
+            match command:
+                case SetTimer(timer, at):
+                    self._timers.arm(call_id, timer, at)
+                case CancelTimer(timer):
+                    self._timers.cancel(call_id, timer)
+                case Warm() | Release() | EndMedia():
+                    self._media.order(call_id, command)
+                case Dial():
+                    answered = asyncio.get_running_loop().create_future()
+                    self._dialling[call_id] = answered
+                    phone.append(command)
+                case HangUp() | LookUp():
+                    phone.append(command)
+                case WriteOutcome():
+                    logger.bind(call_id=call_id).debug("The outcome of a call has changed")
+        if phone:
+            self._phone.order(call_id, phone)
+
+    def _ended(self, call: Call) -> None:
+        logger.bind(call_id=call.id, status=call.status, end_reason=call.end_reason).info(
+            "A call has ended"
+        )
+        for end in self._waiting_for_end.pop(call.id, set()):
+            if not end.done():
+                end.set_result(None)
+        if self._on_end is not None:
+            try:
+                self._on_end(call)
+            except Exception as error:
+                logger.opt(exception=error).error("The end of a call was not counted")
+
+    async def _until_dialled(self, call_id: str) -> None:
+        answered = self._dialling.get(call_id)
+        if answered is None:
+            return
+        try:
+            async with asyncio.timeout(self._dial_wait_secs):
+                await asyncio.shield(answered)
+        except TimeoutError:
+            pass
+
+    def _dial_is_answered(self, call_id: str) -> None:
+        answered = self._dialling.pop(call_id, None)
+        if answered is not None and not answered.done():
+            answered.set_result(None)
+
+    def _timer_fired(self, call_id: str, event: TimerFired) -> None:
+        self._phone.report(call_id, event)
+
+    async def _tell_surely(self, call_id: str, event: Event) -> None:
+        """Tell what nobody else would tell again, however long the database is away."""
+        pause = _FIRST_PAUSE_SECS
+        while True:
+            try:
+                await self.tell(call_id, event)
+            except NoSuchCall:
+                self._timers.forget(call_id)
+            except Exception as error:
+                trouble = logger.bind(call_id=call_id).opt(exception=error)
+                trouble.error("What happened to a call could not be kept yet")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
+                continue
+            if isinstance(event, DialUnclear):
+                self._dial_is_answered(call_id)
+            return
+
+    async def _take_up(self, call_id: str) -> None:
+        state = await self.state(call_id)
+        for timer, at in state.deadlines.items():
+            self._timers.arm(call_id, timer, at)
+        now = self.now()
+        if state.stream_sid:
+            # Not the stream's fault: it does not count as a short one.
+            carried = state.patience.short_stream_secs
+            state = await self.tell(call_id, StreamEnded(now, state.stream_sid, carried))
+        if state.twilio_sid is None and state.dialled:
+            state = await self.tell(call_id, DialUnclear(now))
+        self._phone.order(call_id, [LookUp(state.twilio_sid)])
