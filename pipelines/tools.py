@@ -21,6 +21,7 @@ from docstring_parser import parse as parse_docstring
 from google.genai import types
 from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from agent.ports import LiveCall
 
@@ -116,12 +117,12 @@ def as_tool(function: "ToolFunction | Tool") -> Tool:
         default = ... if parameter.default is parameter.empty else parameter.default
         description = told.get(parameter.name)
         fields[parameter.name] = (hint, Field(default=default, description=description))
-    arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
     try:
+        arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
         arguments.model_json_schema()
-    except Exception as error:
+    except (PydanticUserError, PydanticSchemaGenerationError) as error:
         raise ToolError(f"tool {name!r}: its types cannot be told to the model: {error}") from error
-    return Tool(name, docs.description, function, arguments, call_parameter)
+    return Tool(name, docs.description.strip(), function, arguments, call_parameter)
 
 
 def _in_words(error: ValidationError) -> str:

@@ -1,0 +1,122 @@
+"""Definitions: those that work, those that are refused, and how they are drawn."""
+
+from collections.abc import Sequence
+
+import pytest
+from pipecat.processors.filters.identity_filter import IdentityFilter
+
+from agent.tools.hang_up import hang_up
+from pipelines import catalogue
+from pipelines.definition import DefinitionError, PipelineDefinition, Sound, Step
+from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+
+
+def define(*steps: Step, tools: Sequence[object] = ()) -> PipelineDefinition:
+    return PipelineDefinition("test", steps=steps, tools=tools)  # type: ignore[arg-type]
+
+
+def works() -> list[Step]:
+    return [microphone(), resample(to=16000), gemini_live(), speaker()]
+
+
+async def not_a_tool(day) -> str:  # type: ignore[no-untyped-def]
+    """Takes what has no type."""
+    return str(day)
+
+
+async def undocumented(day: str) -> str:
+    return day
+
+
+def not_async(day: str) -> str:
+    """Is not async."""
+    return day
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([], "needs one microphone, and has none"),
+        ([microphone(), resample(to=16000), speaker()], "needs one model, and has none"),
+        ([*works()[:3], gemini_live(), speaker()], "needs one model, and has 2"),
+        ([microphone(), speaker(), gemini_live()], "order is microphone, model, speaker"),
+        ([resample(to=16000), *works()], "begins with the microphone"),
+        (
+            [microphone(), gemini_live(), speaker()],
+            "takes the caller's sound at 16000 Hz, and 8000",
+        ),
+        ([microphone(), resample(to=12000), gemini_live(), speaker()], "not multiples"),
+        ([*works(), resample(to=16000)], "no caller's sound reaches"),
+        (
+            [*works()[:3], Step("gong", lambda _: IdentityFilter(), agent=Sound(takes=8000))],
+            "needs one speaker",
+        ),
+        (
+            [
+                *works()[:3],
+                Step("deep", lambda _: IdentityFilter(), agent=Sound(takes=8000)),
+                speaker(),
+            ],
+            "'deep' takes the agent's sound at 8000 Hz, and 24000 Hz reaches it",
+        ),
+        ([*works(), IdentityFilter()], "is not a step; .* custom"),
+    ],
+)
+def test_a_definition_that_cannot_work_is_refused_with_a_sentence(
+    steps: list[Step], says: str
+) -> None:
+    with pytest.raises(DefinitionError, match=says):
+        define(*steps)
+
+
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [
+        (not_a_tool, "'day' has no type"),
+        (undocumented, "has no docstring"),
+        (not_async, "is not an async function"),
+        ("hang_up", "is not an async function"),
+    ],
+)
+def test_a_tool_that_cannot_be_one_is_refused_with_a_sentence(tool: object, says: str) -> None:
+    with pytest.raises(DefinitionError, match=says):
+        define(*works(), tools=[tool])
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="two tools are named 'hang_up'"):
+        define(*works(), tools=[hang_up, hang_up])
+
+
+@pytest.mark.parametrize("name", ["", "no spaces", "naïve", "a/b"])
+def test_a_name_that_does_not_fit_a_url_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="letters, digits and underscores"):
+        PipelineDefinition(name, steps=works())
+
+
+def test_any_pipecat_processor_can_be_a_step() -> None:
+    steps = works()
+    steps.insert(2, custom("mine", lambda _: IdentityFilter()))
+    assert [step.name for step in define(*steps).steps] == [
+        "microphone",
+        "resample(to=16000)",
+        "mine",
+        "gemini_live",
+        "speaker",
+    ]
+
+
+def test_the_shipped_definitions_are_found_by_name() -> None:
+    assert catalogue.names() == ["phone_call", "reminder"]
+    assert catalogue.find("phone_call").name == "phone_call"
+    with pytest.raises(catalogue.UnknownPipeline, match="'mine'; there are phone_call, reminder"):
+        catalogue.find("mine")
+
+
+def test_a_definition_draws_its_sound_and_tools() -> None:
+    text = catalogue.find("reminder").as_text()
+    assert "gemini_live          agent 24000 Hz" in text
+    assert "tools: confirm_appointment, move_appointment, hang_up" in text
+    mermaid = catalogue.find("reminder").as_mermaid()
+    assert mermaid.startswith("flowchart LR")
+    assert 's0 -- "caller 8000 Hz" --> s1' in mermaid
