@@ -3,21 +3,26 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from pipelines import catalogue
 from server import calls_api, health, media_stream, twilio_webhooks
+from server.about import own_version
 from server.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
 from server.security import BodyLimit
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The server for these settings; nothing is opened before its lifespan begins."""
+    """The server for these settings; nothing is opened before its lifespan begins.
+
+    Raises: SettingsError when a number is to be answered by a pipeline that there is not.
+    """
+    _check_routes(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -27,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Voice AI System",
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
-        version=version("voice-ai-system"),
+        version=own_version(),
         lifespan=lifespan,
     )
     app.add_middleware(BodyLimit)
@@ -39,6 +44,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.add_api_route("/metrics", _metrics, tags=["health"], response_class=Response)
     return app
+
+
+def _check_routes(settings: Settings) -> None:
+    for number, route in settings.inbound_numbers.items():
+        try:
+            catalogue.find(route.pipeline)
+        except catalogue.UnknownPipeline as error:
+            raise SettingsError(f"INBOUND_NUMBERS: {number}: {error}") from None
 
 
 async def _metrics(opened: Opened) -> Response:

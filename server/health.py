@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from server.about import own_version
 from server.resources import Opened
 
 router = APIRouter(tags=["health"])
@@ -31,13 +31,13 @@ class Readiness(BaseModel):
 @router.get("/health")
 async def health() -> Health:
     """That the server answers."""
-    return Health(version=version("voice-ai-system"))
+    return Health(version=own_version())
 
 
 @router.get("/health/live")
 async def live() -> Health:
     """For an orchestrator: restart the process when this does not answer."""
-    return Health(version=version("voice-ai-system"))
+    return Health(version=own_version())
 
 
 @router.get(

@@ -26,8 +26,16 @@ PERSONAL = "personal_"
 REDACTED = "[redacted]"
 # The messages of these name code, files and addresses, never what somebody said.
 FRANK = (OSError, ImportError, AttributeError, NameError, TypeError, NotImplementedError)
-# These write every request with its parameters, phone numbers among them, at INFO.
-TALKATIVE = ("twilio.http_client", "httpx", "httpcore", "google_genai", "websockets", "urllib3")
+# At INFO these write every step they take, and phone numbers in the addresses of requests.
+TALKATIVE = (
+    "alembic.runtime",
+    "google_genai",
+    "httpcore",
+    "httpx",
+    "twilio.http_client",
+    "urllib3",
+    "websockets",
+)
 INFO = 20
 
 

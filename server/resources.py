@@ -26,14 +26,13 @@ from agent.local_life import LocalLife
 from agent.profile import AgentProfile
 from agent.recorder import RecordWriter
 from pipelines import catalogue
-from pipelines.catalogue import UnknownPipeline
 from pipelines.gemini_client import ConnectModel, GeminiClient
 from pipelines.run_call import CallSetup, RunningCall, start_call
 from server.desk import Desk
 from server.metrics import LoopLag, Metrics
 from server.migrations import upgrade
 from server.security import ApiKeys, TwilioSignatures
-from server.settings import Settings, SettingsError
+from server.settings import Settings
 from server.stream_tokens import StreamTokens
 from server.twilio_api import NoTelephone, TwilioTelephone
 
@@ -88,11 +87,7 @@ class NoModel:
 
 @contextlib.asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that these settings ask for; on the way out, running pipelines are ended.
-
-    Raises: SettingsError when a phone number is to be answered by a pipeline that there is not.
-    """
-    _check_routes(settings)
+    """Open everything that these settings ask for; on the way out, running pipelines are ended."""
     _mention_what_is_missing(settings)
     async with AsyncExitStack() as stack:
         await upgrade(settings.database_url)
@@ -162,14 +157,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             api_keys=ApiKeys(settings),
             tokens=_open_tokens(settings),
         )
-
-
-def _check_routes(settings: Settings) -> None:
-    for number, route in settings.inbound_numbers.items():
-        try:
-            catalogue.find(route.pipeline)
-        except UnknownPipeline as error:
-            raise SettingsError(f"INBOUND_NUMBERS: {number}: {error}") from None
 
 
 def _mention_what_is_missing(settings: Settings) -> None:

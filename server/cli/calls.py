@@ -3,8 +3,6 @@
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
 
@@ -24,19 +22,18 @@ def list_calls(
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     with CallsApi(server, api_key) as api:
         page = api.get("/calls", params).json()
-    table = Table("id", "created", "direction", "number", "status", "ended by", "seconds", box=None)
     for call in page["calls"]:
         lasted = call["duration_seconds"]
-        table.add_row(
+        told = (
             call["id"],
             call["created_at"][:19].replace("T", " "),
-            call["direction"],
-            call["phone_number"],
-            call["status"],
-            call["end_reason"] or "",
-            "" if lasted is None else f"{lasted:.0f}",
+            f"{call['direction']:<8}",
+            f"{call['phone_number']:<16}",
+            f"{call['status']:<11}",
+            f"{call['end_reason'] or '':<8}",
+            "" if lasted is None else f"{lasted:.0f} s",
         )
-    Console(soft_wrap=True).print(table)
+        typer.echo("  ".join(told).rstrip())
 
 
 @app.command()

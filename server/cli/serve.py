@@ -6,6 +6,7 @@ import typer
 import uvicorn
 
 from server.cli.environment import settings_or_exit
+from server.settings import SettingsError
 
 
 def serve(
@@ -17,21 +18,27 @@ def serve(
     """Serve the API, Twilio's webhooks and media streams. Migrates the database first."""
     settings = settings_or_exit()
 
-    # They bring the vendors' SDKs along, which `--help` and a wrong setting need not wait for.
-    from server.app import create_app
+    # What follows brings the vendors' SDKs along: `--help` and a wrong setting need not wait for
+    # them, and what they log on import shall already be in our form.
     from server.logs import set_up_logs
-    from server.serving import configure, listen
 
     set_up_logs(settings)
+    from server.app import create_app
+    from server.serving import configure, listen
+
     try:
+        app = create_app(settings)
         bound = listen(host, settings.port if port is None else port)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     except OSError as error:
         typer.echo(f"Cannot listen on {host}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     with bound:
         address, number = bound.getsockname()[:2]
         typer.echo(f"Listening on http://{address}:{number} (as {settings.base_url}).")
-        server = uvicorn.Server(configure(create_app(settings)))
+        server = uvicorn.Server(configure(app))
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)
