@@ -183,10 +183,7 @@ class CallEnd(FrameProcessor):
         if instruction is not None:
             await self.say(instruction)
         await self._until(self._turn_ended.is_set, WORDS_WITHIN_SECS)
-        left_to_hear = (self._playback.last_sound or 0.0) - asyncio.get_running_loop().time()
-        heard = await self._until(
-            lambda: self._playback.idle, max(0.0, left_to_hear) + MARK_WITHIN_SECS
-        )
+        heard = await self._until(lambda: self._playback.idle, MARK_WITHIN_SECS)
         self._record.event("call.left", {"heard_to_the_end": heard})
         if instruction is not None and self._playback.last_sound == sound_before:
             logger.warning("model had no last words")
