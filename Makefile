@@ -1,0 +1,39 @@
+# Everything a person runs, and the same in CI. PYTHON picks the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+# Two workers: the tests run calls in real time, and calls leave most of a core idle.
+PYTEST_WORKERS ?= 2
+
+.PHONY: install demo test check format lock bench clean
+
+install: .venv/installed ## Set up .venv with the `voice-ai` command
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: install ## One whole conversation over the real wire, without any credential
+	$(BIN)/voice-ai demo
+
+test: install ## All tests
+	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+check: install ## What must hold before a commit: lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --all-extras \
+		--python-version 3.11 --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
