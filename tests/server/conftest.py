@@ -1,0 +1,111 @@
+"""The real app on a real socket and a real SQLite file; Twilio is the emulator on loopback."""
+
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from twilio.request_validator import RequestValidator
+
+from server.app import create_app
+from server.emulators.twilio import TwilioEmulator
+from server.serving import listen, serving
+from server.settings import Settings
+
+OUR_NUMBER = "+15550100999"
+THEIRS = "+15550100123"
+
+
+@dataclass
+class Running:
+    """A server that runs, and what a test needs to talk to it."""
+
+    url: str
+    http: httpx.AsyncClient
+    signer: RequestValidator
+
+    def sign(self, url: str, form: dict[str, str] | None = None) -> str:
+        """The signature of Twilio's for this address."""
+        return str(self.signer.compute_signature(url, form or {}))
+
+    async def twilio_posts(self, path: str, form: dict[str, str]) -> httpx.Response:
+        """A webhook as Twilio sends it."""
+        headers = {"X-Twilio-Signature": self.sign(self.url + path, form)}
+        return await self.http.post(path, data=form, headers=headers)
+
+    async def place(self, **body: Any) -> dict[str, Any]:
+        """Place a call by the API and return it."""
+        answer = await self.http.post("/calls", json={"phone_number": THEIRS} | body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def twiml(self, call: dict[str, Any]) -> ElementTree.Element:
+        """What Twilio is told to do next, once the phone was answered."""
+        form = {"CallSid": call["twilio_sid"], "CallStatus": "in-progress"}
+        answer = await self.twilio_posts(f"/twilio/twiml/{call['id']}", form)
+        assert answer.status_code == 200, answer.text
+        return ElementTree.fromstring(answer.text)
+
+    async def metric(self, line: str) -> float:
+        """The value of one line of `/metrics`."""
+        text = (await self.http.get("/metrics")).text
+        found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test, and no Gemini outside of it is reached."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "https://127.0.0.1:9")
+
+
+@pytest.fixture
+async def twilio() -> AsyncIterator[TwilioEmulator]:
+    """Twilio on loopback; whoever is called lets it ring, unless a test says otherwise."""
+    async with TwilioEmulator(numbers=[OUR_NUMBER]) as emulator:
+        yield emulator
+
+
+ServerFactory = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, twilio: TwilioEmulator) -> ServerFactory:
+    """Start a server with these settings, as often as a test needs; all share one database."""
+
+    @contextlib.asynccontextmanager
+    async def start(**changes: Any) -> AsyncIterator[Running]:
+        bound = listen("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        values: dict[str, Any] = {
+            "base_url": url,
+            "database_url": f"sqlite+aiosqlite:///{tmp_path / 'calls.db'}",
+            "twilio_account_sid": twilio.account_sid,
+            "twilio_auth_token": twilio.auth_token,
+            "twilio_phone_number": OUR_NUMBER,
+            "twilio_api_base_url": twilio.url,
+            "gemini_api_key": "no-key",
+        }
+        settings = Settings(**values | changes)
+        async with (
+            serving(create_app(settings), bound),
+            httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
+        ):
+            yield Running(url, http, RequestValidator(twilio.auth_token))
+
+    return start
+
+
+@pytest.fixture
+async def server(start_server: ServerFactory) -> AsyncIterator[Running]:
+    """A server in development, with no API keys."""
+    async with start_server() as running:
+        yield running
