@@ -9,6 +9,7 @@ from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.person import Person, PersonFunction
 from server.emulators.twilio.sound import tone
 
+SIP_CANCELED = 487
 BEEP_HZ = 1_000
 BEEP_SECS = 0.4
 # Answers, listens, and says nothing.
@@ -95,6 +96,11 @@ def behaviour_of(somebody: Behaviour | Person | PersonFunction) -> Behaviour:
     return somebody
 
 
+def rings(behaviour: Behaviour) -> bool:
+    """Whether a phone is heard to ring at all before it is known how it goes."""
+    return not (isinstance(behaviour, Busy | Unreachable) and behaviour.ring_secs == 0)
+
+
 async def ring(behaviour: Behaviour, timeout_secs: float) -> Rung:
     """Let it ring for as long as it takes, at most `timeout_secs`."""
     if isinstance(behaviour, NoAnswer | Invalid):
@@ -105,7 +111,7 @@ async def ring(behaviour: Behaviour, timeout_secs: float) -> Rung:
             behaviour.person.prepare()
     await asyncio.sleep(min(ring_secs, timeout_secs))
     if ring_secs >= timeout_secs:
-        return Rung(Ring.NO_ANSWER, 487)
+        return Rung(Ring.NO_ANSWER, SIP_CANCELED)
     match behaviour:
         case Answer(person):
             return Rung(Ring.ANSWERED, person=person)
@@ -117,7 +123,7 @@ async def ring(behaviour: Behaviour, timeout_secs: float) -> Rung:
             return Rung(Ring.BUSY, 603)
         case Unreachable(sip_code):
             return Rung(Ring.FAILED, sip_code)
-    return Rung(Ring.NO_ANSWER, 487)
+    return Rung(Ring.NO_ANSWER, SIP_CANCELED)
 
 
 def _machine(voicemail: Voicemail) -> Person:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from server.emulators.twilio.behaviour import Behaviour, Ring, Rung, ring
+from server.emulators.twilio.behaviour import (
+    SIP_CANCELED,
+    Behaviour,
+    Ring,
+    Rung,
+    ring,
+    rings,
+)
 from server.emulators.twilio.call_state import EVENT_OF, NEXT, CallState
 from server.emulators.twilio.callbacks import Callbacks, timestamp
 from server.emulators.twilio.conversation import Conversation
@@ -111,7 +118,7 @@ class EmulatedCall:
 
     @property
     def direction(self) -> str:
-        """ "inbound" or "outbound-api"."""
+        """Who dialled, in Twilio's words."""
         return "inbound" if self.inbound else "outbound-api"
 
     @property
@@ -198,6 +205,9 @@ class EmulatedCall:
         """Stop at once, as if the exchange burnt down: no callbacks."""
         self._task.cancel()
         await asyncio.wait({self._task})
+        for task in (self._detecting, self._person_task, self._line_task):
+            if task is not None:
+                task.cancel()
         await self.callbacks.stop()
 
     def answer(self) -> Line:
@@ -236,9 +246,11 @@ class EmulatedCall:
         if self.hung_up_by is not None:
             return CallState.CANCELED
         self._become(CallState.INITIATED)
-        self._become(CallState.RINGING)
+        if rings(self._behaviour):
+            self._become(CallState.RINGING)
         rung = await self._working(self._ring())
         if rung is None:
+            self._sip_code = SIP_CANCELED
             return CallState.CANCELED
         self._rung, self._sip_code = rung, rung.sip_code
         if rung.outcome is not Ring.ANSWERED:

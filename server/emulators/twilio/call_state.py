@@ -30,7 +30,7 @@ class CallState(StrEnum):
 
 _UNANSWERED = frozenset({CallState.BUSY, CallState.NO_ANSWER, CallState.FAILED, CallState.CANCELED})
 NEXT = {
-    CallState.QUEUED: frozenset({CallState.INITIATED, CallState.CANCELED}),
+    CallState.QUEUED: frozenset({CallState.INITIATED, CallState.CANCELED, CallState.FAILED}),
     CallState.INITIATED: frozenset({CallState.RINGING}) | _UNANSWERED,
     CallState.RINGING: frozenset({CallState.IN_PROGRESS}) | _UNANSWERED,
     CallState.IN_PROGRESS: frozenset({CallState.COMPLETED}),

@@ -8,17 +8,15 @@ async with TwilioEmulator(numbers=["+15550001"]) as twilio:
 """
 
 import asyncio
-import contextlib
-import socket
 import ssl
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
 import httpx
-import uvicorn
 
 from server.emulators.twilio.behaviour import QUIET, Answer, Behaviour, Invalid, behaviour_of
 from server.emulators.twilio.call import EmulatedCall, Exchange
@@ -26,6 +24,7 @@ from server.emulators.twilio.callbacks import EVENTS, Subscription
 from server.emulators.twilio.errors import Code, RestError
 from server.emulators.twilio.faults import CallbackPlan, RestFault
 from server.emulators.twilio.faults import Request as Kind
+from server.emulators.twilio.listening import listening
 from server.emulators.twilio.order import Document, Form, Order, read_order
 from server.emulators.twilio.person import Person, PersonFunction
 from server.emulators.twilio.record import Moment
@@ -83,10 +82,9 @@ class TwilioEmulator:
         self._host, self._port = host, port
         self._tls = tls
         self._closing = asyncio.Event()
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._socket = socket.create_server((self._host, self._port))
-        self._port = self._socket.getsockname()[1]
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(ANSWER_WITHIN_SECS, connect=CONNECT_WITHIN_SECS, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -102,16 +100,9 @@ class TwilioEmulator:
             tell=self._tell,
             tls=self._tls,
         )
-        config = uvicorn.Config(
-            create_rest(self, self._closing),
-            log_config=None,
-            access_log=False,
-            log_level="critical",
-            lifespan="off",
-            timeout_graceful_shutdown=2,
+        self._port = await self._open.enter_async_context(
+            listening(create_rest(self, self._closing), self._host, self._port)
         )
-        self._server = _Uvicorn(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         return self
 
     async def __aexit__(
@@ -121,10 +112,9 @@ class TwilioEmulator:
         trace: TracebackType | None,
     ) -> None:
         self._closing.set()
-        self._server.should_exit = True
         await asyncio.gather(*(call.close() for call in self._calls))
+        await self._open.aclose()
         await self._http.aclose()
-        await self._serving
 
     @property
     def url(self) -> str:
@@ -223,11 +213,3 @@ class TwilioEmulator:
         if self._on_moment is not None:
             self._on_moment(call, moment)
         self._changes.happened()
-
-
-class _Uvicorn(uvicorn.Server):
-    """A server in somebody else's loop: signals are not its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
