@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Executable, and_, delete, func, or_, text
+from sqlalchemy import Delete, and_, delete, false, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import SQLModel, col, select
@@ -140,7 +140,7 @@ class CallLog:
             if not call.status.is_terminal:
                 raise CallIsLive(f"call {call_id!r} has not ended")
             for statement in _deletions(call_id):
-                await session.execute(statement)
+                await session.exec(statement)
 
     # --- what was said and what happened
 
@@ -232,7 +232,7 @@ class CallLog:
     async def ping(self) -> None:
         """Raise what the database raises when it cannot be reached or was not migrated."""
         async with self._reading() as session:
-            await session.execute(text("SELECT 1 FROM calls WHERE 1 = 0"))
+            await session.exec(select(Call.id).where(false()))
 
     # --- below
 
@@ -277,9 +277,9 @@ def life_columns(state: CallState) -> dict[str, object]:
     }
 
 
-def _deletions(call_id: str) -> list[Executable]:
+def _deletions(call_id: str) -> list[Delete]:
     parts: list[type[SQLModel]] = [Turn, CallEvent, TokenUsage]
-    of_the_call: list[Executable] = [
+    of_the_call: list[Delete] = [
         delete(part).where(part.__table__.c.call_id == call_id)  # type: ignore[attr-defined]
         for part in parts
     ]

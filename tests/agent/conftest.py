@@ -1,0 +1,42 @@
+"""A real record in a file, migrated as the server does it."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from agent.call_log import CallLog, open_engine
+from agent.calls import Call, CallStatus, Direction
+from server.migrations import upgrade
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    database_url = f"sqlite+aiosqlite:///{tmp_path / 'calls.db'}"
+    await upgrade(database_url)
+    engine = open_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def call_log(engine: AsyncEngine) -> CallLog:
+    return CallLog(engine)
+
+
+@pytest.fixture
+def a_call() -> Callable[..., Call]:
+    """Makes an outbound call that is not kept anywhere yet."""
+
+    def make(**fields: object) -> Call:
+        known: dict[str, object] = {
+            "direction": Direction.OUTBOUND,
+            "status": CallStatus.INITIATED,
+            "phone_number": "+15550100",
+            "our_number": "+15550199",
+            "pipeline": "phone_call",
+        }
+        return Call(**(known | fields))
+
+    return make

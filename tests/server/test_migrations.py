@@ -1,0 +1,130 @@
+"""The migrations lead to the models, there and back, once or often, by one process or several."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+from sqlmodel import SQLModel
+
+import server
+from agent.call_log import CallLog
+from agent.calls import Call, CallStatus, Direction
+from agent.database import open_engine
+from server.migrations import downgrade, upgrade
+
+T = TypeVar("T")
+ROOT = Path(server.__file__).parents[1]
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path / 'per%cent.db'}"
+
+
+def differences(connection: Connection) -> list[object]:
+    settings = {"compare_type": True, "compare_server_default": True}
+    context = MigrationContext.configure(connection, opts=settings)
+    return compare_metadata(context, SQLModel.metadata)
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+async def look(database_url: str, question: Callable[[Connection], T]) -> T:
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(question)
+    finally:
+        await engine.dispose()
+
+
+async def test_the_migrated_schema_is_the_models(database_url: str):
+    await upgrade(database_url)
+    assert await look(database_url, tables) == set(SQLModel.metadata.tables)
+    assert await look(database_url, differences) == []
+
+
+async def test_a_missing_table_would_be_noticed(database_url: str):
+    await upgrade(database_url)
+    await downgrade(database_url, "base")
+    assert len(await look(database_url, differences)) >= len(SQLModel.metadata.tables)
+
+
+async def test_there_and_back_and_there_again(database_url: str):
+    await upgrade(database_url)
+    await downgrade(database_url, "base")
+    assert await look(database_url, tables) == set()
+    await upgrade(database_url)
+    assert await look(database_url, differences) == []
+
+
+async def test_a_second_run_keeps_what_is_there(database_url: str):
+    await upgrade(database_url)
+    engine = open_engine(database_url)
+    call = Call(
+        direction=Direction.OUTBOUND,
+        status=CallStatus.INITIATED,
+        phone_number="+15550100",
+        our_number="+15550199",
+        pipeline="phone_call",
+    )
+    try:
+        await CallLog(engine).create(call)
+        await upgrade(database_url)
+        assert (await CallLog(engine).get(call.id)).id == call.id
+    finally:
+        await engine.dispose()
+
+
+async def test_processes_that_start_at_once_do_not_disturb_each_other(database_url: str):
+    code = (
+        "import asyncio, sys; from server.migrations import upgrade;"
+        "asyncio.run(upgrade(sys.argv[1]))"
+    )
+    started = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, database_url)
+        for _ in range(3)
+    ]
+    assert [await process.wait() for process in started] == [0, 0, 0]
+    assert await look(database_url, differences) == []
+
+
+async def test_a_new_revision_is_written_from_what_the_models_have_more(tmp_path: Path):
+    for part in ("agent", "server/__init__.py", "server/migrations"):
+        source, copy = ROOT / part, tmp_path / part
+        copy.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy)
+    models = tmp_path / "agent/calls.py"
+    more = "    note: str | None = Field(default=None, max_length=12)\n    our_number:"
+    models.write_text(models.read_text().replace("    our_number:", more))
+    command = [
+        sys.executable,
+        "-m",
+        "server.migrations",
+        "sqlite+aiosqlite:///new.db",
+        "add a note",
+    ]
+    process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path)
+    assert await process.wait() == 0
+    (written,) = (tmp_path / "server/migrations/versions").glob("*_add_a_note.py")
+    text = written.read_text()
+    assert "sa.Column('note', sa.String(length=12), nullable=True)" in text
+    assert "drop_column('note')" in text
+    # It takes the database to where there is nothing more to write.
+    process = await asyncio.create_subprocess_exec(*command[:-1], "nothing more", cwd=tmp_path)
+    assert await process.wait() == 0
+    (written,) = (tmp_path / "server/migrations/versions").glob("*_nothing_more.py")
+    assert "op.add_column" not in written.read_text()
+    assert "batch_op" not in written.read_text()
