@@ -82,6 +82,7 @@ class CallEnd(FrameProcessor):
         self._profile = profile
         self._record = record
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        self._started = False
         self._phase = Phase.TALKING
         self._reason: EndReason | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -136,8 +137,10 @@ class CallEnd(FrameProcessor):
             self._sign_of_life()
         elif isinstance(frame, FunctionCallInProgressFrame):
             self._sign_of_life()
-        elif isinstance(frame, StartFrame) and self._line.bound:
-            self._bound()
+        elif isinstance(frame, StartFrame):
+            self._started = True
+            if self._line.bound:
+                self._bound()
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
@@ -151,6 +154,8 @@ class CallEnd(FrameProcessor):
         await super().cleanup()
 
     def _bound(self) -> None:
+        if not self._started:
+            return  # the StartFrame comes, and finds the line bound
         self._sign_of_life()
         if self._limit is None and self._line.answered_at is not None:
             loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from agent.calls import EndReason
 from agent.conversation import Conversation
-from agent.measures import MeasureSink
+from agent.measures import MeasureSink, Packets
 from agent.ports import Record
 from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd, CallSummary
@@ -25,6 +25,9 @@ from pipelines.live_call import TheCall
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+
+# How often the packets of a running call are reported; never one by one.
+PACKETS_EVERY_SECS = 5.0
 
 __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
 
@@ -44,9 +47,12 @@ class CallSetup:
 class RunningCall:
     """A call whose pipeline runs in this process, on a line that a stream may be bound to."""
 
-    def __init__(self, line: PhoneLine, call_end: CallEnd, pipeline: Pipeline) -> None:
+    def __init__(
+        self, line: PhoneLine, call_end: CallEnd, pipeline: Pipeline, measure: MeasureSink
+    ) -> None:
         self.line = line
         self._call_end = call_end
+        self._measure = measure
         self._worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
@@ -58,6 +64,7 @@ class RunningCall:
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
         self._running = asyncio.create_task(self._run(), name="call")
+        self._counting = asyncio.create_task(self._count_packets(), name="packets")
 
     async def ended(self) -> CallSummary:
         """Wait for the conversation to be over. The line stays bound until `end`."""
@@ -68,7 +75,24 @@ class RunningCall:
         if not self._running.done():
             await self._worker.cancel(reason="the call is over")
         await asyncio.wait({self._running})
+        self._counting.cancel()
+        await asyncio.wait({self._counting})
         await self.line.close()
+
+    async def _count_packets(self) -> None:
+        reported = Packets(0, 0)
+        try:
+            while True:
+                await asyncio.sleep(PACKETS_EVERY_SECS)
+                reported = self._report_packets(reported)
+        finally:
+            self._report_packets(reported)
+
+    def _report_packets(self, reported: Packets) -> Packets:
+        """Report what came and went since `reported`; returns the new totals."""
+        received, sent = self.line.packets_received, self.line.packets_sent
+        self._measure(Packets(received - reported.received, sent - reported.sent))
+        return Packets(received, sent)
 
     async def _run(self) -> None:
         try:
@@ -105,7 +129,8 @@ def start_call(
         record=record,
         measure=measure,
     )
-    return RunningCall(line, call_end, Pipeline([*setup.definition.build(parts), call_end]))
+    pipeline = Pipeline([*setup.definition.build(parts), call_end])
+    return RunningCall(line, call_end, pipeline, measure)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

@@ -132,8 +132,9 @@ class Speaker(FrameProcessor):
         self._begin_anew()
         if self._playback.idle:
             return
-        await self._line.clear()
+        # Booked first: Twilio answers a clear by echoing every mark that it throws away.
         self._playback.take_back()
+        await self._line.clear()
         if (started := self._speech.started) is not None:
             self._measure(BargeIn(self.get_event_loop().time() - started))
 

@@ -31,7 +31,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return 1000.0 + self._jumping.jumped_secs
 
 
-def run(scene: Coroutine[Any, Any, None]) -> None:
-    """Run a scene in virtual time."""
+def run(scene: Coroutine[Any, Any, None], limit_secs: float = 600.0) -> None:
+    """Run a scene in virtual time; one that waits for what never comes fails at the limit."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(limit_secs):
+            await scene
+
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(scene)
+        runner.run(limited())
