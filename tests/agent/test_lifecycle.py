@@ -210,6 +210,15 @@ def test_a_call_in_twilios_queue_has_more_time_than_one_that_rings():
     assert time_until_hung_up("ringing") < Story().state.patience.queue_secs
 
 
+def test_the_time_to_ring_begins_when_it_rings():
+    call = Story(dialled())
+    first = call.state.deadlines[Timer.RING]
+    call.happens(TwilioStatus(1050, "ringing", SID))
+    assert call.state.deadlines[Timer.RING] == first + 50
+    call.happens(TwilioStatus(1060, "ringing", SID))
+    assert call.state.deadlines[Timer.RING] == first + 50
+
+
 def test_terminate_before_twilio_answered_the_dial_waits_for_the_sid():
     call = Story()
     assert kinds(call.happens(Terminate(1000.5))) == [WriteOutcome]
