@@ -14,6 +14,8 @@ from server.emulators.twilio.emulator import OUR_NUMBER
 from server.emulators.twilio.record import Moment
 
 CALLER = "+15550100"
+# How long applications may take to hear of the end, after Ctrl-C.
+GOODBYE_SECS = 3.0
 
 
 def twilio(
@@ -60,12 +62,22 @@ def twilio(
             if call_in is not None:
                 await emulator.call_in(from_, to or number, call_in, somebody)
             await stop.wait()
+            await _hang_up_all(emulator)
 
     try:
         asyncio.run(run())
     except OSError as problem:
         typer.echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
         raise typer.Exit(1) from None
+
+
+async def _hang_up_all(emulator: TwilioEmulator) -> None:
+    live = [call for call in emulator.calls if not call.state.is_over]
+    for call in live:
+        call.hang_up("network")
+    if live:
+        endings = [asyncio.create_task(call.settled()) for call in live]
+        await asyncio.wait(endings, timeout=GOODBYE_SECS)
 
 
 def _teller(wav: Path | None) -> Callable[[EmulatedCall, Moment], None]:

@@ -159,7 +159,7 @@ class EmulatedCall:
         return self.status
 
     def hang_up(self, by: str = "caller") -> None:
-        """End the call, whoever wants it: "caller" (the person), "api". Again: nothing."""
+        """End the call, whoever wants it: "caller" (the person), "api", "network"; once."""
         if self.state.is_over or self.hung_up_by is not None:
             return
         self.hung_up_by = by

@@ -91,3 +91,8 @@ class Callbacks:
 def timestamp() -> str:
     """Now, as Twilio writes it: RFC 2822."""
     return format_datetime(datetime.now(UTC))
+
+
+def iso_timestamp() -> str:
+    """Now, as Twilio writes it about streams: ISO 8601 in milliseconds, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,7 +20,7 @@ import httpx
 
 from server.emulators.twilio.behaviour import QUIET, Answer, Behaviour, Invalid, behaviour_of
 from server.emulators.twilio.call import EmulatedCall, Exchange
-from server.emulators.twilio.callbacks import EVENTS, Subscription
+from server.emulators.twilio.callbacks import Subscription
 from server.emulators.twilio.errors import Code, RestError
 from server.emulators.twilio.faults import CallbackPlan, RestFault
 from server.emulators.twilio.faults import Request as Kind
@@ -82,27 +82,28 @@ class TwilioEmulator:
         self._host, self._port = host, port
         self._tls = tls
         self._closing = asyncio.Event()
-        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._http = httpx.AsyncClient(
+        client = httpx.AsyncClient(
             timeout=httpx.Timeout(ANSWER_WITHIN_SECS, connect=CONNECT_WITHIN_SECS, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             trust_env=False,
             verify=self._tls or True,
         )
-        self._exchange = Exchange(
-            account_sid=self.account_sid,
-            auth_token=self.auth_token,
-            webhooks=Webhooks(self.auth_token, self._http),
-            plan=lambda: self.callbacks,
-            behaviour=self._registered,
-            tell=self._tell,
-            tls=self._tls,
-        )
-        self._port = await self._open.enter_async_context(
-            listening(create_rest(self, self._closing), self._host, self._port)
-        )
+        async with AsyncExitStack() as opening:
+            self._exchange = Exchange(
+                account_sid=self.account_sid,
+                auth_token=self.auth_token,
+                webhooks=Webhooks(self.auth_token, await opening.enter_async_context(client)),
+                plan=lambda: self.callbacks,
+                behaviour=self._registered,
+                tell=self._tell,
+                tls=self._tls,
+            )
+            self._port = await opening.enter_async_context(
+                listening(create_rest(self, self._closing), self._host, self._port)
+            )
+            self._open = opening.pop_all()
         return self
 
     async def __aexit__(
@@ -114,7 +115,6 @@ class TwilioEmulator:
         self._closing.set()
         await asyncio.gather(*(call.close() for call in self._calls))
         await self._open.aclose()
-        await self._http.aclose()
 
     @property
     def url(self) -> str:
@@ -163,13 +163,16 @@ class TwilioEmulator:
         status_callback: str | None = None,
         fallback_url: str | None = None,
     ) -> EmulatedCall:
-        """Somebody calls one of our numbers: Twilio asks `voice_url` what to do."""
+        """Somebody calls one of our numbers: Twilio asks `voice_url` what to do.
+
+        `status_callback` is told of the end, as with a number's status callback at Twilio.
+        """
         order = Order(
             from_=from_,
             to=to,
             document=Document(voice_url),
             fallback=Document(fallback_url) if fallback_url else None,
-            subscription=Subscription(status_callback, "POST", frozenset(EVENTS)),
+            subscription=Subscription(status_callback),
         )
         someone = person if isinstance(person, Person) else Person(person)
         return self._begin(order, Answer(someone, ring_secs), inbound=True)

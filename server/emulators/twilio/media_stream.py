@@ -18,7 +18,7 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from server.emulators.twilio.callbacks import timestamp
+from server.emulators.twilio.callbacks import iso_timestamp
 from server.emulators.twilio.errors import Code
 from server.emulators.twilio.line import Line
 from server.emulators.twilio.mulaw import PACKET_MS, RATE
@@ -251,7 +251,7 @@ class MediaStream:
             "StreamSid": self.sid,
             "StreamName": self._verb.name or self.sid,
             "StreamEvent": event,
-            "Timestamp": timestamp(),
+            "Timestamp": iso_timestamp(),
         }
 
     def _message(self, event: str, content: Mapping[str, Any]) -> dict[str, Any]:

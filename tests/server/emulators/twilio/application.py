@@ -38,7 +38,7 @@ class Socket:
 
     @property
     def stream_sid(self) -> str:
-        return self.all("start")[0]["streamSid"]
+        return str(self.all("start")[0]["streamSid"])
 
     def all(self, event: str) -> list[dict[str, Any]]:
         return [message for message in self.received if message["event"] == event]

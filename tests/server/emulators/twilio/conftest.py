@@ -11,7 +11,7 @@ from server.emulators.twilio import TwilioEmulator
 from tests.server.emulators.twilio.application import Application
 
 
-class LocalHttpClient(TwilioHttpClient):
+class LocalHttpClient(TwilioHttpClient):  # type: ignore[misc]
     """Sends what is meant for Twilio's REST API to another root."""
 
     def __init__(self, root: str, timeout: float = 10.0) -> None:
