@@ -19,6 +19,10 @@ PhoneNumber = Annotated[str, StringConstraints(pattern=E164)]
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
     return text
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from loguru import logger
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException as UnreadableForm
 
 from agent.call_log import NoSuchCall
 from agent.calls import Call, CallStatus, Direction, new_call_id
@@ -42,7 +43,7 @@ async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
     """The form of a request that Twilio signed; 403 for any other."""
     try:
         form = await request.form(max_files=0, max_fields=FORM_FIELDS, max_part_size=FIELD_BYTES)
-    except HTTPException:
+    except UnreadableForm:
         form = FormData()
     signature = request.headers.get("x-twilio-signature")
     path, query = request.url.path, request.url.query

@@ -1,0 +1,403 @@
+"""The calls API through the real app, a real database and the emulated Twilio."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from server.emulators.twilio import Busy, Hang, Invalid, NoAnswer, TwilioEmulator
+from tests.server.conftest import OUR_NUMBER, THEIRS, Running, ServerFactory
+
+
+@pytest.fixture(autouse=True)
+def let_it_ring(twilio: TwilioEmulator) -> None:
+    twilio.anyone = NoAnswer()
+
+
+async def test_a_call_is_placed_and_read_back(server: Running, twilio: TwilioEmulator) -> None:
+    answer = await server.http.post(
+        "/calls", json={"phone_number": THEIRS, "language": "de-DE", "metadata": {"customer": 1}}
+    )
+    assert answer.status_code == 201
+    call = answer.json()
+    assert answer.headers["Location"] == f"/calls/{call['id']}"
+    assert (call["phone_number"], call["our_number"]) == (THEIRS, OUR_NUMBER)
+    assert (call["direction"], call["pipeline"]) == ("outbound", "phone_call")
+    assert (call["language"], call["metadata"]) == ("de-DE", {"customer": 1})
+    assert call["twilio_sid"] == twilio.calls[0].sid
+    assert call["status"] in ("initiated", "ringing")
+    read = (await server.http.get(f"/calls/{call['id']}")).json()
+    assert read["id"] == call["id"]
+
+
+async def test_what_the_phone_does_becomes_the_status(
+    server: Running, twilio: TwilioEmulator
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    call = await server.place()
+    result = await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})
+    assert result.status_code == 200
+    assert result.json()["call"]["status"] == "busy"
+    assert result.json()["turns"] == []
+    ended = 'voice_ai_calls_total{direction="outbound",end_reason="caller",status="busy"}'
+    assert await server.metric(ended) == 1
+    assert await server.metric("voice_ai_active_calls") == 0
+
+
+async def test_a_number_that_twilio_refuses_leaves_a_failed_call(
+    server: Running, twilio: TwilioEmulator
+) -> None:
+    twilio.anyone = Invalid()
+    call = await server.place()
+    assert call["status"] == "failed"
+    assert "not valid" in call["error"]
+    assert (await server.http.get(f"/calls/{call['id']}")).json()["status"] == "failed"
+    assert await server.metric("voice_ai_active_calls") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"phone_number": "5550100"},
+        {"phone_number": "+0555010012"},
+        {"phone_number": "+1٥٥٥٠١٠٠"},
+        {"phone_number": "+1555010012345678"},
+        {"phone_number": THEIRS + "\n"},
+        {"phone_number": THEIRS, "colour": "red"},
+        {"phone_number": THEIRS, "max_duration_seconds": 5},
+        {"phone_number": THEIRS, "vad_config": {"start_sensitivity": "LOUD"}},
+        {"phone_number": THEIRS, "vad_config": {"volume": 1}},
+        {"phone_number": THEIRS, "greeting": "x" * 4_001},
+        {"phone_number": THEIRS, "greeting": "a\x00b"},
+        {"phone_number": THEIRS, "language": "English"},
+        {"phone_number": THEIRS, "metadata": {"long": "x" * 20_000}},
+        {"phone_number": THEIRS, "metadata": {"nul": "\x00"}},
+        {"phone_number": THEIRS, "metadata": [1]},
+        {"phone_number": THEIRS, "pipeline": "no_such_pipeline"},
+    ],
+)
+async def test_a_wrong_body_is_refused_and_nothing_rings(
+    server: Running, twilio: TwilioEmulator, body: dict[str, Any]
+) -> None:
+    answer = await server.http.post("/calls", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+    assert twilio.requests == []
+    assert (await server.http.get("/calls")).json()["calls"] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 50_000,
+        b"\xff\xfe",
+        b'{"phone_number": "+15550100123", "metadata": {"x": NaN}}',
+        b'{"phone_number": "+15550100123", "metadata": {"x": "\\ud800"}}',
+        b'{"phone_number": "+15550100123", "greeting": "\\ud800"}',
+        b'{"phone_number": "+15550100123", "\\ud800": 1}',
+    ],
+)
+async def test_a_body_that_is_no_good_json_is_the_clients_mistake(
+    server: Running, content: bytes
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await server.http.post("/calls", content=content, headers=headers)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"]
+
+
+async def test_a_body_over_64_kb_is_too_large(server: Running) -> None:
+    answer = await server.http.post("/calls", content=b" " * 70_000)
+    assert answer.status_code == 413
+    assert "64 kB" in answer.json()["detail"]
+
+
+async def test_the_same_key_and_body_place_one_call(
+    server: Running, twilio: TwilioEmulator
+) -> None:
+    body, headers = {"phone_number": THEIRS}, {"Idempotency-Key": "once"}
+    answers = await asyncio.gather(
+        *(server.http.post("/calls", json=body, headers=headers) for _ in range(4))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(twilio.calls) == 1
+    assert await server.metric("voice_ai_active_calls") == 1
+    other = await server.http.post("/calls", json=body | {"greeting": "Hi"}, headers=headers)
+    assert other.status_code == 409
+    assert await server.metric("voice_ai_active_calls") == 1
+
+
+async def test_a_repeated_request_is_answered_even_when_there_is_no_room(
+    start_server: ServerFactory,
+) -> None:
+    async with start_server(max_concurrent_calls=1, daily_call_limit=1) as server:
+        body, headers = {"phone_number": THEIRS}, {"Idempotency-Key": "once"}
+        first = await server.http.post("/calls", json=body, headers=headers)
+        again = await server.http.post("/calls", json=body, headers=headers)
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json()["id"] == again.json()["id"]
+
+
+async def test_beyond_its_capacity_it_says_no_and_frees_the_place_later(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    async with start_server(max_concurrent_calls=1) as server:
+        call = await server.place()
+        refused = await server.http.post("/calls", json={"phone_number": THEIRS})
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert len(twilio.calls) == 1
+        await server.http.post(f"/calls/{call['id']}/terminate")
+        await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})
+        while await server.metric("voice_ai_active_calls"):
+            await asyncio.sleep(0.01)
+        await server.place()
+        assert await server.metric('voice_ai_rejected_requests_total{reason="capacity"}') == 1
+
+
+async def test_the_daily_limit_holds_over_a_restart(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    async with start_server(daily_call_limit=2) as server:
+        await server.place()
+    async with start_server(daily_call_limit=2) as server:
+        await server.place()
+        refused = await server.http.post("/calls", json={"phone_number": THEIRS})
+    assert refused.status_code == 429
+    assert "DAILY_CALL_LIMIT" in refused.json()["detail"]
+    assert len(twilio.calls) == 2
+
+
+async def test_only_allowed_destinations_are_called(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    async with start_server(allowed_destinations=("+1555",)) as server:
+        refused = await server.http.post("/calls", json={"phone_number": "+4915550100"})
+        await server.place()
+    assert refused.status_code == 403
+    assert [call.order.to for call in twilio.calls] == [THEIRS]
+
+
+@pytest.mark.parametrize(
+    "missing", ["twilio_account_sid", "twilio_auth_token", "twilio_phone_number", "gemini_api_key"]
+)
+async def test_without_credentials_it_says_which_are_missing(
+    start_server: ServerFactory, twilio: TwilioEmulator, missing: str
+) -> None:
+    async with start_server(**{missing: None}) as server:
+        refused = await server.http.post("/calls", json={"phone_number": THEIRS})
+        ready = await server.http.get("/health/ready")
+    assert refused.status_code == 503
+    assert missing.split("_")[0].upper() in refused.json()["detail"]
+    assert ready.status_code == 503
+    assert ready.json()["checks"][missing.split("_")[0]] != "ok"
+    assert twilio.calls == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/calls"),
+        ("POST", "/calls"),
+        ("GET", f"/calls/{'0' * 32}"),
+        ("GET", f"/calls/{'0' * 32}/transcript"),
+        ("GET", f"/calls/{'0' * 32}/events"),
+        ("GET", f"/calls/{'0' * 32}/result"),
+        ("POST", f"/calls/{'0' * 32}/terminate"),
+        ("DELETE", f"/calls/{'0' * 32}"),
+    ],
+)
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic right", "Bearer"])
+async def test_every_endpoint_of_the_api_needs_a_key(
+    start_server: ServerFactory, method: str, path: str, header: str | None
+) -> None:
+    async with start_server(api_keys=("right",)) as server:
+        headers = {"Authorization": header} if header else {}
+        answer = await server.http.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert "API key" in answer.json()["detail"]
+
+
+async def test_each_key_lets_in(start_server: ServerFactory) -> None:
+    async with start_server(api_keys=("one", "two")) as server:
+        for key in ("one", "two"):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert (await server.http.get("/calls", headers=headers)).status_code == 200
+
+
+async def test_without_keys_nobody_comes_in_through_a_tunnel(server: Running) -> None:
+    for header in ("X-Forwarded-For", "Forwarded"):
+        answer = await server.http.get("/calls", headers={header: "203.0.113.7"})
+        assert answer.status_code == 401
+    assert (await server.http.get("/calls")).status_code == 200
+
+
+@pytest.mark.parametrize("call_id", ["0" * 32, "nope", "%00", "0" * 31 + "G", "a" * 2_000])
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("GET", ""),
+        ("GET", "/transcript"),
+        ("GET", "/events"),
+        ("GET", "/result"),
+        ("POST", "/terminate"),
+        ("DELETE", ""),
+    ],
+)
+async def test_an_unknown_call_is_not_found(
+    server: Running, method: str, rest: str, call_id: str
+) -> None:
+    answer = await server.http.request(method, f"/calls/{call_id}{rest}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"]
+
+
+async def test_terminating_ends_the_call_once_and_again_is_fine(
+    server: Running, twilio: TwilioEmulator
+) -> None:
+    call = await server.place()
+    for _ in range(2):
+        answer = await server.http.post(f"/calls/{call['id']}/terminate")
+        assert (answer.status_code, answer.content) == (204, b"")
+    result = (await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})).json()
+    assert result["call"]["end_reason"] == "api"
+    assert result["call"]["status"] in ("canceled", "no_answer", "completed")
+    assert (await server.http.post(f"/calls/{call['id']}/terminate")).status_code == 204
+
+
+async def test_a_result_that_is_not_there_yet_is_202(server: Running) -> None:
+    call = await server.place()
+    answer = await server.http.get(f"/calls/{call['id']}/result", params={"wait": 0})
+    assert answer.status_code == 202
+    assert answer.json()["id"] == call["id"]
+    for wait in (-1, 1_000, "long"):
+        refused = await server.http.get(f"/calls/{call['id']}/result", params={"wait": wait})
+        assert refused.status_code == 422
+
+
+async def test_an_ended_call_is_erased_and_a_live_one_is_not(server: Running) -> None:
+    call = await server.place()
+    path = f"/calls/{call['id']}"
+    live = await server.http.delete(path)
+    assert live.status_code == 409
+    assert "live" in live.json()["detail"]
+    await server.http.post(f"{path}/terminate")
+    await server.http.get(f"{path}/result", params={"wait": 20})
+    assert (await server.http.delete(path)).status_code == 204
+    for rest in ("", "/transcript", "/events", "/result"):
+        assert (await server.http.get(path + rest)).status_code == 404
+    assert (await server.http.delete(path)).status_code == 404
+
+
+async def test_what_happened_is_read_page_by_page(server: Running, twilio: TwilioEmulator) -> None:
+    twilio.people[THEIRS] = Busy()
+    call = await server.place()
+    path = f"/calls/{call['id']}"
+    await server.http.get(f"{path}/result", params={"wait": 20})
+    whole = (await server.http.get(f"{path}/events")).json()
+    assert whole["next_cursor"] is None
+    assert any(event["kind"] == "life.status" for event in whole["events"])
+    read, after = [], 0
+    while True:
+        page = (await server.http.get(f"{path}/events?after={after}&limit=1")).json()
+        read += page["events"]
+        if page["next_cursor"] is None:
+            break
+        after = page["next_cursor"]
+    assert read == whole["events"]
+
+
+async def test_calls_are_listed_newest_first_filtered_and_paged(server: Running) -> None:
+    numbers = [f"+1555010020{n}" for n in range(5)]
+    placed = [(await server.place(phone_number=number))["id"] for number in numbers]
+    ids: list[str] = []
+    cursor: str | None = None
+    while True:
+        params: dict[str, Any] = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await server.http.get("/calls", params=params)).json()
+        ids += [call["id"] for call in page["calls"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert ids == placed[::-1]
+
+    async def found(query: str) -> list[str]:
+        answer = await server.http.get(f"/calls?{query}")
+        assert answer.status_code == 200, answer.text
+        return [call["id"] for call in answer.json()["calls"]]
+
+    assert await found("phone_number=%2B15550100203") == [placed[3]]
+    assert await found("phone_number=+15550100203") == [placed[3]]
+    assert await found("direction=inbound") == []
+    assert await found("status=completed") == []
+    assert await found("since=2999-01-01T00:00:00Z") == []
+    assert await found("until=2000-01-01T00:00:00") == []
+    assert len(await found("since=2000-01-01T00:00:00&direction=outbound")) == 5
+
+
+@pytest.mark.parametrize(
+    "query", ["status=gone", "cursor=x", "cursor=%00", "limit=0", "limit=1000", "since=yesterday"]
+)
+async def test_a_filter_that_makes_no_sense_is_refused(server: Running, query: str) -> None:
+    answer = await server.http.get(f"/calls?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+async def test_an_unclear_dial_is_found_again_and_dialled_once(
+    server: Running, twilio: TwilioEmulator
+) -> None:
+    twilio.fail_next(Hang(placed=True))
+    call = await server.place()
+    assert call["status"] in ("initiated", "ringing")
+    await server.http.post(f"/calls/{call['id']}/terminate")
+    result = (await server.http.get(f"/calls/{call['id']}/result", params={"wait": 30})).json()
+    assert result["call"]["twilio_sid"] == twilio.calls[0].sid
+    assert len(twilio.calls) == 1
+
+
+async def test_the_documentation_is_complete(server: Running) -> None:
+    assert (await server.http.get("/docs")).status_code == 200
+    described = (await server.http.get("/openapi.json")).json()
+    operations: list[tuple[str, dict[str, Any]]] = [
+        (path, operation)
+        for path, methods in described["paths"].items()
+        for operation in methods.values()
+    ]
+    assert {
+        "/calls",
+        "/calls/{call_id}",
+        "/calls/{call_id}/transcript",
+        "/calls/{call_id}/events",
+        "/calls/{call_id}/result",
+        "/calls/{call_id}/terminate",
+        "/twilio/inbound",
+        "/twilio/twiml/{call_id}",
+        "/twilio/status/{call_id}",
+        "/twilio/stream-status/{call_id}",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    } == set(described["paths"])
+    for path, operation in operations:
+        assert operation.get("description"), path
+        if path.startswith("/calls"):
+            assert operation["responses"]["401"]["content"], path
+    assert described["components"]["schemas"]["CallRequest"]["examples"]
+    assert described["components"]["schemas"]["Problem"]["examples"]
+
+
+async def test_every_other_path_and_method_is_an_error_with_a_detail(server: Running) -> None:
+    answers: list[httpx.Response] = [
+        await server.http.get("/nothing"),
+        await server.http.put("/calls"),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 405]
+    assert all(answer.json()["detail"] for answer in answers)
