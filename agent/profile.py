@@ -41,7 +41,7 @@ class AgentProfile(BaseModel):
     voice: str | None = Field(default=None, max_length=64)
     language: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     vad: VadConfig = VadConfig()
-    max_duration_seconds: int = Field(default=1800, ge=10, le=14_400)
+    max_duration_seconds: int = Field(default=1800, ge=1, le=14_400)
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
 
