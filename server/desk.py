@@ -165,8 +165,6 @@ class Desk:
                 if not asked_to_end:
                     await self._report(call_id, summary)
                 await talk.running.end()
-            except Exception:
-                logger.exception("The end of a conversation could not be reported")
             finally:
                 talk.finished.set()
 
@@ -177,4 +175,7 @@ class Desk:
         event = ConversationEnded(
             self._clock(), summary.reason.value, transfer_to=summary.transfer_to
         )
-        await self._life.tell(call_id, event)
+        try:
+            await self._life.tell(call_id, event)
+        except Exception:
+            logger.exception("The end of a conversation could not be reported")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -44,6 +44,20 @@ def configure(app: FastAPI) -> uvicorn.Config:
         timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,
         lifespan="on",
     )
+
+
+class AnnouncedServer(uvicorn.Server):
+    """A server that calls `announce` once it answers."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
 
 
 class _WithoutSignals(uvicorn.Server):

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from server.cli.environment import settings_or_exit
 from server.settings import SettingsError
@@ -24,7 +23,7 @@ def serve(
 
     set_up_logs(settings)
     from server.app import create_app
-    from server.serving import configure, listen
+    from server.serving import AnnouncedServer, configure, listen
 
     try:
         app = create_app(settings)
@@ -37,8 +36,8 @@ def serve(
         raise typer.Exit(1) from None
     with bound:
         address, number = bound.getsockname()[:2]
-        typer.echo(f"Listening on http://{address}:{number} (as {settings.base_url}).")
-        server = uvicorn.Server(configure(app))
+        says = f"Listening on http://{address}:{number} (as {settings.base_url})."
+        server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)

@@ -90,7 +90,10 @@ async def test_an_upgrade_that_twilio_did_not_sign_is_refused_before_it(
     call = await server.place()
     path = f"/twilio/media/{call['id']}"
     url = f"ws{server.url.removeprefix('http')}{path}"
-    signatures = {"of http": server.sign(server.url + path), "of another call": server.sign(url[:-1])}
+    signatures = {
+        "of http": server.sign(server.url + path),
+        "of another call": server.sign(url[:-1]),
+    }
     headers = {"X-Twilio-Signature": signatures.get(signature, signature)} if signature else {}
     with pytest.raises(InvalidStatus) as refusal:
         async with connect(url, additional_headers=headers, proxy=None):

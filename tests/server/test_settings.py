@@ -80,9 +80,7 @@ def test_production_with_everything_starts(production: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", sorted(PRODUCTION.keys() - {"ENVIRONMENT"}))
-def test_production_without_one_of_them_does_not(
-    production: pytest.MonkeyPatch, name: str
-) -> None:
+def test_production_without_one_of_them_does_not(production: pytest.MonkeyPatch, name: str) -> None:
     production.delenv(name)
     with pytest.raises(SettingsError, match=rf"(?m)^  {name}: "):
         read_settings(None)

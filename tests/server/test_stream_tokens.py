@@ -17,9 +17,7 @@ def test_a_token_lets_its_call_in_while_it_is_good() -> None:
 
 def test_each_token_has_its_own_id() -> None:
     tokens = StreamTokens("secret")
-    ids = {
-        tokens.check(tokens.mint("call", now=NOW), "call", now=NOW).token_id for _ in range(100)
-    }
+    ids = {tokens.check(tokens.mint("call", now=NOW), "call", now=NOW).token_id for _ in range(100)}
     assert len(ids) == 100
 
 

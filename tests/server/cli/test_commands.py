@@ -1,0 +1,173 @@
+"""`voice-ai` against a running server: what it prints, and its exit codes."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import Result
+
+from pipelines import catalogue
+from server.emulators.twilio import Busy, Invalid, NoAnswer, TwilioEmulator
+from server.serving import listen
+from tests.server.conftest import THEIRS, Running, ServerFactory
+
+Command = Callable[..., Result]
+MAIN = [sys.executable, "-c", "from server.cli.main import app; app()"]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def let_it_ring(twilio: TwilioEmulator) -> None:
+    twilio.anyone = NoAnswer()
+
+
+async def test_dial_places_a_call_and_calls_shows_and_ends_it(
+    server: Running, voice_ai: Command
+) -> None:
+    async def run(*words: str) -> Result:
+        return await asyncio.to_thread(voice_ai, *words, "--server", server.url)
+
+    dialled = await run("dial", THEIRS, "--greeting", "Good day", "--pipeline", "phone_call")
+    assert dialled.exit_code == 0, dialled.output
+    call_id, status = dialled.output.split()
+    assert status in ("initiated", "ringing")
+    listed = await run("calls", "list")
+    assert call_id in listed.output
+    assert THEIRS in listed.output
+    shown = await run("calls", "show", call_id)
+    assert "life.placed" in shown.output
+    assert (await run("calls", "transcript", call_id)).exit_code == 0
+    assert (await run("calls", "hang-up", call_id)).exit_code == 0
+    result = await server.http.get(f"/calls/{call_id}/result", params={"wait": 20})
+    assert result.json()["call"]["end_reason"] == "api"
+    nobody = await run("calls", "show", "nope")
+    assert nobody.exit_code == 1
+    assert "no call with this id" in nobody.output
+
+
+async def test_dial_waits_for_the_end_and_its_exit_code_says_how_it_went(
+    server: Running, twilio: TwilioEmulator, voice_ai: Command
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    dialled = await asyncio.to_thread(voice_ai, "dial", THEIRS, "--wait", "--server", server.url)
+    assert dialled.exit_code == 1
+    assert "busy" in dialled.output
+
+
+async def test_dial_says_why_nothing_rings(
+    server: Running, twilio: TwilioEmulator, voice_ai: Command
+) -> None:
+    refused = await asyncio.to_thread(voice_ai, "dial", "5550100", "--server", server.url)
+    assert refused.exit_code == 1
+    assert "phone_number" in refused.output
+    twilio.anyone = Invalid()
+    failed = await asyncio.to_thread(voice_ai, "dial", THEIRS, "--server", server.url)
+    assert failed.exit_code == 1
+    assert "not valid" in failed.output
+
+
+async def test_the_key_comes_from_the_option_or_the_environment(
+    start_server: ServerFactory, voice_ai: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_server(api_keys=("right",)) as server:
+
+        async def listing(*words: str) -> Result:
+            return await asyncio.to_thread(
+                voice_ai, "calls", "list", "--server", server.url, *words
+            )
+
+        refused = await listing()
+        assert refused.exit_code == 1
+        assert "API key" in refused.output
+        assert (await listing("--api-key", "right")).exit_code == 0
+        monkeypatch.setenv("API_KEYS", "right,other")
+        assert (await listing()).exit_code == 0
+
+
+@pytest.mark.parametrize("server_url", ["http://127.0.0.1:9", "nonsense", "ftp://x"])
+def test_a_server_that_cannot_be_reached_is_a_sentence(voice_ai: Command, server_url: str) -> None:
+    result = voice_ai("calls", "list", "--server", server_url)
+    assert result.exit_code == 1
+    assert server_url in result.output
+    assert "Traceback" not in result.output
+
+
+def test_pipelines_lists_them_and_show_draws_one(voice_ai: Command) -> None:
+    listed = voice_ai("pipelines")
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == catalogue.names()
+    shown = voice_ai("pipelines", "show", "phone_call")
+    assert "flowchart" in shown.output
+    assert "gemini" in shown.output.lower()
+    only = voice_ai("pipelines", "show", "phone_call", "--mermaid")
+    assert only.output.startswith("flowchart")
+    unknown = voice_ai("pipelines", "show", "no_such_pipeline")
+    assert unknown.exit_code == 1
+    assert "phone_call" in unknown.output
+
+
+def test_serve_says_which_setting_is_wrong(
+    voice_ai: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    result = voice_ai("serve")
+    assert result.exit_code == 2
+    assert "API_KEYS: is needed in production" in result.output
+
+
+def test_emulate_lists_both_and_hands_its_options_on(voice_ai: Command) -> None:
+    both = voice_ai("emulate", "--help")
+    assert "gemini" in both.output
+    assert "twilio" in both.output
+
+
+def test_an_emulator_whose_package_is_missing_says_how_to_get_it(
+    voice_ai: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "server.cli.emulate_twilio", None)
+    result = voice_ai("emulate", "twilio", "--port", "1")
+    assert result.exit_code == 1
+    assert "voice-ai-system[emulators]" in result.output
+
+
+def test_serve_listens_where_it_says_and_stops_when_told(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PORT": "0", "LOG_LEVEL": "WARNING"}
+    process = subprocess.Popen(
+        [*MAIN, "serve"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        said = process.stdout.readline()
+        found = re.match(r"Listening on (http://127\.0\.0\.1:\d+) ", said)
+        assert found, said
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            assert client.get(found.group(1) + "/health/live").status_code == 200
+        assert (tmp_path / "voice-ai.db").exists()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert process.returncode in (0, -15)
+
+
+def test_serve_on_a_port_that_is_taken_is_a_sentence(tmp_path: Path, voice_ai: Command) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [*MAIN, "serve", "--port", port],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "Cannot listen on 127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,180 @@
+"""The desk: places, pipelines that outlive their streams, and who is told of the end first."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agent.calls import Call, CallStatus, Direction, EndReason
+from agent.lifecycle import ConversationEnded, Event
+from agent.live_calls import LiveCallsInMemory
+from pipelines.phone_line import PhoneLine
+from pipelines.run_call import CallSummary
+from server.desk import ConversationOver, Desk
+
+
+class ScriptedPipeline:
+    """A pipeline that ends when the test says so. `log` is shared with the other parts."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.line = PhoneLine(asyncio.get_running_loop().time)
+        self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        self._log = log
+
+    async def ended(self) -> CallSummary:
+        return await asyncio.shield(self.over)
+
+    async def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(CallSummary(None))
+        self._log.append("pipeline ended")
+        await self.line.close()
+
+
+class ScriptedStream:
+    def __init__(self, sid: str, log: list[str]) -> None:
+        self.stream_sid = sid
+        self._log = log
+
+    async def send(self, text: str) -> None:
+        self._log.append(f"{self.stream_sid} sent")
+
+    async def close(self) -> None:
+        self._log.append(f"{self.stream_sid} closed")
+
+
+class ScriptedLife:
+    def __init__(self, log: list[str]) -> None:
+        self.events: list[Event] = []
+        self._log = log
+        self.fails = False
+
+    async def tell(self, call_id: str, event: Event) -> Any:
+        self._log.append("life told")
+        self.events.append(event)
+        if self.fails:
+            raise RuntimeError("no database")
+
+
+class Office:
+    """A desk with scripted parts."""
+
+    def __init__(self, capacity: int = 2) -> None:
+        self.log: list[str] = []
+        self.pipelines: list[ScriptedPipeline] = []
+        self.live_calls = LiveCallsInMemory()
+        self.life = ScriptedLife(self.log)
+        self.desk = Desk(
+            self._start,  # type: ignore[arg-type]
+            self.live_calls,
+            instance="here",
+            capacity=capacity,
+            clock=lambda: 1.0,
+        )
+        self.desk.report_to(self.life)  # type: ignore[arg-type]
+
+    def _start(self, call: Call) -> ScriptedPipeline:
+        self.pipelines.append(ScriptedPipeline(self.log))
+        return self.pipelines[-1]
+
+    def stream(self, sid: str) -> ScriptedStream:
+        return ScriptedStream(sid, self.log)
+
+
+def a_call(call_id: str = "1") -> Call:
+    return Call(
+        id=call_id,
+        direction=Direction.OUTBOUND,
+        status=CallStatus.IN_PROGRESS,
+        phone_number="+1",
+        our_number="+2",
+        pipeline="p",
+    )
+
+
+async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
+    desk = Office(capacity=2).desk
+    assert [desk.reserve(call) for call in ("1", "1", "2", "3")] == [True, True, True, False]
+    await desk.warm("1")
+    assert desk.held == 2
+    desk.give_back("2")
+    assert desk.reserve("3")
+    await desk.release("1")
+    await desk.end("3", EndReason.API)
+    await desk.end("3", EndReason.API)
+    assert desk.held == 0
+
+
+async def test_one_pipeline_carries_a_call_over_all_of_its_streams() -> None:
+    office = Office()
+    first, second = office.stream("MZ1"), office.stream("MZ2")
+    line = await office.desk.carry(a_call(), first)
+    line.unbind(first)
+    assert await office.desk.carry(a_call(), second) is line
+    assert len(office.pipelines) == 1
+    assert await office.live_calls.owner("1") == "here"
+    assert office.desk.talking == 1
+    await office.desk.close()
+
+
+async def test_the_life_is_told_before_the_stream_closes() -> None:
+    office = Office()
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT, transfer_to="+3"))
+    await office.desk.told("1")
+    assert office.log == ["life told", "pipeline ended", "MZ1 closed"]
+    assert office.life.events == [ConversationEnded(1.0, "agent", transfer_to="+3")]
+    with pytest.raises(ConversationOver):
+        await office.desk.carry(a_call(), office.stream("MZ2"))
+    await office.desk.end("1", EndReason.AGENT)
+    assert office.desk.talking == 0
+    assert await office.live_calls.owner("1") is None
+
+
+async def test_a_life_that_cannot_be_told_still_frees_the_stream() -> None:
+    office = Office()
+    office.life.fails = True
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT))
+    await office.desk.told("1")
+    assert office.log[-1] == "MZ1 closed"
+
+
+async def test_a_pipeline_that_fails_ends_the_call_for_our_reason() -> None:
+    office = Office()
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    office.pipelines[0].over.set_exception(RuntimeError("broken"))
+    await office.desk.told("1")
+    assert office.life.events == [ConversationEnded(1.0, "system")]
+
+
+async def test_what_was_ended_from_outside_is_not_reported() -> None:
+    office = Office()
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.desk.end("1", EndReason.API)
+    assert office.life.events == []
+    assert "MZ1 closed" in office.log
+    assert (office.desk.held, office.desk.talking) == (0, 0)
+
+
+async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
+    office = Office(capacity=1)
+    await office.desk.carry(a_call("1"), office.stream("MZ1"))
+    await office.desk.carry(a_call("2"), office.stream("MZ2"))
+    assert office.desk.talking == 2
+    assert not office.desk.reserve("3")
+    await office.desk.close()
+    assert office.desk.talking == 0
+
+
+async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
+    office = Office()
+
+    async def broken(*_: str) -> None:
+        raise ConnectionError("no Redis")
+
+    office.live_calls.claim = office.live_calls.release = broken  # type: ignore[method-assign]
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    assert office.desk.talking == 1
+    await office.desk.end("1", EndReason.API)
+    assert office.desk.talking == 0

@@ -1,0 +1,49 @@
+"""Whether the server says truly that it lives and can work."""
+
+import sqlite3
+from pathlib import Path
+
+from server.about import own_version
+from tests.server.conftest import Running, ServerFactory
+
+
+async def test_a_server_that_has_everything_is_ready(server: Running) -> None:
+    for path in ("/health", "/health/live"):
+        answer = await server.http.get(path)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"status": "ok", "version": own_version()},
+        )
+    ready = await server.http.get("/health/ready")
+    assert ready.status_code == 200
+    assert set(ready.json()["checks"].values()) == {"ok"}
+
+
+async def test_a_database_that_broke_is_named_and_the_server_still_lives(
+    server: Running, tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "calls.db") as database:
+        database.execute("ALTER TABLE calls RENAME TO gone")
+    ready = await server.http.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["database"].startswith("cannot be reached")
+    assert ready.json()["checks"]["live_calls"] == "ok"
+    assert (await server.http.get("/health/live")).status_code == 200
+    failed = await server.http.get("/calls")
+    assert failed.status_code == 500
+    assert failed.json() == {"detail": "Something went wrong on our side."}
+
+
+async def test_a_redis_that_cannot_be_reached_is_named(start_server: ServerFactory) -> None:
+    async with start_server(redis_url="redis://127.0.0.1:9/0") as server:
+        ready = await server.http.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["live_calls"] != "ok"
+    assert ready.json()["checks"]["database"] == "ok"
+
+
+async def test_metrics_are_there_for_prometheus(server: Running) -> None:
+    answer = await server.http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert "voice_ai_active_calls 0.0" in answer.text
