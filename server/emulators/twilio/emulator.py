@@ -76,7 +76,8 @@ class TwilioEmulator:
         self.callbacks = callbacks or CallbackPlan()
         self.requests: list[RestRequest] = []
         self._calls: list[EmulatedCall] = []
-        self._faults: list[RestFault] = []
+        # What shall still go wrong.
+        self.faults: list[RestFault] = []
         self._changes = Changes()
         self._on_moment = on_moment
         self._host, self._port = host, port
@@ -137,7 +138,7 @@ class TwilioEmulator:
 
     def fail_next(self, *faults: RestFault) -> None:
         """Let the next requests of the faults' kinds go wrong, one each, in this order."""
-        self._faults.extend(faults)
+        self.faults.extend(faults)
 
     async def call_placed(self, *, to: str | None = None, number: int = 1) -> EmulatedCall:
         """Wait for the n-th call (to a number)."""
@@ -190,9 +191,10 @@ class TwilioEmulator:
 
     def next_fault(self, kind: Kind) -> RestFault | None:
         """Take the first fault that is meant for this kind of request."""
-        for fault in self._faults:
+        for fault in self.faults:
             if fault.on in (kind, "any"):
-                self._faults.remove(fault)
+                self.faults.remove(fault)
+                self._changes.happened()
                 return fault
         return None
 

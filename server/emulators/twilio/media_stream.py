@@ -87,20 +87,20 @@ class MediaStream:
         self._send_now(self._start())
         sender = asyncio.create_task(self._send_all(socket))
         self._line.attach(self)
-        why = "hung up"
+        why, dropped = "hung up", 0
         try:
             why = await self._receive_all(socket)
         except StreamFailed as problem:
             why = problem.message
             self._failed(problem)
         except asyncio.CancelledError:
-            self._line.detach(self)
+            dropped = self._line.detach(self)
             self._send_now(self._message("stop", self._stop()))
             self._put(_END)
             await asyncio.wait({sender}, timeout=CLOSE_WITHIN_SECS)
             raise
         finally:
-            dropped = self._line.detach(self)
+            dropped += self._line.detach(self)
             sender.cancel()
             await socket.close()
             self._record.note(

@@ -123,6 +123,8 @@ async def test_an_application_that_is_not_there_is_an_error_too(
     twilio: TwilioEmulator, application: Application
 ) -> None:
     call = twilio.place(form(application, Url="http://127.0.0.1:9/twiml"))
+    await call.happened("error")
+    call.hang_up()
     await call.settled()
     assert [error.code for error in call.record.errors] == [11200]
 
@@ -145,7 +147,10 @@ async def test_a_url_may_ask_for_more_tries(
     twilio: TwilioEmulator, application: Application, overrides: str, tries: int
 ) -> None:
     application.answers["/twiml"] = refuses
-    await twilio.place(form(application, Url=application.url("/twiml" + overrides))).settled()
+    call = twilio.place(form(application, Url=application.url("/twiml" + overrides)))
+    await call.happened("error")
+    call.hang_up()
+    await call.settled()
     assert len(application.seen("/twiml")) == tries
 
 

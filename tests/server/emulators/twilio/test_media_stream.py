@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from twilio.request_validator import RequestValidator
 
-from server.emulators.twilio import Handset, Person, Press, TwilioEmulator
+from server.emulators.twilio import Handset, Person, Press, Say, TwilioEmulator
 from server.emulators.twilio.mulaw import PACKET, RATE, SILENCE, decode, encode
 from server.emulators.twilio.sound import tone
 from tests.server.emulators.twilio.application import Application, Socket
@@ -294,3 +294,20 @@ async def test_twenty_calls_at_once_are_all_heard(
         assert await call.settled() == "completed"
         assert len(call.record.agent_audio) > 2 * RATE
         assert call.record.gaps == []
+
+
+async def test_a_sentence_cut_short_is_recorded_as_far_as_it_was_said(
+    twilio: TwilioEmulator, application: Application
+) -> None:
+    twilio.people["+15550100"] = Person([Say("This is a rather long sentence about nothing.")])
+    call = twilio.place(form(application))
+    started = await call.happened("caller.says")
+    socket = await application.socket()
+    await socket.until("media", 20)
+    call.hang_up("api")
+    await call.settled()
+    (said,) = call.record.said
+    assert said.text == started.detail["text"]
+    assert 0.2 < said.end_secs - said.start_secs < 1.5
+    assert call.record.all("caller.said") == []
+    assert call.record.caller_speech()[0].end_secs == said.end_secs

@@ -6,7 +6,15 @@ import pytest
 import requests
 from twilio.base.exceptions import TwilioRestException
 
-from server.emulators.twilio import Hang, Invalid, NoAnswer, Refuse, ServerError, TwilioEmulator
+from server.emulators.twilio import (
+    Hang,
+    Invalid,
+    NoAnswer,
+    Refuse,
+    ServerError,
+    Slow,
+    TwilioEmulator,
+)
 from server.emulators.twilio.call import EmulatedCall
 from tests.server.emulators.twilio.application import Application
 from tests.server.emulators.twilio.conftest import form, sdk
@@ -170,3 +178,20 @@ async def test_a_request_may_hang_with_or_without_its_call(
     assert len(twilio.calls) == int(placed)
     assert [seen.status for seen in twilio.requests] == [None]
     assert len(await asyncio.to_thread(sdk(twilio).calls.list)) == int(placed)
+
+
+async def test_a_slow_answer_is_overtaken(twilio: TwilioEmulator, application: Application) -> None:
+    call = twilio.place(form(application))
+    twilio.fail_next(Slow(0.5, on="fetch"))
+    finished: list[str] = []
+
+    async def fetch(name: str) -> None:
+        fetched = await asyncio.to_thread(sdk(twilio).calls(call.sid).fetch)
+        assert fetched.sid == call.sid
+        finished.append(name)
+
+    slow = asyncio.create_task(fetch("slow"))
+    await twilio.until(lambda: not twilio.faults)
+    await fetch("fast")
+    await slow
+    assert finished == ["fast", "slow"]

@@ -1,0 +1,88 @@
+import asyncio
+import os
+import signal
+import sys
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.emulators.twilio.application import Application
+
+COMMAND = (sys.executable, "-c", "from server.cli.main import app; app()", "emulate", "twilio")
+
+
+@pytest.fixture
+async def application() -> AsyncIterator[Application]:
+    async with Application().running() as application:
+        yield application
+
+
+async def start(*options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *options,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+    )
+
+
+async def line_with(process: asyncio.subprocess.Process, wanted: str) -> str:
+    assert process.stdout is not None
+    while line := (await process.stdout.readline()).decode():
+        if wanted in line:
+            return line
+    raise AssertionError(f"the command ended without {wanted!r}")
+
+
+async def test_somebody_calls_in_and_the_call_is_printed_and_written(
+    application: Application, tmp_path: Path
+) -> None:
+    person = tmp_path / "person.yaml"
+    person.write_text("script: [{say: Hello there.}, hang_up]")
+    application.answers["/voice"] = application.stream_twiml()
+    process = await start(
+        "--port=0",
+        f"--person={person}",
+        f"--wav={tmp_path}",
+        f"--call-in={application.url('/voice')}",
+    )
+    assert "http://127.0.0.1:" in await line_with(process, "TWILIO_API_BASE_URL=")
+    assert "=AC" in await line_with(process, "TWILIO_ACCOUNT_SID=")
+    await line_with(process, "TWILIO_AUTH_TOKEN=")
+    assert "Hello there." in await line_with(process, "caller.says")
+    await line_with(process, "completed")
+    recording = (await line_with(process, "written to")).split()[-1]
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() == 0
+    assert recording.startswith(str(tmp_path))
+    with wave.open(recording) as file:
+        assert file.getnchannels() == 2
+        assert file.getnframes() > 0
+
+
+async def test_a_call_in_progress_is_hung_up_when_the_command_ends(
+    application: Application,
+) -> None:
+    application.answers["/voice"] = application.stream_twiml()
+    process = await start("--port=0", f"--call-in={application.url('/voice')}")
+    socket = await application.socket()
+    process.send_signal(signal.SIGTERM)
+    await socket.until("stop")
+    await line_with(process, "completed")
+    assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [("--person=nowhere.yaml", "nowhere.yaml"), ("--port={taken}", "Cannot listen")],
+)
+async def test_what_cannot_be_is_said_in_a_sentence(
+    application: Application, option: str, sentence: str
+) -> None:
+    process = await start(option.format(taken=application.port))
+    _, errors = await process.communicate()
+    assert sentence in errors.decode()
+    assert process.returncode not in (0, None)
