@@ -56,6 +56,8 @@ def set_up_logs(settings: Settings, sink: TextIO = sys.stderr) -> None:
         known = logging.getLogger(name)
         known.handlers.clear()
         known.propagate = True
+    # Every server of this process sets the level of all of them.
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -1,5 +1,6 @@
 """The real app on a real socket and a real SQLite file; Twilio is the emulator on loopback."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
@@ -57,6 +58,12 @@ class Running:
         text = (await self.http.get("/metrics")).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found.group(1)) if found else 0.0
+
+    async def until_metric(self, line: str, value: float) -> None:
+        """Wait until a line of `/metrics` has this value."""
+        # Another process would have no other way to wait for it either.
+        while await self.metric(line) != value:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -154,8 +154,7 @@ async def test_beyond_its_capacity_it_says_no_and_frees_the_place_later(
         assert len(twilio.calls) == 1
         await server.http.post(f"/calls/{call['id']}/terminate")
         await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})
-        while await server.metric("voice_ai_active_calls"):
-            await asyncio.sleep(0.01)
+        await server.until_metric("voice_ai_active_calls", 0)
         await server.place()
         assert await server.metric('voice_ai_rejected_requests_total{reason="capacity"}') == 1
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -78,7 +77,7 @@ def test_without_a_token_everything_is_refused() -> None:
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, Any]]]:
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """Every pair that was compared in constant time."""
     pairs: list[tuple[Any, Any]] = []
     real = hmac.compare_digest
@@ -88,7 +87,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, Any]]]
         return real(one, other)
 
     monkeypatch.setattr(security.hmac, "compare_digest", compare)
-    yield pairs
+    return pairs
 
 
 def test_signatures_are_compared_in_constant_time(compared: list[tuple[Any, Any]]) -> None:
