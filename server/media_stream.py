@@ -37,6 +37,7 @@ BAD_MESSAGES = 100
 POLICY = 1008
 TOO_BIG = 1009
 UNACCEPTABLE = 1003
+INTERNAL = 1011
 
 
 class Refused(Exception):
@@ -124,6 +125,10 @@ async def media(websocket: WebSocket, call_id: str) -> None:
             await _close(websocket, refusal.code)
         except WebSocketDisconnect:
             logger.debug("A media stream left during its handshake")
+        except Exception:
+            opened.metrics.rejected.labels("stream_failed").inc()
+            logger.exception("A media stream failed")
+            await _close(websocket, INTERNAL)
 
 
 async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:

@@ -3,6 +3,7 @@
     /twilio/inbound            a call comes in: open its record, say what to do
     /twilio/twiml/{id}         what next? asked at the answer, and after each stream
     /twilio/status/{id}        the call's status changed (late, twice, out of order, or never)
+    /twilio/status             the same for calls that came in: their numbers have one address
     /twilio/stream-status/{id} a media stream started, stopped or failed
 
 Source: https://www.twilio.com/docs/voice/twiml#request-parameters
@@ -135,6 +136,15 @@ async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
     if not word:
         raise HTTPException(400, "CallStatus is missing.")
     await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, sid))
+
+
+@router.post("/status", status_code=204)
+async def inbound_status(form: SignedForm, opened: Opened) -> None:
+    """The status of a call changed that came in: the number's status callback in the console."""
+    call = await opened.call_log.find_by_sid(form.get("CallSid", ""))
+    if call is None:
+        raise HTTPException(404, "There is no call with this CallSid.")
+    await status(call.id, form, opened)
 
 
 @router.post("/stream-status/{call_id}", status_code=204)

@@ -378,6 +378,7 @@ async def test_the_documentation_is_complete(server: Running) -> None:
         "/calls/{call_id}/terminate",
         "/twilio/inbound",
         "/twilio/twiml/{call_id}",
+        "/twilio/status",
         "/twilio/status/{call_id}",
         "/twilio/stream-status/{call_id}",
         "/health",

@@ -14,6 +14,7 @@ WEBHOOKS = [
     "/twilio/twiml/{id}",
     "/twilio/status/{id}",
     "/twilio/stream-status/{id}",
+    "/twilio/status",
 ]
 INBOUND = {
     "CallSid": "CA" + "1" * 32,
@@ -82,6 +83,16 @@ async def test_a_call_comes_in_and_its_record_is_opened_once(server: Running) ->
     stream_url = document[0][0].attrib["url"]
     assert stream_url == f"ws{server.url.removeprefix('http')}/twilio/media/{call['id']}"
     assert document[1].text == f"{server.url}/twilio/twiml/{call['id']}"
+
+
+async def test_the_end_of_a_call_that_came_in_is_told_by_its_call_sid(server: Running) -> None:
+    await server.twilio_posts("/twilio/inbound", INBOUND)
+    ended = INBOUND | {"CallStatus": "completed"}
+    assert (await server.twilio_posts("/twilio/status", ended)).status_code == 204
+    assert (await only_call(server))["status"] == "completed"
+    await server.until_metric("voice_ai_active_calls", 0)
+    unknown = ended | {"CallSid": "CA" + "9" * 32}
+    assert (await server.twilio_posts("/twilio/status", unknown)).status_code == 404
 
 
 async def test_each_number_of_ours_has_its_pipeline_and_agent(start_server: ServerFactory) -> None:
@@ -164,7 +175,7 @@ async def test_what_twilio_reports_of_a_stream_is_kept(server: Running) -> None:
     assert detail in [event["detail"] for event in events if event["kind"] == "twilio.stream"]
 
 
-@pytest.mark.parametrize("path", WEBHOOKS[1:])
+@pytest.mark.parametrize("path", WEBHOOKS[1:4])
 async def test_a_call_that_we_do_not_know_is_404(server: Running, path: str) -> None:
     call = await server.place()
     form = {"CallSid": "CA" + "9" * 32, "CallStatus": "completed"}
