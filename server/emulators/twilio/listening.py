@@ -24,6 +24,7 @@ async def listening(app: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
         access_log=False,
         log_level="critical",
         lifespan="off",
+        date_header=False,
         timeout_graceful_shutdown=SHUT_DOWN_WITHIN_SECS,
     )
     server = _Uvicorn(config)
@@ -31,12 +32,20 @@ async def listening(app: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIt
     try:
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.stopping.set()
         await serving
 
 
 class _Uvicorn(uvicorn.Server):
-    """A server in somebody else's loop: signals are not its own."""
+    """A server in somebody else's loop: signals are not its own, and it polls for nothing."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -43,15 +43,6 @@ async def test_a_stream_begins_as_documented(
     )
 
 
-async def test_the_beat_does_not_drift(twilio: TwilioEmulator, application: Application) -> None:
-    call = twilio.place(form(application))
-    socket = await application.socket()
-    await socket.until("media", 60)
-    line = call.line
-    assert line is not None
-    assert line.now - 3 * PACKET <= len(line.spoken) <= line.now
-
-
 async def test_what_is_played_is_heard_whole_and_without_a_gap(
     twilio: TwilioEmulator, application: Application
 ) -> None:
