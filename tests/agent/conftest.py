@@ -1,20 +1,16 @@
-"""A real record in a file, migrated as the server does it."""
+"""A real record in a database, migrated as the server does it."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.call_log import CallLog, open_engine
 from agent.calls import Call, CallStatus, Direction
-from server.migrations import upgrade
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    database_url = f"sqlite+aiosqlite:///{tmp_path / 'calls.db'}"
-    await upgrade(database_url)
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = open_engine(database_url)
     yield engine
     await engine.dispose()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
@@ -23,11 +22,6 @@ T = TypeVar("T")
 ROOT = Path(server.__file__).parents[1]
 
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path / 'per%cent.db'}"
-
-
 def differences(connection: Connection) -> list[object]:
     settings = {"compare_type": True, "compare_server_default": True}
     context = MigrationContext.configure(connection, opts=settings)
@@ -38,8 +32,8 @@ def tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
 
-async def look(database_url: str, question: Callable[[Connection], T]) -> T:
-    engine = open_engine(database_url, pool_size=1)
+async def look(empty_database: str, question: Callable[[Connection], T]) -> T:
+    engine = open_engine(empty_database, pool_size=1)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(question)
@@ -47,29 +41,29 @@ async def look(database_url: str, question: Callable[[Connection], T]) -> T:
         await engine.dispose()
 
 
-async def test_the_migrated_schema_is_the_models(database_url: str):
-    await upgrade(database_url)
-    assert await look(database_url, tables) == set(SQLModel.metadata.tables)
-    assert await look(database_url, differences) == []
+async def test_the_migrated_schema_is_the_models(empty_database: str):
+    await upgrade(empty_database)
+    assert await look(empty_database, tables) == set(SQLModel.metadata.tables)
+    assert await look(empty_database, differences) == []
 
 
-async def test_a_missing_table_would_be_noticed(database_url: str):
-    await upgrade(database_url)
-    await downgrade(database_url, "base")
-    assert len(await look(database_url, differences)) >= len(SQLModel.metadata.tables)
+async def test_a_missing_table_would_be_noticed(empty_database: str):
+    await upgrade(empty_database)
+    await downgrade(empty_database, "base")
+    assert len(await look(empty_database, differences)) >= len(SQLModel.metadata.tables)
 
 
-async def test_there_and_back_and_there_again(database_url: str):
-    await upgrade(database_url)
-    await downgrade(database_url, "base")
-    assert await look(database_url, tables) == set()
-    await upgrade(database_url)
-    assert await look(database_url, differences) == []
+async def test_there_and_back_and_there_again(empty_database: str):
+    await upgrade(empty_database)
+    await downgrade(empty_database, "base")
+    assert await look(empty_database, tables) == set()
+    await upgrade(empty_database)
+    assert await look(empty_database, differences) == []
 
 
-async def test_a_second_run_keeps_what_is_there(database_url: str):
-    await upgrade(database_url)
-    engine = open_engine(database_url)
+async def test_a_second_run_keeps_what_is_there(empty_database: str):
+    await upgrade(empty_database)
+    engine = open_engine(empty_database)
     call = Call(
         direction=Direction.OUTBOUND,
         status=CallStatus.INITIATED,
@@ -79,23 +73,23 @@ async def test_a_second_run_keeps_what_is_there(database_url: str):
     )
     try:
         await CallLog(engine).create(call)
-        await upgrade(database_url)
+        await upgrade(empty_database)
         assert (await CallLog(engine).get(call.id)).id == call.id
     finally:
         await engine.dispose()
 
 
-async def test_processes_that_start_at_once_do_not_disturb_each_other(database_url: str):
+async def test_processes_that_start_at_once_do_not_disturb_each_other(empty_database: str):
     code = (
         "import asyncio, sys; from server.migrations import upgrade;"
         "asyncio.run(upgrade(sys.argv[1]))"
     )
     started = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, database_url)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_database)
         for _ in range(3)
     ]
     assert [await process.wait() for process in started] == [0, 0, 0]
-    assert await look(database_url, differences) == []
+    assert await look(empty_database, differences) == []
 
 
 async def test_a_new_revision_is_written_from_what_the_models_have_more(tmp_path: Path):
