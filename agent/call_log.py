@@ -1,15 +1,18 @@
 """The record of all calls: the only file with SQL.
 
-Each method is one transaction. The life of a call, the API and the recorder share one `CallLog`.
+Each method is one transaction; it raises `DatabaseAway` when the database is busy, full or away,
+and then nothing of it was kept. The life of a call, the API and the recorder share one `CallLog`,
+and several processes one database.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Delete, and_, delete, false, func, or_
 from sqlalchemy.exc import IntegrityError
@@ -19,11 +22,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.calls import Call, CallEvent, CallStatus, Direction, TokenUsage, Turn
 from agent.clock import moment
-from agent.database import WRITES
+from agent.database import WRITES, is_passing
+from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.lifecycle import CallState
+from agent.storable import make_storable
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
+
+DAY = timedelta(hours=24)
+_CALL_ID = re.compile(r"[0-9a-f]{1,32}")
+
+# Any number that nothing else in the database locks: whoever counts calls before it creates one.
+_POSTGRES_COUNTING = 7_265_190_114
 
 # What is written behind a running call.
 Row = Turn | CallEvent | TokenUsage
@@ -45,6 +56,10 @@ class IdempotencyConflict(Exception):
     """The idempotency key came before, with another request."""
 
 
+class DailyLimitReached(Exception):
+    """As many outbound calls as may be were created in the last 24 hours."""
+
+
 class BadCursor(ValueError):
     """The cursor is not one that a page of ours ended with."""
 
@@ -58,11 +73,15 @@ class CallPage:
 
 
 class CallLog:
-    """The record of all calls in a database."""
+    """The record of all calls in a database.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    `daily_limit` bounds the outbound calls of any 24 hours, of all processes that share it.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
         self._reader = engine
         self._writer = engine.execution_options(**{WRITES: True})
+        self._daily_limit = daily_limit
 
     # --- the call and its life
 
@@ -71,17 +90,24 @@ class CallLog:
 
         When a call with its `idempotency_key` is there already, that one is returned (another id).
 
-        Raises: IdempotencyConflict when that one has another `request_fingerprint`.
+        Raises: IdempotencyConflict when that one has another `request_fingerprint`;
+        DailyLimitReached when the call would be one too many.
         """
+        make_storable(call)
         call_id, key = call.id, call.idempotency_key
+        limit = self._daily_limit if call.direction is Direction.OUTBOUND else None
         try:
             async with self._writing() as session:
+                if limit is not None:
+                    await self._count_alone(session)
                 known = await self._by_key(session, key)
                 if known is None:
+                    if limit is not None:
+                        await self._stay_below(session, limit, call.created_at - DAY)
                     session.add(call)
                     # The call's row has to be there before its events'.
                     await session.flush()
-                    session.add_all(events)
+                    _add_all(session, events)
                     return call
         except IntegrityError:
             # Two at once, where the database let both look before either wrote.
@@ -119,8 +145,7 @@ class CallLog:
         async with self._writing() as session:
             call = await self._call(session, call_id)
             call.sqlmodel_update(life_columns(state))
-            session.add(call)
-            session.add_all(events)
+            _add_all(session, [call, *events])
             return call
 
     async def unfinished(self) -> list[Call]:
@@ -155,7 +180,7 @@ class CallLog:
             there = set(found)
             kept = [row for row in rows if row.call_id in there]
             # Copies: a row that failed with its transaction cannot be added to another one.
-            session.add_all(_copy(row) for row in kept)
+            _add_all(session, (_copy(row) for row in kept))
             return len(rows) - len(kept)
 
     async def transcript(self, call_id: str) -> list[Turn]:
@@ -223,11 +248,8 @@ class CallLog:
 
     async def count_outbound_since(self, when: datetime) -> int:
         """How many outbound calls were created since `when`."""
-        outbound = select(func.count()).select_from(Call)
-        outbound = outbound.where(col(Call.direction) == Direction.OUTBOUND)
         async with self._reading() as session:
-            found = await session.exec(outbound.where(col(Call.created_at) >= when))
-            return found.one()
+            return await self._outbound_since(session, when)
 
     async def ping(self) -> None:
         """Raise what the database raises when it cannot be reached or was not migrated."""
@@ -238,16 +260,43 @@ class CallLog:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._reader, expire_on_commit=False) as session:
-            yield session
+        try:
+            async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
+        except Exception as error:
+            _say_when_away(error)
+            raise
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncSession]:
-        async with (
-            AsyncSession(self._writer, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        try:
+            async with (
+                AsyncSession(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except Exception as error:
+            _say_when_away(error)
+            raise
+
+    async def _count_alone(self, session: AsyncSession) -> None:
+        """Hold off everybody who would count now, to the end of the transaction.
+
+        SQLite has one writer at a time by itself.
+        """
+        if self._writer.dialect.name == "postgresql":
+            await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING)))
+
+    async def _stay_below(self, session: AsyncSession, limit: int, since: datetime) -> None:
+        if await self._outbound_since(session, since) >= limit:
+            raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
+
+    @staticmethod
+    async def _outbound_since(session: AsyncSession, when: datetime) -> int:
+        outbound = select(func.count()).select_from(Call)
+        outbound = outbound.where(col(Call.direction) == Direction.OUTBOUND)
+        found = await session.exec(outbound.where(col(Call.created_at) >= when))
+        return found.one()
 
     @staticmethod
     async def _call(session: AsyncSession, call_id: str) -> Call:
@@ -286,6 +335,17 @@ def _deletions(call_id: str) -> list[Delete]:
     return [*of_the_call, delete(Call).where(col(Call.id) == call_id)]
 
 
+def _say_when_away(error: Exception) -> None:
+    if not isinstance(error, DatabaseAway) and is_passing(error):
+        raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
+
+
+def _add_all(session: AsyncSession, rows: Iterable[Call | Row]) -> None:
+    for row in rows:
+        make_storable(row)
+        session.add(row)
+
+
 def _copy(row: Row) -> Row:
     return type(row)(**row.model_dump(exclude={"id"}))
 
@@ -300,7 +360,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         at, call_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         when = datetime.fromisoformat(at)
-        if when.tzinfo is None or not isinstance(call_id, str):
+        if when.tzinfo is None or not _CALL_ID.fullmatch(call_id):
             raise ValueError("not a moment and an id")
         return when.astimezone(UTC), call_id
     except (binascii.Error, ValueError, TypeError, OverflowError) as error:

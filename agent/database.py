@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 # An execution option of transactions that write; SQLite takes its lock when they begin.
 WRITES = "writes"
 
+_PATIENCE_SECS = 10
+
 # SQLite writes one transaction at a time; more connections would only be more threads.
 _SQLITE_CONNECTIONS = 5
 
@@ -20,6 +22,8 @@ _SQLITE_CONNECTIONS = 5
 def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
     """An engine for `database_url` (SQLAlchemy form, async driver) with at most `pool_size`
     connections. The caller disposes of it.
+
+    Whoever waits 10 s for a connection is told that the database is away.
 
     SQLite: WAL, so that readers never wait; foreign keys are held; a writer waits up to 10 s for
     its turn; a commit survives a killed process, and a power cut at worst loses the last ones.
@@ -29,12 +33,24 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
         return create_async_engine(
-            url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_PATIENCE_SECS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"timeout": _PATIENCE_SECS},
         )
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: a record in memory would not survive a restart")
     size = min(pool_size, _SQLITE_CONNECTIONS)
-    engine = create_async_engine(url, pool_size=size, max_overflow=0, hide_parameters=True)
+    engine = create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=_PATIENCE_SECS,
+        hide_parameters=True,
+    )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -61,8 +77,28 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class DatabaseAway(Exception):
+    """The database is busy, full, away or restarting: the same may succeed later."""
+
+
+# SQLSTATE classes and codes after which the same statement may succeed: connection, rollback,
+# resources (a full disk), operator, system; a lock not had, a server that only reads for now.
+# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING_STATES = ("08", "40", "53", "57", "58", "55P03", "25006")
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same statement may succeed later: the database is busy, away or restarting."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError)
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = getattr(error.orig, "sqlstate", None)
+        if state is not None:
+            return str(state).startswith(_PASSING_STATES)
+        # asyncpg's name for a value that does not fit its column is a kind of InterfaceError.
+        of_the_value = isinstance(error.orig.__cause__ if error.orig else None, ValueError)
+        return isinstance(error, OperationalError | InterfaceError) and not of_the_value
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_PASSING_STATES)
+    return isinstance(error, DatabaseAway | PoolTimeout | OSError)

@@ -26,6 +26,7 @@ NOBODY = "nobody"
 TEMPLATE = "migrated"
 # A database that nobody needs after the test: no crash has to be survived.
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB")
+FRESH = ("--no-sync", "--encoding=UTF8", "--locale=C")
 PR_SET_PDEATHSIG = 1
 
 
@@ -81,8 +82,7 @@ def running_postgres() -> Iterator[Postgres]:
         programs = _programs(folder)
         data = folder / "data"
         subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"]
-            + ["-E", "UTF8", "--locale=C"],
+            [programs / "initdb", *("-D", data, "-U", "postgres", "-A", "trust"), *FRESH],
             user=user,
             cwd=folder,
             check=True,

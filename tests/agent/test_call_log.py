@@ -1,20 +1,31 @@
 """The record, on a real SQLite file and a real PostgreSQL server."""
 
 import asyncio
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agent.call_log import BadCursor, CallIsLive, CallLog, IdempotencyConflict, NoSuchCall
+from agent.call_log import (
+    BadCursor,
+    CallIsLive,
+    CallLog,
+    DatabaseAway,
+    IdempotencyConflict,
+    NoSuchCall,
+)
 from agent.calls import Call, CallEvent, TokenUsage, Turn
 from agent.lifecycle import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
 
 MakeCall = Callable[..., Call]
+# A moment, and an id with a NUL in it, which PostgreSQL would take for an error of ours.
+NUL_CURSOR = base64.urlsafe_b64encode(b'["2026-03-01T12:00:00+00:00", "\\u0000"]').decode()
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -126,7 +137,9 @@ async def test_lists_what_was_asked_for(call_log: CallLog, a_call: MakeCall):
     assert await call_log.count_outbound_since(NOON) == 2
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!!", "bnVsbA", "WyIxIiwgMV0", "W10", "ünfug"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "!!!", "bnVsbA", "WyIxIiwgMV0", "W10", "ünfug", NUL_CURSOR]
+)
 async def test_a_cursor_of_somebody_else(call_log: CallLog, cursor: str):
     with pytest.raises(BadCursor):
         await call_log.list(cursor=cursor)
@@ -213,7 +226,7 @@ async def test_sqlite_is_set_up_for_many_readers_and_kept_references(engine: Asy
 async def test_an_error_does_not_repeat_what_was_said(call_log: CallLog, a_call: MakeCall):
     call = await call_log.create(a_call())
     turn = Turn(call_id=call.id, who=Speaker.CALLER, text="my secret", start_ms=None, end_ms=0)
-    with pytest.raises(Exception, match="(?i)not.null") as raised:
+    with pytest.raises(Exception, match=r"(?i)not.null") as raised:
         await call_log.write([turn])
     assert "my secret" not in str(raised.value)
 
@@ -222,5 +235,46 @@ async def test_ping_misses_the_tables(engine: AsyncEngine, call_log: CallLog):
     await call_log.ping()
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE calls RENAME TO other"))
-    with pytest.raises(Exception, match="no such table|does not exist"):
+    with pytest.raises((DBAPIError, DatabaseAway)) as missed:
         await call_log.ping()
+    says = f"{missed.value} {missed.value.__cause__}"
+    assert "no such table" in says or "does not exist" in says
+
+
+async def test_what_cannot_be_stored_is_replaced_alike_everywhere(
+    call_log: CallLog, a_call: MakeCall
+):
+    odd, clean = "a\x00b\ud800c", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"
+    call = a_call(profile={odd: [odd]}, extra={"note": {"deep": odd}, "n": float("nan")})
+    await call_log.create(call, [CallEvent(call_id=call.id, kind=odd, detail={"said": odd})])
+    state = replace(ended_state(), error=odd, transfer_to=odd)
+    await call_log.save_life(
+        call.id, state, [CallEvent(call_id=call.id, kind="x", detail={"y": 1})]
+    )
+    await call_log.write(
+        [Turn(call_id=call.id, who=Speaker.CALLER, text=odd, start_ms=0, end_ms=1)]
+    )
+    kept = await call_log.get(call.id)
+    assert kept.profile == {clean: [clean]}
+    assert kept.extra == {"note": {"deep": clean}, "n": None}
+    assert kept.error == clean
+    assert CallState.from_json(kept.life).transfer_to == clean
+    assert [(e.kind, e.detail) for e in await call_log.events(call.id)] == [
+        (clean, {"said": clean}),
+        ("x", {"y": 1}),
+    ]
+    assert [turn.text for turn in await call_log.transcript(call.id)] == [clean]
+
+
+async def test_text_is_cut_to_its_column_alike_everywhere(call_log: CallLog, a_call: MakeCall):
+    call = await call_log.create(a_call(phone_number="sip:" + "x" * 90, twilio_sid="CA" * 50))
+    await call_log.write(
+        [
+            CallEvent(call_id=call.id, kind="k" * 100),
+            TokenUsage(call_id=call.id, direction="input", modality="m" * 90, tokens=1),
+        ]
+    )
+    kept = await call_log.get(call.id)
+    assert (len(kept.phone_number), len(kept.twilio_sid or "")) == (32, 64)
+    assert [len(event.kind) for event in await call_log.events(call.id)] == [64]
+    assert [len(usage.modality) for usage in await call_log.usage(call.id)] == [16]

@@ -134,11 +134,13 @@ async def test_a_row_that_the_database_refuses_does_not_take_others_with_it(
     record = writer.recorder(call.id)
     record.event("good.before")
     record.event("bad", {"not json": object()})
+    record.usage([TokenCount("input", "audio", 2**70)])
     record.event("good.after")
     await writer.flush(call.id)
     events = await database.events(call.id)
     assert [event.kind for event in events] == ["good.before", "good.after"]
-    assert writer.refused == 1
+    assert await database.usage(call.id) == []
+    assert writer.refused == 2
 
 
 async def test_closing_writes_what_waits(database: Database, a_call: MakeCall):

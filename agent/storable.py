@@ -1,0 +1,65 @@
+"""Text and JSON as every database takes them.
+
+What people say and vendors send may hold characters that PostgreSQL refuses and SQLite keeps, and
+be longer than a column that only PostgreSQL measures. Both databases get the same.
+"""
+
+import math
+import re
+from enum import Enum as PythonEnum
+from typing import Any
+
+from sqlalchemy import JSON, Enum, String, inspect
+from sqlmodel import SQLModel
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# NUL, and halves of surrogate pairs, which have no form in UTF-8.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable_text(text: str) -> str:
+    """`text` with a replacement character for each one that cannot be stored."""
+    return _UNSTORABLE.sub(REPLACEMENT, text)
+
+
+def storable_json(value: Any) -> Any:
+    """`value` with storable text in keys and values, and null for numbers that JSON does not know.
+
+    What is no JSON at all is left as it is, for the database to refuse.
+    """
+    match value:
+        case str() if not isinstance(value, PythonEnum):
+            return storable_text(value)
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {storable_json(key): storable_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable_json(item) for item in value]
+        case _:
+            return value
+
+
+def make_storable(row: SQLModel) -> None:
+    """Clean every text and JSON of a row in place, and cut text to the length of its column."""
+    for attribute in inspect(type(row)).column_attrs:
+        column_type = attribute.columns[0].type
+        value = getattr(row, attribute.key)
+        if value is None or isinstance(column_type, Enum):
+            continue
+        if isinstance(column_type, JSON):
+            clean = storable_json(value)
+        elif isinstance(value, str):
+            length = _length(column_type)
+            clean = storable_text(value)[:length]
+        else:
+            continue
+        if clean != value:
+            setattr(row, attribute.key, clean)
+
+
+def _length(column_type: Any) -> int | None:
+    # SQLModel's own text type wraps the one that knows.
+    inner = getattr(column_type, "impl", column_type)
+    length: int | None = inner.length if isinstance(inner, String) else None
+    return length
