@@ -26,7 +26,7 @@ REMINDER = PipelineDefinition(
     profile=AgentProfile(
         greeting=(
             "Hello $name. You have an appointment on $appointment. "
-            "Press one or say yes to confirm it, press two to change it."
+            "Press one to confirm it, or two to change it."
         ),
         system_prompt=(
             "You call $name to remind them of their appointment on $appointment. "

@@ -4,15 +4,20 @@ import asyncio
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from loguru import logger
 
-from agent.call_log import BadCursor, CallIsLive, IdempotencyConflict, NoSuchCall
-from agent.calls import Call, CallStatus, Direction, new_call_id, now_utc
+from agent.call_log import (
+    BadCursor,
+    CallIsLive,
+    DailyLimitReached,
+    IdempotencyConflict,
+    NoSuchCall,
+)
+from agent.calls import Call, CallStatus, Direction, new_call_id
 from agent.lifecycle import Placed, Terminate
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
@@ -24,14 +29,18 @@ from server.schemas import (
     CallView,
     EventPage,
     EventView,
+    Invalid,
+    Moment,
     Problem,
+    Text,
     Transcript,
     TurnView,
 )
 from server.security import came_through_a_proxy
 
 CALL_ID = re.compile(r"[0-9a-f]{32}")
-DAY = timedelta(hours=24)
+# The largest id of an event that a database can have.
+LAST_EVENT = 2**31 - 1
 RETRY_AFTER_SECS = 5
 # How long an ended call's last words may take to reach the record.
 LAST_WORDS_SECS = 5.0
@@ -65,7 +74,11 @@ router = APIRouter(
     prefix="/calls",
     tags=["calls"],
     dependencies=[Depends(admitted)],
-    responses={401: _problem("No valid API key.")},
+    responses={
+        401: _problem("No valid API key."),
+        422: {"model": Invalid, "description": "Something of the request is not valid."},
+        503: _problem("The database cannot be used now (see Retry-After)."),
+    },
 )
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such call.")}
 
@@ -77,6 +90,7 @@ async def known_call(call_id: str, opened: Opened) -> Call:
             raise NoSuchCall(call_id)
         return await opened.call_log.get(call_id)
     except NoSuchCall:
+        opened.metrics.rejected.labels("unknown_call").inc()
         raise HTTPException(404, "There is no call with this id.") from None
 
 
@@ -90,27 +104,35 @@ KnownCall = Annotated[Call, Depends(known_call)]
         403: _problem("ALLOWED_DESTINATIONS does not allow the number."),
         409: _problem("The Idempotency-Key was used with another body."),
         413: _problem("The body is larger than 64 kB."),
-        422: {"description": "The body is not a valid request."},
+        400: _problem("The body is not JSON."),
+        408: _problem("The body did not arrive in time."),
         429: _problem("DAILY_CALL_LIMIT is reached."),
-        503: _problem("No capacity now (see Retry-After), or Twilio or Gemini is not configured."),
+        503: _problem(
+            "No capacity or no database now (see Retry-After), or no Twilio or Gemini configured."
+        ),
     },
 )
 async def place(
     body: CallRequest,
     opened: Opened,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    idempotency_key: Annotated[str | None, Header(pattern=r"^[ -~]+$", max_length=200)] = None,
 ) -> CallView:
     """Call a number. When Twilio refuses it, the call is there all the same: failed, with why."""
     call, placed = _new_call(body, idempotency_key, opened)
     key = call.idempotency_key
     if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
-        await _check_limits(call, opened)
+        _take_a_line(call, opened)
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
         opened.desk.give_back(call.id)
+        opened.metrics.rejected.labels("idempotency_key").inc()
         raise HTTPException(409, "This Idempotency-Key was used with another body.") from None
+    except DailyLimitReached as reached:
+        opened.desk.give_back(call.id)
+        opened.metrics.rejected.labels("daily_limit").inc()
+        raise HTTPException(429, f"DAILY_CALL_LIMIT: {reached}.") from None
     except BaseException:
         opened.desk.give_back(call.id)
         raise
@@ -126,6 +148,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
     try:
         definition = catalogue.find(body.pipeline)
     except UnknownPipeline as error:
+        opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, str(error)) from None
     if not settings.twilio_is_configured or settings.twilio_phone_number is None:
         raise HTTPException(503, "Twilio is not configured: set the TWILIO_* variables.")
@@ -156,11 +179,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
     return call, placed
 
 
-async def _check_limits(call: Call, opened: Resources) -> None:
-    limit = opened.settings.daily_call_limit
-    if await opened.call_log.count_outbound_since(now_utc() - DAY) >= limit:
-        opened.metrics.rejected.labels("daily_limit").inc()
-        raise HTTPException(429, f"DAILY_CALL_LIMIT: {limit} calls were placed in 24 hours.")
+def _take_a_line(call: Call, opened: Resources) -> None:
     if not opened.desk.reserve(call.id):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
@@ -170,14 +189,14 @@ async def _check_limits(call: Call, opened: Resources) -> None:
         )
 
 
-@router.get("", responses={422: {"description": "A filter or the cursor is not valid."}})
+@router.get("")
 async def list_calls(
     opened: Opened,
     status: CallStatus | None = None,
     direction: Direction | None = None,
-    phone_number: Annotated[str | None, Query(max_length=32)] = None,
-    since: Annotated[datetime | None, Query(description="Created at or after.")] = None,
-    until: Annotated[datetime | None, Query(description="Created before.")] = None,
+    phone_number: Annotated[Text | None, Query(max_length=32)] = None,
+    since: Annotated[Moment | None, Query(description="Created at or after.")] = None,
+    until: Annotated[Moment | None, Query(description="Created before.")] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CallPage:
@@ -189,18 +208,14 @@ async def list_calls(
             status=status,
             direction=direction,
             phone_number=number,
-            since=_aware(since),
-            until=_aware(until),
+            since=since,
+            until=until,
             cursor=cursor,
             limit=limit,
         )
     except BadCursor:
         raise HTTPException(422, "The cursor is not one that this API gave.") from None
     return CallPage(calls=[CallView.of(call) for call in page.calls], next_cursor=page.next_cursor)
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 @router.get("/{call_id}", responses=NOT_FOUND)
@@ -212,7 +227,7 @@ async def read(call: KnownCall) -> CallView:
 @router.get("/{call_id}/transcript", responses=NOT_FOUND)
 async def transcript(call: KnownCall, opened: Opened) -> Transcript:
     """What was said so far, in the order spoken, as it was heard."""
-    await opened.records.flush(call.id)
+    await _write_last_words(call, opened)
     turns = await opened.call_log.transcript(call.id)
     return Transcript(call_id=call.id, turns=[TurnView.of(turn) for turn in turns])
 
@@ -221,11 +236,13 @@ async def transcript(call: KnownCall, opened: Opened) -> Transcript:
 async def events(
     call: KnownCall,
     opened: Opened,
-    after: Annotated[int, Query(ge=0, description="The id of the last event read.")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=LAST_EVENT, description="The id of the last event read.")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> EventPage:
     """What happened in and to the call so far."""
-    await opened.records.flush(call.id)
+    await _write_last_words(call, opened)
     found = await opened.call_log.events(call.id, after=after, limit=limit)
     return EventPage(
         call_id=call.id,
@@ -253,14 +270,21 @@ async def result(
         return Response(
             CallView.of(now).model_dump_json(), status_code=202, media_type="application/json"
         )
+    await _write_last_words(ended, opened)
+    turns = await opened.call_log.transcript(call.id)
+    return CallResult.with_talk(ended, turns, await opened.call_log.usage(call.id))
+
+
+async def _write_last_words(call: Call, opened: Resources) -> None:
+    """Have what is written behind a call in the database; a database that is away is not waited
+    for, and then shows what it has."""
     try:
         async with asyncio.timeout(LAST_WORDS_SECS):
-            await opened.desk.told(call.id)
+            if call.status.is_terminal:
+                await opened.desk.told(call.id)
             await opened.records.flush(call.id)
     except TimeoutError:
         logger.warning("The last words of a call are late", call_id=call.id)
-    turns = await opened.call_log.transcript(call.id)
-    return CallResult.of(ended, turns, await opened.call_log.usage(call.id))
 
 
 @router.post("/{call_id}/terminate", status_code=204, responses=NOT_FOUND)
@@ -276,7 +300,7 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
 )
 async def erase(call: KnownCall, opened: Opened) -> None:
     """Erase an ended call with everything that was kept of it."""
-    await opened.records.flush(call.id)
+    await _write_last_words(call, opened)
     try:
         await opened.call_log.delete(call.id)
     except CallIsLive:

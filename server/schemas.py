@@ -1,7 +1,7 @@
 """What the calls API takes and gives, as Pydantic models: the contract that `/docs` shows."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -39,7 +39,16 @@ def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _in_utc(moment: datetime) -> datetime:
+    # Without a zone, it is UTC's.
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a moment from year 1 to 9999") from None
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
 
 
@@ -53,7 +62,7 @@ class ProfileFields(BaseModel):
     )
     system_prompt: Text | None = Field(default=None, max_length=32_000)
     max_duration_seconds: int | None = Field(
-        default=None, ge=10, le=14_400, description="1800 unless the pipeline says otherwise."
+        default=None, ge=1, le=14_400, description="1800 unless the pipeline says otherwise."
     )
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
@@ -235,22 +244,21 @@ class Tokens(BaseModel):
     tokens: int
 
 
-class CallResult(BaseModel):
+class CallResult(CallView):
     """How a call ended, and all that was said."""
 
-    call: CallView
     turns: list[TurnView]
     usage: list[Tokens]
 
     @classmethod
-    def of(cls, call: Call, turns: list[Turn], usage: list[TokenUsage]) -> Self:
+    def with_talk(cls, call: Call, turns: list[Turn], usage: list[TokenUsage]) -> Self:
         """The public side of the records of an ended call."""
         sums: dict[tuple[str, str], int] = {}
         for row in usage:
             key = (row.direction, row.modality)
             sums[key] = sums.get(key, 0) + row.tokens
         return cls(
-            call=CallView.of(call),
+            **CallView.of(call).model_dump(),
             turns=[TurnView.of(turn) for turn in turns],
             usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )
@@ -264,3 +272,17 @@ class Problem(BaseModel):
     )
 
     detail: str
+
+
+class Mistake(BaseModel):
+    """What is wrong at one place of a request. What came there is not repeated."""
+
+    loc: list[str | int] = Field(examples=[["body", "phone_number"]])
+    msg: str
+    type: str
+
+
+class Invalid(BaseModel):
+    """What is wrong with a request, in a sentence or place by place."""
+
+    detail: str | list[Mistake]

@@ -50,9 +50,8 @@ def _wait_for_the_end(api: CallsApi, call_id: str) -> None:
         )
         if answer.status_code == 200:
             break
-    result = answer.json()
-    print_turns(result["turns"])
-    call = result["call"]
+    call = answer.json()
+    print_turns(call["turns"])
     reason = f" ({call['end_reason']})" if call["end_reason"] else ""
     typer.echo(f"{call['id']} {call['status']}{reason}")
     if call["error"]:

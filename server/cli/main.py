@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-from server.cli import calls, dial, pipelines, serve
+from server.cli import calls, demo, dial, pipelines, serve
 
 app = typer.Typer(
     name="voice-ai",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("dial")(dial.dial)
+app.command("demo")(demo.demo)
 app.add_typer(calls.app, name="calls")
 app.add_typer(pipelines.app, name="pipelines")
 

@@ -261,7 +261,7 @@ async def test_terminating_the_call_closes_its_stream_and_ends_its_pipeline(
     assert (await server.http.post(f"/calls/{call['id']}/terminate")).status_code == 204
     assert await phone.ended() == "completed"
     result = (await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})).json()
-    assert (result["call"]["status"], result["call"]["end_reason"]) == ("completed", "api")
+    assert (result["status"], result["end_reason"]) == ("completed", "api")
     await server.until_metric(PIPELINES, 0)
     assert await server.metric("voice_ai_active_calls") == 0
 
@@ -274,7 +274,7 @@ async def test_without_a_model_the_caller_hears_an_apology_and_the_call_ends(
     phone = await twilio.call_placed()
     assert await phone.ended() == "completed"
     result = (await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})).json()
-    assert (result["call"]["status"], result["call"]["end_reason"]) == ("completed", "no_model")
+    assert (result["status"], result["end_reason"]) == ("completed", "no_model")
     assert phone.record.all("twilio.says")
     await server.until_metric(PIPELINES, 0)
     assert await server.metric("voice_ai_active_calls") == 0

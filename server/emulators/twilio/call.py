@@ -29,6 +29,7 @@ from server.emulators.twilio.errors import Code
 from server.emulators.twilio.faults import CallbackPlan
 from server.emulators.twilio.handset import Handset
 from server.emulators.twilio.line import Line
+from server.emulators.twilio.media_stream import MediaStream
 from server.emulators.twilio.mulaw import PACKET_MS
 from server.emulators.twilio.order import Detection, Document, Order
 from server.emulators.twilio.person import Person, live_through
@@ -90,6 +91,7 @@ class EmulatedCall:
         self.record = CallRecord(self._announce)
         self.callbacks = Callbacks(exchange.webhooks, self.record, exchange.plan)
         self.line: Line | None = None
+        self.stream: MediaStream | None = None
         self._behaviour = behaviour
         self._conversation = Conversation(self)
         self._next: Document | None = None
@@ -166,6 +168,12 @@ class EmulatedCall:
         self.record.note("hung_up", by=by)
         if self._work is not None:
             self._work.cancel()
+
+    def lose_stream(self) -> None:
+        """Break the media stream's connection, if there is one; the call goes on behind it."""
+        if self.stream is not None:
+            self.record.note("stream.lost")
+            self.stream.lose()
 
     def redirect(self, document: Document) -> None:
         """Leave what the call is doing and go on with another document.

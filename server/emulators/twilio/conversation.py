@@ -147,7 +147,9 @@ class Conversation:
             tell=tell,
             tls=call.exchange.tls,
         )
+        call.stream = stream
         await stream.run()
+        call.stream = None
         if verb.action is None:
             return None
         self._extra = {"StreamSid": stream.sid}

@@ -70,6 +70,12 @@ class MediaStream:
         self._sequence = 0
         self._chunk = 0
         self._sent_any = self._received_any = self._overflowed = False
+        self._socket: ClientConnection | None = None
+
+    def lose(self) -> None:
+        """Break the connection as a network does: no close frame, either way."""
+        if self._socket is not None:
+            self._socket.transport.abort()
 
     async def run(self) -> None:
         """Carry sound until the application closes the socket (or dies), or an error ends it.
@@ -77,7 +83,7 @@ class MediaStream:
         Cancelled: sends `stop` and closes. Never raises otherwise: errors go into the record.
         """
         try:
-            socket = await self._handshake()
+            socket = self._socket = await self._handshake()
         except StreamFailed as problem:
             self._failed(problem)
             return

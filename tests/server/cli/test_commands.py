@@ -45,7 +45,7 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     assert (await run("calls", "transcript", call_id)).exit_code == 0
     assert (await run("calls", "hang-up", call_id)).exit_code == 0
     result = await server.http.get(f"/calls/{call_id}/result", params={"wait": 20})
-    assert result.json()["call"]["end_reason"] == "api"
+    assert result.json()["end_reason"] == "api"
     nobody = await run("calls", "show", "nope")
     assert nobody.exit_code == 1
     assert "no call with this id" in nobody.output

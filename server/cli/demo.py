@@ -1,0 +1,54 @@
+"""`voice-ai demo`: hear one whole conversation, without any credential."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where demo.wav and demo.txt are put.")] = Path("out"),
+) -> None:
+    """Place one call between emulators and the real server, in real time. Needs no credential."""
+    try:
+        from server.demo.run import run_demo
+        from server.demo.stage import StageError
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"The demo needs the package {error.name!r}. Install it with: "
+            "pip install 'voice-ai-system[emulators]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+
+    try:
+        report = asyncio.run(run_demo(out, _teller()))
+    except StageError as error:
+        typer.echo(f"The server did not start:\n{error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo()
+    width = max(len(figure.name) for figure in report.figures)
+    for figure in report.figures:
+        typer.echo(f"  {figure.name:<{width}}  {figure.value}")
+    typer.echo(
+        f"\n  {out / 'demo.wav'}: caller left, agent right\n  {out / 'demo.txt'}: transcript"
+    )
+    for sentence in report.wrong:
+        typer.echo(f"WRONG: {sentence}", err=True)
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+def _teller() -> Callable[[str, str], None]:
+    """Prints each line with the seconds since the first one."""
+    began: float | None = None
+
+    def tell(who: str, what: str) -> None:
+        nonlocal began
+        now = asyncio.get_running_loop().time()
+        began = now if began is None else began
+        typer.echo(f"{now - began:6.2f} s  {who:<6}  {what}")
+
+    return tell

@@ -1,0 +1,1 @@
+"""One whole conversation over the real wire, on this machine, without any credential."""
