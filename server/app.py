@@ -7,10 +7,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from loguru import logger
+from starlette.types import Scope
 
+from agent.call_log import DatabaseAway
 from pipelines import catalogue
 from server import calls_api, health, media_stream, twilio_webhooks
 from server.about import own_version
+from server.calls_api import RETRY_AFTER_SECS
 from server.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
 from server.security import BodyLimit
@@ -35,14 +39,21 @@ def create_app(settings: Settings) -> FastAPI:
         version=own_version(),
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, refused=_count_refused_body)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DatabaseAway, _without_database)
     app.add_exception_handler(Exception, _failed)
     app.include_router(calls_api.router)
     app.include_router(twilio_webhooks.router)
     app.include_router(media_stream.router)
     app.include_router(health.router)
-    app.add_api_route("/metrics", _metrics, tags=["health"], response_class=Response)
+    app.add_api_route(
+        "/metrics",
+        _metrics,
+        tags=["health"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     return app
 
 
@@ -59,11 +70,24 @@ async def _metrics(opened: Opened) -> Response:
     return Response(opened.metrics.as_text(), media_type=CONTENT_TYPE)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+def _count_refused_body(scope: Scope, why: str) -> None:
+    scope["state"]["resources"].metrics.rejected.labels(why).inc()
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
     # What came is not sent back: it may be long, personal, or no valid text at all.
     assert isinstance(error, RequestValidationError)
+    request.state.resources.metrics.rejected.labels("invalid_request").inc()
     detail = [{key: problem[key] for key in ("loc", "msg", "type")} for problem in error.errors()]
     return _answer(422, detail)
+
+
+async def _without_database(request: Request, error: Exception) -> Response:
+    request.state.resources.metrics.rejected.labels("database").inc()
+    logger.error("The database cannot be used", path=request.url.path, why=str(error))
+    answer = _answer(503, "The database cannot be used now; try again.")
+    answer.headers["Retry-After"] = str(RETRY_AFTER_SECS)
+    return answer
 
 
 async def _failed(_: Request, error: Exception) -> Response:

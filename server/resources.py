@@ -93,7 +93,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await upgrade(settings.database_url)
         engine = open_engine(settings.database_url, settings.db_pool_size)
         stack.push_async_callback(engine.dispose)
-        call_log = CallLog(engine)
+        call_log = CallLog(engine, daily_limit=settings.daily_call_limit)
         clock, metrics = loop_clock(), Metrics()
 
         records = RecordWriter(call_log, clock=clock)

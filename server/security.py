@@ -7,7 +7,7 @@ Source: https://www.twilio.com/docs/usage/security#validating-requests
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -92,10 +92,16 @@ def came_through_a_proxy(headers: Mapping[str, str]) -> bool:
 
 
 class BodyLimit:
-    """ASGI middleware: a body arrives whole, within 64 kB and 10 s, or not at all."""
+    """ASGI middleware: a body arrives whole, within 64 kB and 10 s, or not at all.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `refused` is told of each that did not, with a constant that says why.
+    """
+
+    def __init__(
+        self, app: ASGIApp, refused: Callable[[Scope, str], None] = lambda _scope, _why: None
+    ) -> None:
         self._app = app
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on once its body is here."""
@@ -113,9 +119,11 @@ class BodyLimit:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > BODY_LIMIT_BYTES:
+                        self._refused(scope, "body_too_large")
                         await _refuse(413, "The body is larger than 64 kB.", scope, receive, send)
                         return
         except TimeoutError:
+            self._refused(scope, "body_too_slow")
             await _refuse(408, "The body did not arrive in time.", scope, receive, send)
             return
         await self._app(scope, _replay(bytes(body), receive), send)

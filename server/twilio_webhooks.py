@@ -9,6 +9,7 @@
 Source: https://www.twilio.com/docs/voice/twiml#request-parameters
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -33,7 +34,10 @@ from agent.profile import AgentProfile
 from pipelines import catalogue
 from server import twiml
 from server.resources import Opened, Resources
+from server.schemas import Problem
 
+# Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
+SID = re.compile(r"[A-Za-z0-9]{1,64}")
 FORM_FIELDS = 200
 FIELD_BYTES = 16_384
 # What a stream status callback may bring into the record.
@@ -59,7 +63,14 @@ SignedForm = Annotated[Mapping[str, str], Depends(signed_form)]
 router = APIRouter(
     prefix="/twilio",
     tags=["twilio"],
-    responses={403: {"description": "Not signed by Twilio."}},
+    responses={
+        400: {"model": Problem, "description": "Something that is needed is missing or no SID."},
+        403: {"model": Problem, "description": "Not signed by Twilio."},
+        404: {"model": Problem, "description": "There is no such call."},
+        408: {"model": Problem, "description": "The form did not arrive in time."},
+        413: {"model": Problem, "description": "The form is larger than 64 kB."},
+        503: {"model": Problem, "description": "The database cannot be used now."},
+    },
 )
 TWIML: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/xml": {}}, "description": "TwiML."}
@@ -69,9 +80,7 @@ TWIML: dict[int | str, dict[str, Any]] = {
 @router.post("/inbound", response_class=Response, responses=TWIML)
 async def inbound(form: SignedForm, opened: Opened) -> Response:
     """A call comes in: its record is opened once, however often Twilio asks."""
-    sid, ours, theirs = form.get("CallSid", ""), form.get("To", ""), form.get("From", "")
-    if not sid:
-        raise HTTPException(400, "CallSid is missing.")
+    sid, ours, theirs = _sid(form, opened), form.get("To", ""), form.get("From", "")
     call = await opened.call_log.find_by_sid(sid)
     if call is None:
         route = opened.settings.inbound_route(ours)
@@ -122,7 +131,7 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
     """What Twilio shall do next with the call."""
     call = await _find(call_id, form, opened)
     now = opened.clock()
-    if form.get("CallStatus") and form.get("CallSid"):
+    if form.get("CallStatus"):
         await opened.life.tell(call_id, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
     state = await opened.life.tell(call_id, TwimlFetched(now))
     return _xml(_next(call, state, opened))
@@ -132,18 +141,18 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
 async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
     """The call's status changed."""
     await _find(call_id, form, opened)
-    word, sid = form.get("CallStatus"), form.get("CallSid")
+    word = form.get("CallStatus")
     if not word:
-        raise HTTPException(400, "CallStatus is missing.")
-    await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, sid))
+        raise _unusable("CallStatus is missing.", opened)
+    await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, form["CallSid"]))
 
 
 @router.post("/status", status_code=204)
 async def inbound_status(form: SignedForm, opened: Opened) -> None:
     """The status of a call changed that came in: the number's status callback in the console."""
-    call = await opened.call_log.find_by_sid(form.get("CallSid", ""))
+    call = await opened.call_log.find_by_sid(_sid(form, opened))
     if call is None:
-        raise HTTPException(404, "There is no call with this CallSid.")
+        raise _unknown("There is no call with this CallSid.", opened)
     await status(call.id, form, opened)
 
 
@@ -158,13 +167,33 @@ async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
 
 
 async def _find(call_id: str, form: Mapping[str, str], opened: Resources) -> Call:
+    sid = _sid(form, opened)
     try:
-        call = await opened.call_log.get(call_id)
+        call = await opened.call_log.get(call_id) if SID.fullmatch(call_id) else None
     except NoSuchCall:
-        raise HTTPException(404, "There is no call with this id.") from None
-    if call.twilio_sid and form.get("CallSid") != call.twilio_sid:
-        raise HTTPException(404, "This call has another CallSid.")
+        call = None
+    if call is None:
+        raise _unknown("There is no call with this id.", opened)
+    if call.twilio_sid and sid != call.twilio_sid:
+        raise _unknown("This call has another CallSid.", opened)
     return call
+
+
+def _sid(form: Mapping[str, str], opened: Resources) -> str:
+    sid = form.get("CallSid", "")
+    if not SID.fullmatch(sid):
+        raise _unusable("CallSid is missing, or is none.", opened)
+    return sid
+
+
+def _unknown(detail: str, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels("unknown_call").inc()
+    return HTTPException(404, detail)
+
+
+def _unusable(detail: str, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels("invalid_request").inc()
+    return HTTPException(400, detail)
 
 
 def _next(call: Call, state: CallState, opened: Resources) -> str:
