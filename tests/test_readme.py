@@ -1,0 +1,190 @@
+"""What the README says is what happens: its commands run, its code works, its drawing is true."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipelines.definition import PipelineDefinition
+from pipelines.tools import as_tool
+from server.emulators.gemini_live import GeminiLiveEmulator
+from server.emulators.twilio import HangUp, Person, TwilioEmulator, WaitForAgent
+
+REPO = Path(__file__).parent.parent
+README = (REPO / "README.md").read_text(encoding="utf-8")
+VOICE_AI = ".venv/bin/voice-ai"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, with the indentation of lists taken off."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+# These go on until they are stopped: each has a test of its own below.
+SERVERS = [f"{VOICE_AI} serve", f"{VOICE_AI} emulate gemini", f"{VOICE_AI} emulate twilio"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder as the README assumes it."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / VOICE_AI).symlink_to(Path(sys.executable).parent / "voice-ai")
+    shutil.copy(REPO / ".env.example", folder)
+    return folder
+
+
+def clean_environment() -> dict[str, str]:
+    """What a newcomer's shell has set: none of our settings."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
+async def run(command: str, folder: Path) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_shell(
+        command,
+        cwd=folder,
+        env=clean_environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+def test_every_command_is_known_to_these_tests() -> None:
+    make = {f"make {target}" for target in ("demo", "test")}
+    against_a_server = {c for c in COMMANDS if c.startswith(("curl ", f"{VOICE_AI} "))}
+    assert set(COMMANDS) - make - against_a_server == {"cp .env.example .env"}
+    assert set(SERVERS) <= against_a_server
+
+
+def test_what_make_test_and_check_run_is_what_ci_runs() -> None:
+    ci = (REPO / ".ci" / "run").read_text()
+    assert "make test" in ci
+    assert "make check" in ci
+
+
+def test_make_demo_plays_a_conversation_in_which_nothing_is_wrong() -> None:
+    demo = subprocess.run(
+        ["make", "demo"], cwd=REPO, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "completed, ended by agent" in demo.stdout
+    rows = re.findall(r"^  (\S.*?)  ", blocks("text")[0], re.MULTILINE)
+    assert len(rows) >= 7
+    assert [row for row in rows if row not in demo.stdout] == []
+    for name in ("demo.wav", "demo.txt"):
+        assert (REPO / "out" / name).stat().st_size > 100
+
+
+@pytest.fixture
+async def served(folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
+    """`cp .env.example .env`, filled in, and `voice-ai serve`, as the README has it."""
+    assert await run("cp .env.example .env", folder) == (0, "")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with GeminiLiveEmulator() as gemini, TwilioEmulator(numbers=["+15550100999"]) as twilio:
+        twilio.anyone = Person([WaitForAgent(), HangUp()])
+        values = {
+            **gemini.environment(),
+            **twilio.environment(),
+            "GEMINI_API_KEY": "emulated",
+            "BASE_URL": f"http://{address}",
+            "PORT": address.split(":")[1],
+        }
+        env_file = folder / ".env"
+        text = env_file.read_text()
+        for name, value in values.items():
+            text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+            assert count == 1, f"{name} is not in .env.example"
+        env_file.write_text(text)
+        process = await asyncio.create_subprocess_exec(
+            *SERVERS[0].split(), cwd=folder, env=clean_environment(), stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            assert b"Listening on" in await process.stdout.readline()
+            await until_ready(f"http://{address}")
+            yield address, twilio
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def until_ready(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        while True:
+            try:
+                if (await http.get("/health/ready")).is_success:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+
+
+async def test_the_commands_work_against_the_server_they_speak_of(
+    served: tuple[str, TwilioEmulator], folder: Path
+) -> None:
+    address, twilio = served
+    said = {}
+    for command in COMMANDS:
+        if command.startswith(("curl ", f"{VOICE_AI} ")) and command not in SERVERS:
+            code, said[command] = await run(command.replace("127.0.0.1:8000", address), folder)
+            assert code == 0, f"{command}\n{said[command]}"
+    everything = "\n".join(said.values())
+    for sign in (
+        "Hello, this is Ada. Can you hear me?",
+        '"status":"initiated"',
+        "confirm_appointment",
+        "phone_call",
+        "voice_ai_calls_total",
+    ):
+        assert sign in everything, sign
+    await twilio.calls[-1].settled()
+
+
+@pytest.mark.parametrize("command", SERVERS[1:])
+async def test_an_emulator_prints_what_a_server_needs(command: str, folder: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *f"{command} --port 0".split(),
+        cwd=folder,
+        env=clean_environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        said = b""
+        while said.count(b"=") < 2:
+            line = await process.stdout.readline()
+            assert line, said
+            said += line
+        assert re.search(rb"GOOGLE_GEMINI_BASE_URL=|TWILIO_API_BASE_URL=", said)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def test_the_default_pipeline_is_printed_as_it_is() -> None:
+    source = (REPO / "pipelines" / "phone_call.py").read_text(encoding="utf-8")
+    assert blocks("python")[0] in source
+
+
+def test_the_code_works() -> None:
+    _, pipeline, tool = blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(pipeline, "README.md", "exec"), names)
+    assert isinstance(names["MY_CALL"], PipelineDefinition)
+    exec(compile(tool, "README.md", "exec"), names)
+    assert as_tool(names["book_table"]).name == "book_table"
