@@ -82,7 +82,7 @@ def test_make_demo_plays_a_conversation_in_which_nothing_is_wrong() -> None:
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "completed, ended by agent" in demo.stdout
-    rows = re.findall(r"^  (\S.*?)  ", blocks("text")[0], re.MULTILINE)
+    rows = re.findall(r"^  ([^\d\s].*?)  ", blocks("text")[0], re.MULTILINE)
     assert len(rows) >= 7
     assert [row for row in rows if row not in demo.stdout] == []
     for name in ("demo.wav", "demo.txt"):
