@@ -63,7 +63,7 @@ class State(TypedDict):
     resources: Resources
 
 
-def _opened(connection: HTTPConnection) -> Resources:
+async def _opened(connection: HTTPConnection) -> Resources:
     resources: Resources = connection.state.resources
     return resources
 
