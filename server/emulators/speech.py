@@ -56,7 +56,8 @@ def speak(
 ) -> bytes:
     """PCM16 mono little endian at `rate` Hz, peak at -3 dBFS, at most 30 ms of silence around it.
 
-    Empty for a text without a sound in it. The same arguments give the same bytes.
+    Empty for a text without a sound in it. The same arguments give the same bytes
+    within a process; espeak-ng itself varies by some samples.
 
     Raises: UnknownVoice.
     """

@@ -1,0 +1,75 @@
+"""What espeak-ng says, as samples."""
+
+import numpy as np
+import pytest
+
+from server.emulators.espeak import UnknownVoice
+from server.emulators.speech import KEPT_SILENCE_SECS, speak, voice_for
+
+
+def samples(pcm: bytes) -> np.ndarray:
+    return np.frombuffer(pcm, dtype="<i2")
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
+def test_lasts_as_long_at_every_rate(rate: int) -> None:
+    reference = len(speak("What are your opening hours?", rate=22_050)) / 22_050
+    assert len(speak("What are your opening hours?", rate=rate)) / rate == pytest.approx(
+        reference, rel=0.02
+    )
+
+
+def test_peaks_at_minus_three_dbfs() -> None:
+    for text in ("Hello.", "I would like to book a table for two people."):
+        assert np.abs(samples(speak(text))).max() / 32_768 == pytest.approx(0.708, abs=0.01)
+
+
+def test_has_no_long_silence_around_it_and_no_click() -> None:
+    said = samples(speak("Hello there."))
+    loud = np.flatnonzero(np.abs(said) > 500)
+    kept = int(KEPT_SILENCE_SECS * 24_000)
+    assert loud[0] <= kept + 24
+    assert len(said) - loud[-1] <= kept + 24 * 20
+    assert abs(int(said[0])) < 50
+    assert abs(int(said[-1])) < 50
+
+
+def test_is_the_same_every_time_and_different_for_another_voice() -> None:
+    first = speak("Good evening.")
+    speak("Something else in between.", voice="es", pitch=80)
+    assert speak("Good evening.") == first
+    assert speak("Good evening.", voice="en-us+f3") != first
+
+
+def test_faster_speech_is_shorter() -> None:
+    text = "One two three four five six seven."
+    assert len(speak(text, words_per_minute=260)) < 0.8 * len(speak(text, words_per_minute=160))
+
+
+@pytest.mark.parametrize("text", ["", "   ", "..."])
+def test_nothing_to_say_is_no_sound(text: str) -> None:
+    assert speak(text) == b""
+
+
+@pytest.mark.parametrize(
+    ("language", "voice"),
+    [
+        ("en-US", "en-us"),
+        ("en", "en-us"),
+        ("en-GB", "en"),
+        ("es-ES", "es"),
+        ("es-MX", "es-419"),
+        ("de-DE", "de"),
+        ("pt_BR", "pt-br"),
+        ("fr-CA", "fr"),
+        ("cmn-CN", "cmn"),
+    ],
+)
+def test_every_language_has_a_voice_that_speaks(language: str, voice: str) -> None:
+    assert voice_for(language) == voice
+    assert len(speak("1 2 3", voice=voice_for(language, "f3"))) > 24_000
+
+
+def test_an_unknown_voice_is_refused() -> None:
+    with pytest.raises(UnknownVoice, match="nobody"):
+        speak("Hello", voice="nobody")
