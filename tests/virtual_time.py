@@ -1,34 +1,10 @@
-"""An event loop whose clock jumps: when nothing is ready, the next timer is due at once."""
+"""Scenes that are played in virtual time."""
 
 import asyncio
-import selectors
 from collections.abc import Coroutine
 from typing import Any
 
-
-class JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a timer: it tells the loop how far to jump instead."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.jumped_secs = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0 if timeout is not None else None)
-        if not ready and timeout:
-            self.jumped_secs += timeout
-        return ready
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Its clock starts at 1000 and knows only jumps."""
-
-    def __init__(self) -> None:
-        self._jumping = JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return 1000.0 + self._jumping.jumped_secs
+from server.replay.virtual_time import VirtualTimeLoop
 
 
 def run(scene: Coroutine[Any, Any, None], limit_secs: float = 600.0) -> None:

@@ -1,0 +1,1 @@
+"""Phone calls in files, replayed through the real wire: scenarios, the player, its reports."""
