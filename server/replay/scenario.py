@@ -92,7 +92,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """The phone call: who calls whom, how it is answered, and what the request says of the agent."""
+    """The phone call: who calls whom, how it is answered, what the request says of the agent."""
 
     direction: Direction = "outbound"
     # The person's number, and ours.
@@ -130,7 +130,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """The emulated model. `script` is the emulator's own format; a real Gemini reads none of this."""
+    """The emulated model; a real Gemini reads none of this. `script` is the emulator's format."""
 
     script: Mapping[str, Any] = field(default_factory=dict)
     setup_ms: int = 300
@@ -185,13 +185,22 @@ class Outcome:
     record: tuple[RecordedTurn, ...] | None = None
     # The sentences heard, in this order (others may be between).
     heard: tuple[HeardSentence, ...] = ()
-    # Holes inside a reply at the phone, and milliseconds of replies' ends that were cut off.
+    # Holes inside a reply at the phone: how many.
     gaps: Limit | None = None
+    # Of each reply that the model said to its end: what of its end was not heard, and what was lost
+    # from or added to its sound on the way.
     cut_off_ms: Limit | None = None
+    altered_ms: Limit | None = None
+    # Of the caller's sound: what never reached the model.
+    uplink_lost_ms: Limit | None = None
+    # Our share of a response: from the model's first sound to the first sound at the phone.
+    added_ms: Limit | None = None
+    # From the caller's last sound to the agent's first one, the model's thinking included.
+    response_ms: Limit | None = None
     # Both speaking at once, and nobody speaking, at the longest stretch.
     overlap_ms: Limit | None = None
     dead_air_ms: Limit | None = None
-    # Tones after a `clear` that were sent before it, and level of the agent's voice in dBFS.
+    # From the caller's first sound over the agent to the agent's last one.
     barge_in_silence_ms: Limit | None = None
     # Kinds of call events (GET /calls/{id}/events) that must be there.
     events: tuple[Fact, ...] = ()

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
+from unittest.mock import patch
 
 from aiosqlite import core as aiosqlite_core
 
@@ -89,9 +90,5 @@ def fenced_sqlite() -> Iterator[None]:
 
     aiosqlite's threads belong to no executor, and it has no hook: its queue is replaced.
     """
-    before = aiosqlite_core.SimpleQueue
-    aiosqlite_core.SimpleQueue = _HoldingQueue  # type: ignore[assignment,misc]
-    try:
+    with patch.object(aiosqlite_core, "SimpleQueue", _HoldingQueue):
         yield
-    finally:
-        aiosqlite_core.SimpleQueue = before  # type: ignore[misc]
