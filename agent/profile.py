@@ -21,7 +21,8 @@ class VadConfig(BaseModel):
     Source: https://ai.google.dev/api/live#AutomaticActivityDetection
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict: `false` is no number of milliseconds.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     disabled: bool = False
     start_sensitivity: Sensitivity | None = None

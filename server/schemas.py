@@ -1,10 +1,18 @@
 """What the calls API takes and gives, as Pydantic models: the contract that `/docs` shows."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speaker, TokenUsage, Turn
 from agent.profile import AgentProfile, VadConfig
@@ -39,6 +47,13 @@ def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _written_as_iso_8601(value: Any) -> Any:
+    # Pydantic would take a bare number for seconds since the epoch.
+    if isinstance(value, str) and not re.match(r"\d{4}-", value):
+        raise ValueError("must be written as in 2026-01-05T10:00:00Z")
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
     # Without a zone, it is UTC's.
     try:
@@ -48,7 +63,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written_as_iso_8601), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
 
 
