@@ -71,7 +71,7 @@ def decode(text: str) -> Message:
     """
     try:
         message = json.loads(text)
-    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StreamError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise StreamError("not a JSON object")

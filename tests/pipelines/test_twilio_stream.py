@@ -69,6 +69,7 @@ def test_every_message_of_twilio_is_read(text: str, expected: object) -> None:
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        (f'{{"event":"stop","sequenceNumber":{"1" * 5_000}}}', "not JSON"),
         ("[1]", "not a JSON object"),
         ("{}", "unknown event"),
         ('{"event":"video"}', "unknown event 'video'"),
