@@ -38,6 +38,8 @@ def configure(app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # It refuses headers over 16 kB; httptools takes headers without end.
+        http="h11",
         proxy_headers=False,
         ws_max_size=MESSAGE_LIMIT_BYTES,
         ws_per_message_deflate=False,
