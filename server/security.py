@@ -8,7 +8,9 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +20,9 @@ from server.settings import Settings
 
 BODY_LIMIT_BYTES = 65_536
 BODY_PATIENCE_SECS = 10.0
+_OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+# Names that public DNS does not hold (RFC 6761, RFC 6762, and ICANN's reserved `internal`).
+_LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 
 
 class TwilioSignatures:
@@ -86,9 +91,27 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
-def came_through_a_proxy(headers: Mapping[str, str]) -> bool:
-    """Whether a tunnel or a proxy brought the request: it need not come from this machine."""
-    return "x-forwarded-for" in headers or "forwarded" in headers
+def may_be_from_anywhere(headers: Mapping[str, str]) -> bool:
+    """Whether a request need not come from this machine or its network.
+
+    A tunnel or a proxy brought it, or it asks for us by a public name: a web page that somebody
+    here looks at can have its own name point to this machine (DNS rebinding).
+    """
+    return any(name in headers for name in _OF_PROXIES) or not _is_local(headers.get("host", ""))
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if "." not in name and ":" not in name:
+        return bool(name)  # such a name is in nobody's public DNS
+    try:
+        ip_address(name)
+    except ValueError:
+        return name.endswith(_LOCAL_SUFFIXES)
+    return True
 
 
 class BodyLimit:

@@ -13,7 +13,13 @@ from starlette.routing import Route
 from twilio.request_validator import RequestValidator
 
 from server import security
-from server.security import BODY_LIMIT_BYTES, ApiKeys, BodyLimit, TwilioSignatures
+from server.security import (
+    BODY_LIMIT_BYTES,
+    ApiKeys,
+    BodyLimit,
+    TwilioSignatures,
+    may_be_from_anywhere,
+)
 from server.settings import Settings
 
 FORM = {"CallSid": "CA1", "CallStatus": "ringing"}
@@ -154,3 +160,41 @@ async def test_a_body_that_never_ends_is_given_up(
 
     monkeypatch.setattr(security, "BODY_PATIENCE_SECS", 0.05)
     assert (await limited.post("/", content=stuck())).status_code == 408
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "127.0.0.1:8000"},
+        {"host": "[::1]:8000"},
+        {"host": "localhost"},
+        {"host": "localhost.:8000"},
+        {"host": "voice.localhost:8000"},
+        {"host": "voice-ai:8000"},
+        {"host": "my-laptop.local:8000"},
+    ],
+)
+def test_a_request_to_an_address_or_a_local_name_came_from_near(headers: dict[str, str]) -> None:
+    assert not may_be_from_anywhere(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": ""},
+        {"host": "["},
+        {"host": "evil.example.com:8000"},
+        {"host": "127.0.0.1.evil.example.com"},
+        {"host": "localhost.evil.example.com"},
+        {"host": "localhost:8000", "x-forwarded-for": "192.0.2.1"},
+        {"host": "localhost:8000", "forwarded": "for=192.0.2.1"},
+        {"host": "localhost:8000", "x-forwarded-host": "voice.example.com"},
+        {"host": "localhost:8000", "x-real-ip": "192.0.2.1"},
+        {"host": "localhost:8000", "via": "1.1 proxy"},
+    ],
+)
+def test_a_request_by_a_public_name_or_a_proxy_may_be_from_anywhere(
+    headers: dict[str, str],
+) -> None:
+    assert may_be_from_anywhere(headers)
