@@ -38,6 +38,8 @@ def create_app(settings: Settings) -> FastAPI:
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
         version=own_version(),
         lifespan=lifespan,
+        # A redirect would send a client's key to whatever scheme and host its request names.
+        redirect_slashes=False,
     )
     app.add_middleware(BodyLimit, refused=_count_refused_body)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -237,6 +237,21 @@ async def test_without_keys_nobody_comes_in_through_a_tunnel(server: Running) ->
     assert (await server.http.get("/calls")).status_code == 200
 
 
+async def test_without_keys_nobody_comes_in_by_a_name_that_a_web_page_may_have(
+    server: Running,
+) -> None:
+    answer = await server.http.get("/calls", headers={"Host": "rebound.example.com:8000"})
+    assert answer.status_code == 401
+    assert "API_KEYS" in answer.json()["detail"]
+
+
+async def test_no_key_is_sent_on_by_a_redirect(start_server: ServerFactory) -> None:
+    async with start_server(api_keys=("right",)) as server:
+        answer = await server.http.get("/calls/", headers={"Authorization": "Bearer right"})
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers
+
+
 @pytest.mark.parametrize("call_id", ["0" * 32, "nope", "%00", "0" * 31 + "G", "a" * 2_000])
 @pytest.mark.parametrize(
     ("method", "rest"),
