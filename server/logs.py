@@ -2,9 +2,9 @@
 
 A message is constant text and its values are bound (`logger.info("Call ended", status=…)`). What a
 person said or could be reached by goes in fields whose names start with `personal_`: at INFO and
-above they are redacted, and so are the messages of exceptions, which may quote anything, unless
-LOG_PERSONAL_DATA is set. The standard library's logging (uvicorn, SQLAlchemy, Twilio) comes here
-too.
+above they are redacted, and so are the messages of exceptions and of Pipecat, which may quote
+anything, unless LOG_PERSONAL_DATA is set. The standard library's logging (uvicorn, SQLAlchemy,
+Twilio) comes here too.
 """
 
 import json
@@ -36,6 +36,8 @@ TALKATIVE = (
     "urllib3",
     "websockets",
 )
+# These write what an exception says, or a frame holds, into their messages.
+QUOTING = ("pipecat.",)
 INFO = 20
 
 
@@ -77,33 +79,64 @@ class _Form:
             if key != "line"
         }
         failure = _describe(record["exception"], frank=frank) if record["exception"] else None
-        record["extra"]["line"] = self.line(record, fields, failure)
+        message = record["message"] if frank else _without_quotes(record)
+        record["extra"]["line"] = self.line(record, message, fields, failure)
         return "{extra[line]}\n"
 
-    def line(self, record: "Record", fields: Mapping[str, Any], failure: list[str] | None) -> str:
+    def line(
+        self,
+        record: "Record",
+        message: str,
+        fields: Mapping[str, Any],
+        failure: list[str] | None,
+    ) -> str:
         """The text of one record."""
         raise NotImplementedError
 
 
 class _Readable(_Form):
-    def line(self, record: "Record", fields: Mapping[str, Any], failure: list[str] | None) -> str:
+    def line(
+        self,
+        record: "Record",
+        message: str,
+        fields: Mapping[str, Any],
+        failure: list[str] | None,
+    ) -> str:
         bound = " ".join(f"{key}={value}" for key, value in fields.items())
-        head = f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<8} {record['message']}"
+        head = f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<8} {message}"
         return "\n    ".join([f"{head}  {bound}".rstrip(), *(failure or [])])
 
 
 class _Json(_Form):
-    def line(self, record: "Record", fields: Mapping[str, Any], failure: list[str] | None) -> str:
+    def line(
+        self,
+        record: "Record",
+        message: str,
+        fields: Mapping[str, Any],
+        failure: list[str] | None,
+    ) -> str:
         said = {
             **fields,
             "at": record["time"].isoformat(),
             "level": record["level"].name,
-            "message": record["message"],
+            "message": message,
             "source": f"{record['name']}:{record['line']}",
         }
         if failure:
             said["exception"] = failure
         return json.dumps(said, default=str)
+
+
+def _without_quotes(record: "Record") -> str:
+    """A record's message without what an exception says in it."""
+    if (record["name"] or "").startswith(QUOTING):
+        return f"{record['name']}:{record['line']} {REDACTED}"
+    message = record["message"]
+    error = record["exception"].value if record["exception"] else None
+    if error is not None and not isinstance(error, FRANK):
+        for quote in filter(None, (repr(error), str(error))):
+            message = message.replace(quote, REDACTED)
+    return message
 
 
 def _describe(exception: "RecordException", *, frank: bool) -> list[str]:

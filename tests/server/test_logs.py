@@ -1,5 +1,7 @@
 """Log lines: their two forms, and that nothing personal and no secret gets into them."""
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -102,6 +104,32 @@ def test_the_standard_library_logs_here_too_without_what_is_quoted() -> None:
     said = json.loads(line)
     assert said["message"] == "Exception in ASGI application"
     assert said["exception"][-1] == f"RuntimeError: {REDACTED}"
+
+
+@pytest.mark.parametrize(("shows", "visible"), [(False, False), (True, True)])
+def test_what_pipecat_says_of_an_exception_may_quote_anybody(shows: bool, visible: bool) -> None:
+    sink, _ = lines(log_personal_data=shows)
+    pipecats = logger.patch(lambda record: record.update(name="pipecat.processors.frame_processor"))
+    pipecats.error(f"MyStep#0 exception (my_step.py:12): {SAID}")
+    assert "ERROR" in sink.getvalue()
+    assert (SAID in sink.getvalue()) is visible
+    assert ("pipecat.processors.frame_processor" in sink.getvalue()) is not visible
+
+
+def test_a_task_that_nobody_waited_for_does_not_quote_its_exception() -> None:
+    sink, _ = lines()
+
+    async def fail() -> None:
+        raise ValueError(SAID)
+
+    async def forget_a_task() -> None:
+        await asyncio.wait([asyncio.create_task(fail(), name="forgotten")])
+
+    asyncio.run(forget_a_task())
+    gc.collect()
+    assert "Task exception was never retrieved" in sink.getvalue()
+    assert "forgotten" in sink.getvalue()
+    assert SAID not in sink.getvalue()
 
 
 def test_a_level_that_is_not_wanted_is_not_written() -> None:
