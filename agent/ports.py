@@ -113,6 +113,10 @@ class CallLife(Protocol):
         ...
 
 
+class TransferRefused(Exception):
+    """The caller may not be connected to this number."""
+
+
 class LiveCall(Protocol):
     """The call a tool runs in, and what the tool may do to it."""
 
@@ -140,7 +144,10 @@ class LiveCall(Protocol):
         ...
 
     async def transfer(self, phone_number: str) -> None:
-        """Once the agent's words were heard, connect the caller to this number (E.164)."""
+        """Once the agent's words were heard, connect the caller to this number (E.164).
+
+        Raises: TransferRefused when calls to it are not allowed.
+        """
         ...
 
     def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:

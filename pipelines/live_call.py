@@ -1,10 +1,10 @@
 """The call as its tools see it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.calls import EndReason
-from agent.ports import Record
+from agent.ports import Record, TransferRefused
 from pipelines.call_end import CallEnd
 
 SAY = '[Say this to the caller now, word for word: "{}"]'
@@ -20,12 +20,15 @@ class TheCall:
         metadata: Mapping[str, Any],
         record: Record,
         call_end: CallEnd,
+        *,
+        may_transfer: Callable[[str], bool],
     ) -> None:
         self.call_id = call_id
         self.phone_number = phone_number
         self.metadata = metadata
         self._record = record
         self._call_end = call_end
+        self._may_transfer = may_transfer
 
     async def hang_up(self) -> None:
         """End the call once what the agent has to say was heard to its end."""
@@ -36,7 +39,12 @@ class TheCall:
         await self._call_end.say(SAY.format(text))
 
     async def transfer(self, phone_number: str) -> None:
-        """Once the agent's words were heard, connect the caller to this number (E.164)."""
+        """Once the agent's words were heard, connect the caller to this number (E.164).
+
+        Raises: TransferRefused when calls to it are not allowed.
+        """
+        if not self._may_transfer(phone_number):
+            raise TransferRefused("calls to this number are not allowed")
         self._call_end.leave(EndReason.AGENT, transfer_to=phone_number)
 
     def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:

@@ -1,7 +1,7 @@
 """Runs one call: builds its parts, starts its pipeline, and says how the conversation ended."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 # How often the packets of a running call are reported; never one by one.
 PACKETS_EVERY_SECS = 5.0
+# How long steps that are slow to stop may keep the caller on the line.
+STOPPED_WITHIN_SECS = 2.0
 
 __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
 
@@ -42,6 +44,8 @@ class CallSetup:
     definition: PipelineDefinition
     metadata: Mapping[str, Any] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    # Whether a tool may connect the caller to this number.
+    may_transfer: Callable[[str], bool] = lambda _: True
 
 
 class RunningCall:
@@ -63,21 +67,28 @@ class RunningCall:
             enable_rtvi=False,
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
+        self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
         self._counting = asyncio.create_task(self._count_packets(), name="packets")
 
     async def ended(self) -> CallSummary:
         """Wait for the conversation to be over. The line stays bound until `end`."""
-        return await asyncio.shield(self._call_end.over)
+        summary = await asyncio.shield(self._call_end.over)
+        if summary.reason is None and not self._ending:
+            # A pipeline that ends by itself leaves nobody to talk to.
+            return CallSummary(EndReason.SYSTEM, error="the pipeline ended before the call did")
+        return summary
 
     async def end(self) -> None:
         """Stop the pipeline and let the line go; safe to repeat."""
+        self._ending = True
         if not self._running.done():
             await self._worker.cancel(reason="the call is over")
+        await asyncio.wait({self._running}, timeout=STOPPED_WITHIN_SECS)
+        await self.line.close()
         await asyncio.wait({self._running})
         self._counting.cancel()
         await asyncio.wait({self._counting})
-        await self.line.close()
 
     async def _count_packets(self) -> None:
         reported = Packets(0, 0)
@@ -102,7 +113,6 @@ class RunningCall:
         except Exception:
             logger.exception("pipeline failed")
         finally:
-            # A pipeline that ends by itself leaves nobody to talk to.
             self._call_end.fail(EndReason.SYSTEM, "the pipeline ended before the call did")
 
 
@@ -116,7 +126,14 @@ def start_call(
     line.on_lost = playback.lost
     call_end = CallEnd(line, playback, speech, profile, record)
     parts = CallParts(
-        call=TheCall(setup.call_id, setup.phone_number, setup.metadata, record, call_end),
+        call=TheCall(
+            setup.call_id,
+            setup.phone_number,
+            setup.metadata,
+            record,
+            call_end,
+            may_transfer=setup.may_transfer,
+        ),
         profile=profile,
         tools=setup.definition.tools,
         line=line,

@@ -113,6 +113,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 profile=AgentProfile.model_validate(call.profile),
                 definition=catalogue.find(call.pipeline),
                 metadata=call.extra,
+                # The number may be one that somebody talked the model into.
+                may_transfer=settings.allows_transfer,
             )
             return start_call(
                 setup, connect=model, record=records.recorder(call.id), measure=metrics.observe

@@ -7,6 +7,7 @@ file also enters `os.environ`, because the vendors' SDKs and OpenSSL read theirs
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.schemas import PhoneNumber, ProfileFields
+from server.schemas import E164, PhoneNumber, ProfileFields
 
 DEFAULT_PIPELINE = "phone_call"
 LOG_LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -168,6 +169,10 @@ class Settings(BaseSettings):
             return self.environment == "development"
         return any(p == "*" or phone_number.startswith(p) for p in self.allowed_destinations)
 
+    def allows_transfer(self, phone_number: str) -> bool:
+        """Whether a tool may connect a caller to this, which may be any text."""
+        return bool(re.fullmatch(E164, phone_number)) and self.allows_destination(phone_number)
+
     def inbound_route(self, our_number: str) -> InboundRoute | None:
         """Who answers this number; None: nobody does."""
         return self.inbound_numbers.get(our_number) or self.inbound_numbers.get("*")
@@ -186,6 +191,14 @@ def read_settings(env_file: Path | None = Path(".env")) -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+
+
+def names_that_differ(env_file: Path = Path(".env")) -> list[str]:
+    """What the file sets and the environment sets otherwise, so that the file does not count."""
+    if not env_file.is_file():
+        return []
+    said = dotenv_values(env_file)
+    return sorted(name for name, value in said.items() if value and os.environ.get(name) != value)
 
 
 def _explain(error: ValidationError) -> str:

@@ -153,6 +153,23 @@ def test_destinations_are_allowed_by_prefix(allowed: str, number: str, answer: b
     assert settings.allows_destination(number) is answer
 
 
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        ("+15550100123", True),
+        ("+19005550123", False),
+        ("+15550100123\n", False),
+        ("client:somebody", False),
+        ("", False),
+    ],
+)
+def test_callers_are_connected_only_to_numbers_that_may_be_called(
+    number: str, answer: bool
+) -> None:
+    settings = Settings.model_validate({"allowed_destinations": "+1555"})
+    assert settings.allows_transfer(number) is answer
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1
