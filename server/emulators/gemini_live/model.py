@@ -167,12 +167,13 @@ class Model:
         is_busy = self._turn is not None and not self._turn.done()
         if is_busy or not self._next:
             return
-        self._steps = self._next[0]
+        self._steps = self._next.popleft()
         self._phase = Phase.THINKING
         self._turn = asyncio.create_task(self._take_turns())
 
     async def _take_turns(self) -> None:
         try:
+            await self._take_turn(self._steps)
             while self._next:
                 self._steps = self._next.popleft()
                 self._phase = Phase.THINKING

@@ -1,0 +1,1 @@
+"""Messages of the Gemini Live API, both ways, as ai.google.dev/api/live documents them."""
