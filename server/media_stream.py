@@ -22,6 +22,7 @@ from agent.lifecycle import StreamEnded, StreamStarted
 from pipelines.phone_line import PhoneLine
 from pipelines.twilio_stream import Connected, Start, StreamError, decode
 from server.desk import ConversationOver
+from server.patient_socket import SLOW_READER
 from server.resources import Resources
 from server.serving import MESSAGE_LIMIT_BYTES
 from server.stream_tokens import TokenRefused
@@ -34,14 +35,35 @@ FLOOD_WINDOW_SECS = 5.0
 FLOOD_MESSAGES = 50 * 10 * 5
 BAD_MESSAGES = 100
 
+# What the other side is told when its stream is closed, by the reason that is counted.
+SAYS = {
+    "late_start": "`connected` and `start` did not come in time",
+    "no_connected": "the first message must be `connected`",
+    "no_start": "the second message must be `start`",
+    "bad_start": "the stream begins with what is no message of a media stream",
+    "token": "the token is missing, forged, for another call, or too old",
+    "token_used": "the token was used before",
+    "unknown_call": "there is no such call",
+    "call_sid": "the call has another CallSid",
+    "call_over": "the call has ended",
+    "conversation_over": "the conversation has ended",
+    "flood": "messages come far faster than a telephone sends them",
+    "bad_messages": "too many messages made no sense",
+    "binary_message": "messages must be text",
+    "message_too_big": "a message is larger than 64 kB",
+    "failed": "something went wrong on our side",
+}
+
 POLICY = 1008
 TOO_BIG = 1009
 UNACCEPTABLE = 1003
 INTERNAL = 1011
+# The WebSocket's own layer has closed it already.
+CLOSED_BELOW = {1007: "not_utf8", TOO_BIG: "message_too_big", SLOW_READER: "slow_reader"}
 
 
 class Refused(Exception):
-    """This stream is not let in, or not any longer; `code` closes the WebSocket."""
+    """This stream is not let in, or not any longer; `code` and SAYS close the WebSocket."""
 
     def __init__(self, reason: str, code: int = POLICY) -> None:
         super().__init__(reason)
@@ -122,13 +144,13 @@ async def media(websocket: WebSocket, call_id: str) -> None:
         except Refused as refusal:
             opened.metrics.rejected.labels(f"stream_{refusal.reason}").inc()
             logger.warning("A media stream was refused", reason=refusal.reason)
-            await _close(websocket, refusal.code)
+            await _close(websocket, refusal.code, SAYS.get(refusal.reason, ""))
         except WebSocketDisconnect:
             logger.debug("A media stream left during its handshake")
         except Exception:
             opened.metrics.rejected.labels("stream_failed").inc()
             logger.exception("A media stream failed")
-            await _close(websocket, INTERNAL)
+            await _close(websocket, INTERNAL, SAYS["failed"])
 
 
 async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
@@ -149,7 +171,7 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
     # Told beside the audio: the caller waits for nothing that is only written down.
     telling = asyncio.create_task(_tell(opened, call_id, started))
     try:
-        await _pump(websocket, line)
+        await _pump(websocket, line, opened, call_id)
     finally:
         line.unbind(stream)
         await telling
@@ -194,7 +216,7 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
     return call
 
 
-async def _pump(websocket: WebSocket, line: PhoneLine) -> None:
+async def _pump(websocket: WebSocket, line: PhoneLine, opened: Resources, call_id: str) -> None:
     clock = asyncio.get_running_loop().time
     tolerance = Tolerance(window_from=clock())
     try:
@@ -204,17 +226,30 @@ async def _pump(websocket: WebSocket, line: PhoneLine) -> None:
             tolerance.take(clock())
             try:
                 going = await line.receive(text)
-            except StreamError:
+            except StreamError as error:
+                opened.metrics.bad_messages.inc()
+                if not tolerance.bad:
+                    _note_bad_message(opened, call_id, error)
                 tolerance.take_bad()
     except WebSocketDisconnect:
         return
     await _close(websocket, 1000)
 
 
+def _note_bad_message(opened: Resources, call_id: str, error: StreamError) -> None:
+    # Once for each stream; all of them are counted.
+    detail = {"error": str(error)[:200]}
+    opened.records.recorder(call_id).event("stream.bad_message", detail)
+    logger.warning("A media stream sent what makes no sense")
+
+
 async def _next_text(websocket: WebSocket) -> str:
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005))
+        code = message.get("code", 1005)
+        if code in CLOSED_BELOW:
+            raise Refused(CLOSED_BELOW[code], code)
+        raise WebSocketDisconnect(code)
     text: str | None = message.get("text")
     if text is None:
         raise Refused("binary_message", UNACCEPTABLE)
@@ -223,10 +258,10 @@ async def _next_text(websocket: WebSocket) -> str:
     return text
 
 
-async def _close(websocket: WebSocket, code: int) -> None:
+async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
     if websocket.application_state is not WebSocketState.CONNECTED:
         return
     try:
-        await websocket.close(code)
+        await websocket.close(code, reason)
     except (WebSocketDisconnect, RuntimeError):
         logger.debug("A stream was closed by its other side first")

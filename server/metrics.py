@@ -77,6 +77,11 @@ class Metrics:
             ["direction"],
             registry=self.registry,
         )
+        self.bad_messages = Counter(
+            "voice_ai_bad_messages",
+            "Messages of media streams that made no sense and were passed over.",
+            registry=self.registry,
+        )
         self.rejected = Counter(
             "voice_ai_rejected_requests",
             "Requests and streams that were turned away, by reason.",

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from server.patient_socket import PatientSocket
+
 # Twilio's messages are well under 1 kB.
 MESSAGE_LIMIT_BYTES = 65_536
 SHUTDOWN_PATIENCE_SECS = 10
@@ -41,6 +43,7 @@ def configure(app: FastAPI) -> uvicorn.Config:
         # It refuses headers over 16 kB; httptools takes headers without end.
         http="h11",
         proxy_headers=False,
+        ws=PatientSocket,
         ws_max_size=MESSAGE_LIMIT_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,

@@ -1,0 +1,52 @@
+"""uvicorn's WebSocket, with an end to its patience for a peer that does not read.
+
+    write ─▶ 64 kB unread ─▶ paused: senders wait ─┬─ read again ─▶ goes on
+                                                   └─ 5 s later ─▶ cut off, the app is told
+
+A transport that is only closed waits for ever for its peer to read the rest: the app would never
+be told, and whoever sends would never wake.
+"""
+
+import asyncio
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+# Twilio reads as fast as the network carries; it queues what it has no time to play.
+SLOW_READER_SECS = 5.0
+# What the app receives as the code of the disconnect: one of those that are free for private use.
+SLOW_READER = 4008
+
+
+class PatientSocket(WebSocketsSansIOProtocol):
+    """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
+
+    patience: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More is unread than should be: the peer has so long to catch up."""
+        super().pause_writing()
+        self.patience = self.loop.call_later(SLOW_READER_SECS, self._cut_off)
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        super().resume_writing()
+        self._relax()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is no more."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        """The peer answers no ping: it will not read the rest either."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def _relax(self) -> None:
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
+
+    def _cut_off(self) -> None:
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": SLOW_READER})
+        self.transport.abort()
