@@ -48,12 +48,14 @@ class ScriptedLife:
         self.events: list[Event] = []
         self._log = log
         self.fails = False
+        self.told = asyncio.Event()
 
     async def tell(self, call_id: str, event: Event) -> Any:
         self._log.append("life told")
         self.events.append(event)
         if self.fails:
             raise RuntimeError("no database")
+        self.told.set()
 
 
 class Office:
@@ -138,6 +140,12 @@ async def test_a_life_that_cannot_be_told_still_frees_the_stream() -> None:
     office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT))
     await office.desk.told("1")
     assert office.log[-1] == "MZ1 closed"
+    # It is told as soon as it can be.
+    office.life.fails = False
+    office.life.events.clear()
+    await office.life.told.wait()
+    assert office.life.events == [ConversationEnded(1.0, "agent")]
+    await office.desk.close()
 
 
 async def test_a_pipeline_that_fails_ends_the_call_for_our_reason() -> None:
