@@ -30,8 +30,8 @@ async def test_a_database_that_broke_is_named_and_the_server_still_lives(
     assert ready.json()["checks"]["live_calls"] == "ok"
     assert (await server.http.get("/health/live")).status_code == 200
     failed = await server.http.get("/calls")
-    assert failed.status_code == 500
-    assert failed.json() == {"detail": "Something went wrong on our side."}
+    assert failed.status_code == 503
+    assert failed.json() == {"detail": "The database cannot be used now; try again."}
 
 
 async def test_a_redis_that_cannot_be_reached_is_named(start_server: ServerFactory) -> None:
