@@ -48,6 +48,7 @@ def set_up_logs(settings: Settings, sink: TextIO = sys.stderr) -> None:
     logger.add(
         sink,
         level=settings.log_level,
+        filter=_is_no_banner,
         format=form(show_personal=settings.log_personal_data),
         colorize=False,
         backtrace=False,
@@ -62,6 +63,11 @@ def set_up_logs(settings: Settings, sink: TextIO = sys.stderr) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_no_banner(record: "Record") -> bool:
+    # What the package itself says is who it is; its modules have names of their own.
+    return record["name"] != "pipecat" or record["level"].no > INFO
 
 
 class _Form:

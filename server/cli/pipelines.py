@@ -1,8 +1,10 @@
 """`voice-ai pipelines`: which pipelines there are, and how each is put together."""
 
+from types import ModuleType
 from typing import Annotated
 
 import typer
+from loguru import logger
 
 app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_command=True)
 
@@ -12,9 +14,7 @@ def list_pipelines(context: typer.Context) -> None:
     """List the pipelines."""
     if context.invoked_subcommand is not None:
         return
-    # Pipecat takes seconds to import, which other commands need not wait for.
-    from pipelines import catalogue
-
+    catalogue = _catalogue_or_exit()
     for name in catalogue.names():
         typer.echo(f"{name:<24} {catalogue.find(name).description}")
 
@@ -27,8 +27,7 @@ def show(
     ] = False,
 ) -> None:
     """Draw one pipeline, as text and as Mermaid."""
-    from pipelines import catalogue
-
+    catalogue = _catalogue_or_exit()
     try:
         definition = catalogue.find(name)
     except catalogue.UnknownPipeline as error:
@@ -38,3 +37,18 @@ def show(
         typer.echo(definition.as_text())
         typer.echo()
     typer.echo(definition.as_mermaid())
+
+
+def _catalogue_or_exit() -> ModuleType:
+    """The catalogue, loaded; a file that cannot be used ends the command with a sentence."""
+    # Pipecat introduces itself on import.
+    logger.disable("pipecat")
+    # It takes seconds to import, which other commands need not wait for.
+    from pipelines import catalogue
+
+    try:
+        catalogue.names()
+    except catalogue.BrokenPipeline as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    return catalogue

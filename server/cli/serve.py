@@ -1,11 +1,13 @@
 """`voice-ai serve`: the server, until it is told to stop."""
 
+import asyncio
 from typing import Annotated
 
 import typer
+from loguru import logger
 
 from server.cli.environment import settings_or_exit
-from server.settings import SettingsError
+from server.settings import SettingsError, names_that_differ
 
 
 def serve(
@@ -22,18 +24,25 @@ def serve(
     from server.logs import set_up_logs
 
     set_up_logs(settings)
+    if differ := names_that_differ():
+        logger.warning(
+            "The environment says otherwise than .env, and wins", names=", ".join(differ)
+        )
+    from pipelines.catalogue import BrokenPipeline
     from server.app import create_app
     from server.serving import AnnouncedServer, configure, listen
 
+    port = settings.port if port is None else port
     try:
         app = create_app(settings)
-        bound = listen(host, settings.port if port is None else port)
-    except SettingsError as error:
+        bound = listen(host, port)
+    except (SettingsError, BrokenPipeline) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except OSError as error:
-        typer.echo(f"Cannot listen on {host}: {error.strerror or error}.", err=True)
+        typer.echo(f"Cannot listen on {host}:{port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
+    _migrate(settings.database_url)
     with bound:
         address, number = bound.getsockname()[:2]
         says = f"Listening on http://{address}:{number} (as {settings.base_url})."
@@ -41,3 +50,18 @@ def serve(
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)
+
+
+def _migrate(database_url: str) -> None:
+    """Bring the database to the newest schema; one that cannot be used ends the command."""
+    from server.migrations import upgrade
+
+    try:
+        asyncio.run(upgrade(database_url))
+    # Each database, driver and Alembic has its own kinds of errors.
+    except Exception as error:
+        logger.opt(exception=error).debug("The database cannot be used")
+        cause = getattr(error, "orig", None) or error
+        says = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        typer.echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
+        raise typer.Exit(1) from None

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from typer.testing import Result
 
+import pipelines
 from pipelines import catalogue
 from server.emulators.twilio import Busy, Invalid, NoAnswer, TwilioEmulator
 from server.serving import listen
@@ -169,5 +170,80 @@ def test_serve_on_a_port_that_is_taken_is_a_sentence(tmp_path: Path, voice_ai: C
             timeout=60,
         )
     assert done.returncode == 1
-    assert "Cannot listen on 127.0.0.1" in done.stderr
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+BROKEN = {
+    "x = (": "line 1: SyntaxError: '(' was never closed",
+    "import no_such_module": "line 1: ModuleNotFoundError: No module named 'no_such_module'",
+    "from pipelines.definition import PipelineDefinition\n"
+    "MINE = PipelineDefinition(name='mine', steps=[])": "line 2: pipeline 'mine': ",
+    "from pipelines.phone_call import PHONE_CALL\n"
+    "import copy\n"
+    "MINE = copy.copy(PHONE_CALL)": "named 'phone_call' too",
+}
+
+
+@pytest.mark.parametrize("command", ["pipelines", "pipelines show phone_call", "serve --port 0"])
+@pytest.mark.parametrize("source", BROKEN)
+def test_a_file_that_cannot_be_used_is_named_with_its_line(
+    source: str,
+    command: str,
+    voice_ai: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "zz_mine.py").write_text(source)
+    monkeypatch.setattr(pipelines, "__path__", [*pipelines.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "pipelines.zz_mine", raising=False)
+    catalogue._definitions.cache_clear()
+    try:
+        result = voice_ai(*command.split())
+    finally:
+        catalogue._definitions.cache_clear()
+    assert result.exit_code in (1, 2)
+    assert "zz_mine.py" in result.output
+    assert BROKEN[source] in result.output
+    assert "Traceback" not in result.output + capfd.readouterr().err
+
+
+def serve_in(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`voice-ai serve`, that cannot start, in a folder."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [*MAIN, "serve", "--port", "0"],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT)} | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite+aiosqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("postgresql+asyncpg://me:secret@127.0.0.1:9/x", "onnect"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, why: str) -> None:
+    done = serve_in(tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "DATABASE_URL: the database cannot be used: " in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+    assert "Pipecat" not in done.stderr
+
+
+def test_serve_says_what_of_the_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "GEMINI_VOICE=Puck\nGEMINI_MODEL=models/mine\n"
+        "DATABASE_URL=sqlite+aiosqlite:////nowhere/at/all.db\n"
+    )
+    done = serve_in(tmp_path, GEMINI_VOICE="Kore", GEMINI_MODEL="models/mine")
+    assert "The environment says otherwise than .env, and wins  names=GEMINI_VOICE\n" in done.stderr
+    assert "Puck" not in done.stderr
