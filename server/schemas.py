@@ -18,6 +18,8 @@ from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speak
 from agent.profile import AgentProfile, VadConfig
 
 METADATA_LIMIT_BYTES = 16_384
+# Far below what JSON, Pydantic and the databases can nest.
+METADATA_LIMIT_LEVELS = 32
 
 # E.164 (ITU-T): a plus, a country code that never starts with 0, 15 digits at most.
 E164 = r"^\+[1-9][0-9]{6,14}$"
@@ -34,11 +36,21 @@ def _storable(text: str) -> str:
     return text
 
 
+def _check_levels(value: Any, left: int = METADATA_LIMIT_LEVELS) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if left == 0:
+        raise ValueError(f"must not be nested deeper than {METADATA_LIMIT_LEVELS} levels")
+    for inner in value.values() if isinstance(value, dict) else value:
+        _check_levels(inner, left - 1)
+
+
 def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
+    _check_levels(value)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode") from None
     if "\\u0000" in text:
         raise ValueError("must not contain NUL characters")
@@ -82,7 +94,10 @@ class ProfileFields(BaseModel):
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
     language: str | None = Field(
-        default=None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", examples=["en-US"]
+        default=None,
+        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
+        max_length=35,  # RFC 5646, section 4.4.1
+        examples=["en-US"],
     )
 
     def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:

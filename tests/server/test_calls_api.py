@@ -10,6 +10,11 @@ from server.emulators.twilio import Busy, Hang, Invalid, NoAnswer, TwilioEmulato
 from tests.server.conftest import OUR_NUMBER, THEIRS, Running, ServerFactory
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """An object in an object in …"""
+    return {"deeper": nested(levels - 1)} if levels > 1 else {}
+
+
 @pytest.fixture(autouse=True)
 def let_it_ring(twilio: TwilioEmulator) -> None:
     twilio.anyone = NoAnswer()
@@ -72,9 +77,12 @@ async def test_a_number_that_twilio_refuses_leaves_a_failed_call(
         {"phone_number": THEIRS, "greeting": "x" * 4_001},
         {"phone_number": THEIRS, "greeting": "a\x00b"},
         {"phone_number": THEIRS, "language": "English"},
+        {"phone_number": THEIRS, "language": "en" + "-abcdefgh" * 4},
         {"phone_number": THEIRS, "metadata": {"long": "x" * 20_000}},
         {"phone_number": THEIRS, "metadata": {"nul": "\x00"}},
         {"phone_number": THEIRS, "metadata": [1]},
+        {"phone_number": THEIRS, "metadata": nested(33)},
+        {"phone_number": THEIRS, "metadata": nested(300)},
         {"phone_number": THEIRS, "pipeline": "no_such_pipeline"},
     ],
 )
