@@ -181,13 +181,12 @@ class GeminiLiveEmulator:
         if fault is not None and fault.stall:
             await websocket.wait_closed()
             return
+        refusal = self._refusal_of_key(websocket.request)
         if fault is not None and fault.close is not None:
+            refusal = fault.close, fault.reason
+        if refusal is not None:
             with suppress(ConnectionClosed):
                 await websocket.recv()
-            await websocket.close(fault.close, fault.reason)
-            return
-        refusal = self._refusal_of_key(websocket.request)
-        if refusal is not None:
             await websocket.close(*refusal)
             return
         session = Session(

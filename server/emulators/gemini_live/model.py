@@ -234,13 +234,14 @@ class Model:
 
     async def _say(self, step: Say) -> None:
         loop = asyncio.get_running_loop()
-        reply = Reply(step.text, loop.time())
+        voice = self._setup.voice(None if step.quoted else self._script().language)
+        reply = Reply(step.text, loop.time(), voice)
         self._log.replies.append(reply)
         self._log.note("note", "says", step.text)
         self._conversation.history.append(("model", step.text))
         messages_of_speech = speech_messages(
             step,
-            voice=self._setup.voice(None if step.quoted else self._script().language),
+            voice=voice,
             chunk_ms=self._behaviour.chunk_ms,
             two_parts_every=self._behaviour.two_parts_every,
             transcribed=self._setup.transcribes_output,

@@ -25,10 +25,11 @@ class Event:
 
 @dataclass(slots=True)
 class Reply:
-    """Something the model said, as far as it got. `secs` of speech were sent."""
+    """Something the model said, as far as it got. `secs` of speech were sent, in `voice`."""
 
     text: str
     started_at: float
+    voice: str = ""
     secs: float = 0.0
     complete: bool = False
 

@@ -83,17 +83,19 @@ async def test_an_unknown_handle_is_refused() -> None:
 
 
 async def test_a_resume_while_the_old_connection_is_open() -> None:
-    async with GeminiLiveEmulator(SCRIPT, pace=0, resume_while_open="refuse") as emulator:
-        async with calling(emulator, **WANTED) as caller:
-            await caller.until(lambda c: c.handles)
-            with pytest.raises(errors.APIError) as refused:
-                async with calling(emulator, **with_handle(caller.handles[-1])):
-                    pass
-            assert refused.value.code == 1011
-            emulator.behaviour.resume_while_open = "accept"
-            async with calling(emulator, **with_handle(caller.handles[-1])) as again:
-                await take_turn(again)
-                assert again.said == "One."
+    async with (
+        GeminiLiveEmulator(SCRIPT, pace=0, resume_while_open="refuse") as emulator,
+        calling(emulator, **WANTED) as caller,
+    ):
+        await caller.until(lambda c: c.handles)
+        with pytest.raises(errors.APIError) as refused:
+            async with calling(emulator, **with_handle(caller.handles[-1])):
+                pass
+        assert refused.value.code == 1011
+        emulator.behaviour.resume_while_open = "accept"
+        async with calling(emulator, **with_handle(caller.handles[-1])) as again:
+            await take_turn(again)
+            assert again.said == "One."
 
 
 async def test_go_away_announces_the_end() -> None:

@@ -75,7 +75,9 @@ async def test_an_interruption_cancels_a_call_that_blocks(emulator: GeminiLiveEm
         await caller.until(lambda c: c.calls)
         await caller.say("Stop, please.")
         await caller.until(lambda c: c.turns == 2)
-        [cancelled] = [m.tool_call_cancellation for m in caller.messages if m.tool_call_cancellation]
+        [cancelled] = [
+            m.tool_call_cancellation for m in caller.messages if m.tool_call_cancellation
+        ]
         assert cancelled.ids == [caller.calls[0].id]
         assert caller.said == "I have stopped."
 
@@ -91,15 +93,17 @@ async def test_calls_of_one_message_are_answered_together() -> None:
         }
     )
     tools = [{"function_declarations": [{"name": n} for n in ("first", "second")]}]
-    async with GeminiLiveEmulator(script, pace=0) as emulator:
-        async with calling(emulator, tools=tools) as caller:
-            await caller.ask("Both!")
-            await caller.until(lambda c: len(c.calls) == 2)
-            assert len([m for m in caller.messages if m.tool_call]) == 1
-            for call in reversed(caller.calls):
-                await caller.answer(call, {})
-            await caller.until(lambda c: c.turns == 3)
-            assert caller.said == "Two.One."
+    async with (
+        GeminiLiveEmulator(script, pace=0) as emulator,
+        calling(emulator, tools=tools) as caller,
+    ):
+        await caller.ask("Both!")
+        await caller.until(lambda c: len(c.calls) == 2)
+        assert len([m for m in caller.messages if m.tool_call]) == 1
+        for call in reversed(caller.calls):
+            await caller.answer(call, {})
+        await caller.until(lambda c: c.turns == 3)
+        assert caller.said == "Two.One."
 
 
 async def test_an_undeclared_function_is_the_scripts_error() -> None:
