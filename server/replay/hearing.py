@@ -1,0 +1,181 @@
+"""What was heard at the phone: words by a recogniser, figures by measuring the sound itself."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from server.emulators.ears import Ears
+from server.emulators.gemini_live.server_messages import SPEAKS_AT
+from server.emulators.gemini_live.session_log import Reply
+from server.emulators.speech import speak
+from server.emulators.twilio import EmulatedCall
+from server.emulators.twilio.mulaw import RATE
+from server.emulators.twilio.sound import Span, at_line_rate
+from server.replay.events import REPLY_PAUSE_SECS, Timeline
+from server.replay.results import Happened, Stretch
+from server.replay.scenario import Scenario
+from server.replay.sound_match import Match, find
+from server.replay.stage import Stage
+
+# A model's reply is on its way this long at most before it is heard.
+ON_ITS_WAY_SECS = 0.1
+# The record is written behind; a little later it holds what was just heard.
+RECORDED_AFTER_SECS = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class HeardReply:
+    """A reply of the emulated model, and what of it was found at the phone; None: nothing."""
+
+    reply: Reply
+    match: Match | None
+    # Seconds from the answer at which the model began to send it.
+    said_secs: float
+
+
+@dataclass
+class Hearing:
+    """The ears of one replay."""
+
+    scenario: Scenario
+    stage: Stage
+    timeline: Timeline
+    # Recognised sentences, in the order heard; None for what could not be understood.
+    sentences: list[str | None] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def reply_heard(self, start_secs: float, end_secs: float) -> None:
+        """A stretch of the agent's speech is over: find out what was said, and tell."""
+        task = asyncio.create_task(self._understand(Span(start_secs, end_secs)), name="hearing")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def all_understood(self) -> None:
+        """Wait until everything heard so far was understood, or given up."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    @cached_property
+    def _words_matter(self) -> bool:
+        return bool(self.scenario.outcome.heard) or any(
+            expectation.event == "response"
+            and (expectation.text_contains or expectation.text_excludes)
+            for turn in self.scenario.turns
+            for expectation in turn.expect
+        )
+
+    async def _understand(self, span: Span) -> None:
+        text = ""
+        if self.stage.gemini is None:
+            text = await self._last_recorded()
+        elif self._words_matter:
+            sentence = await self._recognise(span)
+            self.sentences.append(sentence)
+            text = sentence or ""
+        event = Happened(span.end_secs, "agent", "response", text, {"start_secs": span.start_secs})
+        self.timeline.events.append(event)
+        self.timeline.changes.happened()
+
+    async def _recognise(self, span: Span) -> str | None:
+        pcm = self.stage.twilio.calls[-1].record.agent_audio
+        piece = pcm[2 * round(span.start_secs * RATE) : 2 * round(span.end_secs * RATE)]
+        known = self._known_sentences()
+        if not known:
+            return None
+        language = str(self.scenario.call.request.get("language", "en-US"))
+        return await Ears(known, language=language).listen(piece, RATE)
+
+    def _known_sentences(self) -> list[str]:
+        """What may have been said: by the model in this call, singly and together, or by Twilio."""
+        said = [event.text for event in self.timeline.events if event.kind == "llm_started"]
+        together = [" ".join(pair) for pair in pairwise(said)]
+        by_twilio = [
+            str(event.detail.get("text", ""))
+            for event in self.timeline.events
+            if event.kind == "twilio.says"
+        ]
+        return list(dict.fromkeys(filter(None, [*said, *together, *by_twilio])))
+
+    async def _last_recorded(self) -> str:
+        await asyncio.sleep(RECORDED_AFTER_SECS)
+        calls = (await self.stage.api.get("/calls")).json()["calls"]
+        turns = (await self.stage.api.get(f"/calls/{calls[0]['id']}/transcript")).json()["turns"]
+        return next((str(t["text"]) for t in reversed(turns) if t["who"] == "agent"), "")
+
+    # --- once the call is over -------------------------------------------------------------------
+
+    def whole_replies(self, call: EmulatedCall) -> list[HeardReply]:
+        """The emulated model's replies that nobody cut short, and where the phone heard them."""
+        if self.stage.gemini is None or call.line is None:
+            return []
+        answered = call.line.answered_at
+        heard = np.frombuffer(call.record.agent_audio, dtype="<i2")
+        found = []
+        after = 0.0
+        for session in self.stage.gemini.sessions:
+            for reply in session.log.replies:
+                said = reply.started_at - answered
+                if not reply.complete or self._cut_short(reply, said, call):
+                    continue
+                pcm = speak(reply.text, voice=reply.voice, rate=SPEAKS_AT)
+                match = find(at_line_rate(pcm, SPEAKS_AT), heard, after_secs=max(after, said - 0.1))
+                if match is not None:
+                    after = match.end_secs - 0.1
+                found.append(HeardReply(reply, match, said))
+        return found
+
+    def _cut_short(self, reply: Reply, said: float, call: EmulatedCall) -> bool:
+        """Whether somebody had a right to stop it: the caller, or a fault."""
+        until = said + reply.secs + 1.0
+        stops = ("bot_interrupted", "stream.lost")
+        stopped = any(e.kind in stops and said <= e.at <= until for e in self.timeline.events)
+        over = self.timeline.now() if call.line is None else self._ended_at(call)
+        return stopped or (call.hung_up_by == "caller" and over <= until)
+
+    def _ended_at(self, call: EmulatedCall) -> float:
+        ended = call.record.first("hung_up")
+        return call.record.secs(ended) if ended is not None else self.timeline.now()
+
+    def stretches(self, call: EmulatedCall, turns: list[dict[str, Any]]) -> list[Stretch]:
+        """Who spoke when, at the phone; the agent's words are those of the record."""
+        found = [Stretch("caller", s.start_secs, s.end_secs, s.text) for s in call.record.said]
+        agent = [turn for turn in turns if turn["who"] == "agent"]
+        for span in call.record.agent_speech(pause_secs=REPLY_PAUSE_SECS):
+            within = [turn for turn in agent if _overlap(turn, span) > 0]
+            best = max(within, key=lambda turn: _overlap(turn, span), default=None)
+            text = "" if best is None else str(best["text"])
+            cut = best is not None and bool(best["interrupted"])
+            found.append(Stretch("agent", span.start_secs, span.end_secs, text, cut))
+        return sorted(found, key=lambda stretch: stretch.start)
+
+    def response_ms(self, call: EmulatedCall) -> list[float]:
+        """From the end of each caller's stretch to the agent's next sound, if one came."""
+        said = call.record.said
+        speech = call.record.agent_speech(pause_secs=REPLY_PAUSE_SECS)
+        found = []
+        for index, stretch in enumerate(said):
+            until = said[index + 1].start_secs if index + 1 < len(said) else float("inf")
+            starts = (s.start_secs for s in speech if stretch.end_secs <= s.start_secs < until)
+            if (start := next(starts, None)) is not None:
+                found.append((start - stretch.end_secs) * 1000)
+        return found
+
+    def uplink_lost_ms(self, call: EmulatedCall) -> float:
+        """How much of the caller's side of the line never reached the model."""
+        if self.stage.gemini is None:
+            return 0.0
+        started = call.record.first("stream.started")
+        if started is None or call.line is None:
+            return 0.0
+        streamed = len(call.line.spoken) / RATE - max(0.0, call.record.secs(started))
+        received = sum(len(session.log.audio) for session in self.stage.gemini.sessions) / 32_000
+        return max(0.0, streamed - received) * 1000
+
+
+def _overlap(turn: dict[str, Any], span: Span) -> float:
+    start, end = float(turn["start_ms"]) / 1000, float(turn["end_ms"]) / 1000
+    return min(end, span.end_secs) - max(start, span.start_secs)

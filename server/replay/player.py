@@ -1,0 +1,226 @@
+"""Plays one scenario through the wire, and says what came of it."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from server.emulators.speech import voice_for
+from server.emulators.twilio import (
+    Answer,
+    Behaviour,
+    Busy,
+    EmulatedCall,
+    Invalid,
+    NoAnswer,
+    Person,
+    Rejected,
+    Unreachable,
+    Voicemail,
+)
+from server.replay.caller import ScriptedCaller
+from server.replay.events import Timeline
+from server.replay.hearing import Hearing
+from server.replay.outcome import check_outcome
+from server.replay.results import Failure, Replay, Sound, Verdict
+from server.replay.scenario import Fault, NotChecked, Scenario
+from server.replay.stage import Stage, own_stage
+
+# A call that nobody ends: no scenario is meant to last that long.
+LONGEST_CALL_SECS = 1_800.0
+CALLER_PITCH = "+f3"
+
+
+@dataclass(frozen=True, slots=True)
+class PlayOptions:
+    """How scenarios are played. `real_model_key`: with the real Gemini, by this key."""
+
+    real_model_key: str | None = None
+
+
+async def play(scenario: Scenario, options: PlayOptions | None = None) -> Replay:
+    """Play a scenario once, on a stage of its own. Never raises: what breaks is in the replay."""
+    options = options or PlayOptions()
+    began = time.perf_counter()
+    replay = Replay(scenario, Verdict.BROKEN, not_checked=list(scenario.not_checked))
+    try:
+        async with asyncio.timeout(LONGEST_CALL_SECS):
+            await _Playing(scenario, options, replay).run()
+    except TimeoutError:
+        replay.problem = f"the call did not end within {LONGEST_CALL_SECS:.0f} s"
+    except Exception as problem:
+        replay.problem = f"{type(problem).__name__}: {problem}"
+    replay.took_secs = time.perf_counter() - began
+    return replay
+
+
+class _Playing:
+    def __init__(self, scenario: Scenario, options: PlayOptions, replay: Replay) -> None:
+        self._scenario = scenario
+        self._options = options
+        self._replay = replay
+        self._timeline = Timeline()
+        self._voice = scenario.call.voice or voice_for(self._language()) + CALLER_PITCH
+        self._caller = ScriptedCaller(scenario, self._timeline, self._voice)
+
+    async def run(self) -> None:
+        stage = own_stage(
+            self._scenario,
+            on_moment=self._timeline.phone,
+            on_event=self._timeline.model,
+            real_model_key=self._options.real_model_key,
+        )
+        async with stage as ready:
+            hearing = Hearing(self._scenario, ready, self._timeline)
+            self._timeline.on_reply = hearing.reply_heard
+            faults = asyncio.create_task(self._cause_faults(ready), name="faults")
+            try:
+                call = await self._have_call(ready)
+            finally:
+                faults.cancel()
+                await asyncio.wait({faults})
+                await hearing.all_understood()
+                self._timeline.end()
+                await hearing.all_understood()
+            await self._judge(ready, call, hearing)
+
+    async def _have_call(self, stage: Stage) -> EmulatedCall | None:
+        """Place the call, or have the person call in, and wait until it is over."""
+        plan = self._scenario.call
+        person = Person(self._caller, voice=self._voice, snr_db=plan.noise_snr_db)
+        if plan.direction == "inbound":
+            url = f"{stage.server_url}/twilio/inbound"
+            ring_secs = plan.ring_ms / 1000
+            call = await stage.twilio.call_in(
+                plan.number, plan.our_number, url, person, ring_secs=ring_secs
+            )
+        else:
+            stage.twilio.people[plan.number] = _behaviour(self._scenario, person)
+            body = {"phone_number": plan.number, **plan.request}
+            placed = await stage.api.post("/calls", json=body)
+            if placed.is_error:
+                raise ValueError(f"POST /calls: {placed.status_code} {placed.text[:300]}")
+            self._replay.call_id = placed.json()["id"]
+            if placed.json()["status"] == "failed":
+                return None
+            call = await stage.twilio.call_placed()
+        await call.settled()
+        return call
+
+    async def _judge(self, stage: Stage, call: EmulatedCall | None, hearing: Hearing) -> None:
+        replay, scenario = self._replay, self._scenario
+        result = await _result(stage.api, replay.call_id, call)
+        replay.call_id = result["id"]
+        replay.status, replay.end_reason = result["status"], result["end_reason"]
+        replay.transcript = result["turns"]
+        if call is not None:
+            replay.call_secs = max(0.0, self._timeline.now()) if call.line is not None else 0.0
+            replay.sound = Sound(call.record.caller_audio, call.record.agent_audio)
+            replay.first_sound_ms = _ms(call.record.first_sound_secs)
+            replay.gaps = len(call.record.gaps)
+            replay.speech = hearing.stretches(call, result["turns"])
+            replay.response_ms = hearing.response_ms(call)
+        replay.failures += self._caller.failures + self._caller.left_open()
+        events = await _events(stage.api, replay.call_id)
+        failures, not_checked = check_outcome(
+            scenario.outcome, result, events, call, hearing, real=stage.gemini is None
+        )
+        replay.failures += failures
+        replay.not_checked += not_checked
+        replay.timeline = sorted(self._timeline.events, key=lambda event: event.at)
+        replay.failures += _errors(scenario, stage)
+        replay.verdict = _verdict(replay)
+
+    async def _cause_faults(self, stage: Stage) -> None:
+        for fault in sorted(self._scenario.model.faults, key=lambda fault: fault.at_ms):
+            timeline = self._timeline
+            await timeline.changes.until(lambda: timeline.answered_at is not None)  # noqa: B023
+            await asyncio.sleep(max(0.0, fault.at_ms / 1000 - timeline.now()))
+            await self._cause(fault, stage)
+
+    async def _cause(self, fault: Fault, stage: Stage) -> None:
+        if fault.kind == "lose_stream":
+            stage.twilio.calls[-1].lose_stream()
+            return
+        if stage.gemini is None:
+            self._replay.not_checked.append(
+                NotChecked(fault.where, f"a {fault.kind} of the real Gemini cannot be caused")
+            )
+            return
+        session = stage.gemini.sessions[-1]
+        match fault.kind:
+            case "drop":
+                await session.drop(fault.code)
+            case "go_away":
+                await session.go_away(fault.left_ms / 1000)
+            case "stall":
+                session.stall()
+            case "garbage":
+                await session.send_garbage("{this is not JSON")
+
+    def _language(self) -> str:
+        return str(self._scenario.call.request.get("language", "en-US"))
+
+
+def _behaviour(scenario: Scenario, person: Person) -> Behaviour:
+    ring_secs = scenario.call.ring_ms / 1000
+    behaviours: dict[str, Behaviour] = {
+        "person": Answer(person, ring_secs),
+        "busy": Busy(ring_secs),
+        "no_answer": NoAnswer(),
+        "rejected": Rejected(ring_secs),
+        "unreachable": Unreachable(ring_secs=ring_secs),
+        "invalid": Invalid(),
+        "voicemail": Voicemail(ring_secs=ring_secs),
+    }
+    return behaviours[scenario.call.answer]
+
+
+async def _result(
+    api: httpx.AsyncClient, call_id: str, call: EmulatedCall | None
+) -> dict[str, Any]:
+    if not call_id and call is not None:
+        calls = (await api.get("/calls")).raise_for_status().json()["calls"]
+        call_id = next(known["id"] for known in calls if known["twilio_sid"] == call.sid)
+    answer = await api.get(f"/calls/{call_id}/result", params={"wait": 60})
+    if answer.status_code != 200:
+        raise ValueError(f"the server says that the call still lasts: {answer.text[:300]}")
+    result: dict[str, Any] = answer.json()
+    return result
+
+
+async def _events(api: httpx.AsyncClient, call_id: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        answer = await api.get(f"/calls/{call_id}/events", params={"after": after})
+        page = answer.raise_for_status().json()
+        events += page["events"]
+        after = page["next_cursor"]
+    return events
+
+
+def _errors(scenario: Scenario, stage: Stage) -> list[Failure]:
+    """What Twilio or the emulated model complained of: it is never right."""
+    errors = [
+        f"Twilio's error {error.code}: {error.message}"
+        for call in stage.twilio.calls
+        for error in call.record.errors
+    ]
+    if stage.gemini is not None:
+        errors += [str(error) for error in stage.gemini.errors]
+    return [Failure(scenario.where, "no complaint of either vendor", error) for error in errors]
+
+
+def _verdict(replay: Replay) -> Verdict:
+    if replay.failures:
+        return Verdict.FAILED
+    if replay.scenario.turns or replay.scenario.outcome != type(replay.scenario.outcome)():
+        return Verdict.PASSED
+    return Verdict.NOT_CHECKED
+
+
+def _ms(secs: float | None) -> float | None:
+    return None if secs is None else secs * 1000
