@@ -17,7 +17,7 @@ import pytest
 from pipelines.definition import PipelineDefinition
 from pipelines.tools import as_tool
 from server.emulators.gemini_live import GeminiLiveEmulator
-from server.emulators.twilio import HangUp, Person, TwilioEmulator, WaitForAgent
+from server.emulators.twilio import Person, TwilioEmulator
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -97,7 +97,8 @@ async def served(folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     async with GeminiLiveEmulator() as gemini, TwilioEmulator(numbers=["+15550100999"]) as twilio:
-        twilio.anyone = Person([WaitForAgent(), HangUp()])
+        (folder / "person.yaml").write_text(blocks("yaml")[0])
+        twilio.anyone = Person.load(folder / "person.yaml")
         values = {
             **gemini.environment(),
             **twilio.environment(),
@@ -146,6 +147,7 @@ async def test_the_commands_work_against_the_server_they_speak_of(
     everything = "\n".join(said.values())
     for sign in (
         "Hello, this is Ada. Can you hear me?",
+        "We are open every day",
         '"status":"initiated"',
         "confirm_appointment",
         "phone_call",
