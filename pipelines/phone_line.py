@@ -5,6 +5,7 @@ and stays when a stream is lost and another takes its place.
                                                     ▲ play · mark · clear
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -66,8 +67,11 @@ class PhoneLine:
         self._stream: MediaStream | None = None
         self._hearing: Hearing | None = None
         # Messages that wait for the first stream, as (kind, payload or mark).
-        self._waiting: list[tuple[str, bytes | str]] = []
+        self._waiting: deque[tuple[str, bytes | str]] = deque()
         self._waiting_bytes = 0
+        # The stream that is being sent what waited; what is played meanwhile waits behind it.
+        self._catching_up: MediaStream | None = None
+        self._closed = False
         # When the first stream was bound: the call's zero.
         self.answered_at: float | None = None
         self.packets_received = 0
@@ -79,6 +83,11 @@ class PhoneLine:
     def bound(self) -> bool:
         """Whether a stream carries the line now."""
         return self._stream is not None
+
+    @property
+    def carries(self) -> bool:
+        """Whether what is played now will be heard: now, or as soon as the phone is answered."""
+        return self._stream is not None or (self.answered_at is None and not self._closed)
 
     def ms_from_answer(self, moment: float) -> int:
         """A moment of the call's clock as ms from the answer; 0 before it."""
@@ -93,26 +102,31 @@ class PhoneLine:
     async def bind(self, stream: MediaStream) -> None:
         """Carry the line over `stream`; one that carried it before is let go.
 
-        What was played before the first stream came is sent now.
+        What was played before the first stream came is sent now. A line that was closed takes no
+        stream: it is closed at once.
         """
+        if self._closed:
+            await stream.close()
+            return
         if self._stream is not None:
-            self.on_lost()
+            self._lose()
         self._stream = stream
         if self.answered_at is None:
             self.answered_at = self._clock()
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self._catching_up = stream
         self.on_bound()
-        for kind, content in waiting:
-            if kind == "media" and isinstance(content, bytes):
-                await self._send_media(stream, content)
-            elif isinstance(content, str):
-                await stream.send(encode_mark(stream.stream_sid, content))
+        try:
+            while self._waiting and self._stream is stream:
+                await self._send_waiting(stream, *self._waiting.popleft())
+        finally:
+            if self._catching_up is stream:
+                self._catching_up = None
 
     def unbind(self, stream: MediaStream) -> None:
         """The stream is gone. One that carries the line no more is nobody's loss."""
         if self._stream is stream:
             self._stream = None
-            self.on_lost()
+            self._lose()
 
     async def receive(self, text: str) -> bool:
         """Take one message of the bound stream; False after `stop`.
@@ -139,31 +153,53 @@ class PhoneLine:
 
     async def play(self, payload: bytes) -> None:
         """Append mu-law to what the caller hears."""
-        if self._stream is not None:
+        if self._waits:
+            if self._waiting_bytes + len(payload) <= MOST_WAITING_BYTES:
+                self._waiting.append(("media", payload))
+                self._waiting_bytes += len(payload)
+        elif self._stream is not None:
             await self._send_media(self._stream, payload)
-        elif self.answered_at is None and self._waiting_bytes + len(payload) <= MOST_WAITING_BYTES:
-            self._waiting.append(("media", payload))
-            self._waiting_bytes += len(payload)
 
     async def mark(self, name: str) -> None:
         """Ask to be told when everything played so far was heard."""
-        if self._stream is not None:
-            await self._stream.send(encode_mark(self._stream.stream_sid, name))
-        elif self.answered_at is None:
+        if self._waits:
             self._waiting.append(("mark", name))
+        elif self._stream is not None:
+            await self._stream.send(encode_mark(self._stream.stream_sid, name))
 
     async def clear(self) -> None:
         """Take back what was not heard yet."""
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._forget_waiting()
         if self._stream is not None:
             await self._stream.send(encode_clear(self._stream.stream_sid))
 
     async def close(self) -> None:
-        """Let the stream go: the TwiML behind it says what comes next."""
+        """Let the stream go, for good: the TwiML behind it says what comes next."""
+        self._closed = True
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.close()
+
+    @property
+    def _waits(self) -> bool:
+        if self._stream is None:
+            return self.answered_at is None
+        return self._catching_up is self._stream
+
+    def _lose(self) -> None:
+        self._forget_waiting()
+        self.on_lost()
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    async def _send_waiting(self, stream: MediaStream, kind: str, content: bytes | str) -> None:
+        if kind == "media" and isinstance(content, bytes):
+            self._waiting_bytes -= len(content)
+            await self._send_media(stream, content)
+        elif isinstance(content, str):
+            await stream.send(encode_mark(stream.stream_sid, content))
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1

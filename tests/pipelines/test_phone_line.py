@@ -1,5 +1,8 @@
 """The line: there before its stream, and still there when the stream is lost."""
 
+import asyncio
+import base64
+
 import pytest
 
 from pipelines.phone_line import MOST_WAITING_BYTES, PhoneLine
@@ -48,6 +51,57 @@ async def test_only_so_much_waits_for_a_stream() -> None:
         await line.play(b"\x01" * 8000)
     await line.bind(stream)
     assert len(stream.messages) == MOST_WAITING_BYTES // 8000
+
+
+class HaltingStream(KeptStream):
+    """Sends nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def send(self, text: str) -> None:
+        await self.go.wait()
+        await super().send(text)
+
+    def sounds(self) -> list[bytes]:
+        media = [message["media"] for message in self.messages if message["event"] == "media"]
+        return [base64.b64decode(part["payload"])[:1] for part in media]
+
+
+async def test_what_is_played_while_the_line_catches_up_stays_in_order() -> None:
+    line, stream = PhoneLine(Clock()), HaltingStream()
+    for sound in (b"a", b"b", b"c"):
+        await line.play(sound * 160)
+    binding = asyncio.create_task(line.bind(stream))
+    await asyncio.sleep(0)
+    playing = asyncio.create_task(line.play(b"d" * 160))
+    await asyncio.sleep(0)
+    stream.go.set()
+    await asyncio.gather(binding, playing)
+    await line.play(b"e" * 160)
+    assert stream.sounds() == [b"a", b"b", b"c", b"d", b"e"]
+
+
+async def test_what_is_cleared_while_the_line_catches_up_is_not_sent() -> None:
+    line, stream = PhoneLine(Clock()), HaltingStream()
+    for sound in (b"a", b"b", b"c"):
+        await line.play(sound * 160)
+    binding = asyncio.create_task(line.bind(stream))
+    await asyncio.sleep(0)
+    clearing = asyncio.create_task(line.clear())
+    await asyncio.sleep(0)
+    stream.go.set()
+    await asyncio.gather(binding, clearing)
+    assert stream.events == ["media", "clear"]
+
+
+async def test_a_closed_line_takes_no_stream() -> None:
+    line, stream = PhoneLine(Clock()), KeptStream()
+    await line.close()
+    await line.bind(stream)
+    assert stream.closed
+    assert not line.bound
 
 
 async def test_the_call_counts_from_its_first_stream() -> None:
