@@ -30,6 +30,8 @@ class Reply:
     complete: bool = False
     closed: bool = False
     interrupted: bool = False
+    # Its words came after a cut, when they may still belong to what was taken back.
+    doubtful: bool = False
     # (name, ms of this reply that were sent before it), in the order sent.
     marks: deque[tuple[str, float]] = field(default_factory=deque)
 
@@ -60,13 +62,16 @@ class Playback:
     """The book of one call's outgoing speech.
 
     `on_heard` is called once for each reply that had sound or words: when its last mark came back
-    and it was closed, or when it was cut.
+    and it was closed, or when it was cut. Words that follow a cut and get no sound belong to what
+    was taken back, and to no reply.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._replies: deque[Reply] = deque()
         self._taken_back: set[str] = set()
+        # Nothing was sent, and no turn was over, since the last cut.
+        self._after_cut = False
         self._count = 0
         self.on_heard: Callable[[Reply], None] = lambda _: None
         # When the last sound of all was, or will be, at the ear; None before the first.
@@ -102,6 +107,7 @@ class Playback:
             # The queue ran dry inside the reply: what comes now is heard that much later.
             reply.start += queue_end - reply.end
         reply.sent_ms += mulaw_ms(byte_count)
+        reply.doubtful = self._after_cut = False
         self.last_sound = queue_end + mulaw_ms(byte_count) / 1000
         return reply
 
@@ -111,7 +117,8 @@ class Playback:
         if reply is None or reply.closed:
             now = self._clock()
             self._count += 1
-            reply = Reply(self._count, start=max(now, self.last_sound or now))
+            start = max(now, self.last_sound or now)
+            reply = Reply(self._count, start, doubtful=self._after_cut)
             self._replies.append(reply)
         reply.text += text
 
@@ -132,6 +139,7 @@ class Playback:
 
     def closed(self) -> None:
         """The turn is over: no more sound and no more words belong to what was sent."""
+        self._after_cut = False
         for reply in list(self._replies):
             reply.complete = reply.closed = True
             self._finish_if_over(reply)
@@ -160,6 +168,7 @@ class Playback:
     def take_back(self) -> None:
         """All that was not heard yet is gone: a `clear` was sent, or the stream was lost."""
         now = self._clock()
+        self._after_cut = True
         for reply in list(self._replies):
             played_ms = max(0.0, (now - reply.start) * 1000)
             reply.heard_ms = min(reply.sent_ms, max(reply.heard_ms, played_ms))
@@ -181,5 +190,5 @@ class Playback:
         if not reply.interrupted:
             reply.heard_ms = reply.sent_ms
         self._replies.remove(reply)
-        if reply.sent_ms or reply.text:
+        if reply.sent_ms or (reply.text and not reply.doubtful):
             self.on_heard(reply)

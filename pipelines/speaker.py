@@ -72,7 +72,8 @@ class Speaker(FrameProcessor):
         if isinstance(frame, InterruptionFrame):
             await self._interrupt()
         elif isinstance(frame, TTSTextFrame):
-            self._playback.said(frame.text)
+            if self._line.carries:
+                self._playback.said(frame.text)
         elif isinstance(frame, TTSStoppedFrame):
             await self._complete()
         elif isinstance(frame, LLMFullResponseEndFrame):
@@ -90,7 +91,10 @@ class Speaker(FrameProcessor):
         await self._send(audioop.lin2ulaw(pcm, 2))
 
     async def _send(self, payload: bytes) -> None:
-        begins = not self._reply_bytes
+        if not self._line.carries:
+            self._begin_anew()  # the stream is lost, and with it what this belongs to
+            return
+        begins = not self._reply_bytes or self._playback.current is None
         self._playback.sent(len(payload))
         self._reply_bytes += len(payload)
         self._unmarked_bytes += len(payload)
@@ -114,21 +118,22 @@ class Speaker(FrameProcessor):
 
     async def _complete(self) -> None:
         """The reply has no more speech: send the filter's tail, whole packets, and a last mark."""
-        if not self._reply_bytes:
+        if not self._reply_bytes or self._playback.current is None:
+            self._begin_anew()
             return
         tail = audioop.lin2ulaw(self._resampler.flush(), 2)
         short = -(self._reply_bytes + len(tail)) % PACKET_BYTES
         self._unmarked_bytes = 0  # the mark below covers it
         await self._send(tail + bytes([MULAW_SILENCE]) * short)
         if self._playback.current is None:
-            return  # taken back while the tail was sent
+            self._begin_anew()  # taken back while the tail was sent
+            return
         name = self._playback.mark()
         self._begin_anew()
         self._playback.completed()
         await self._line.mark(name)
 
     async def _interrupt(self) -> None:
-        self._resampler.reset()
         self._begin_anew()
         if self._playback.idle:
             return
@@ -139,6 +144,7 @@ class Speaker(FrameProcessor):
             self._measure(BargeIn(self.get_event_loop().time() - started))
 
     def _begin_anew(self) -> None:
+        self._resampler.reset()
         self._reply_bytes = 0
         self._unmarked_bytes = 0
 
