@@ -89,7 +89,9 @@ class CallEnd(FrameProcessor):
         self._watching: asyncio.Task[None] | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._turn_ended = asyncio.Event()
-        self._replying = False
+        # The turn that goes on, or comes next, may be the one with the last words.
+        self._last_turn = True
+        self._time_up = False
         self._last_activity = 0.0
         self._asked_at: float | None = None
         line.on_bound = self._bound
@@ -109,11 +111,18 @@ class CallEnd(FrameProcessor):
         self._phase, self._reason = Phase.LEAVING, reason
         self._record.event("call.leaving", {"reason": reason.value})
         self._turn_ended.clear()
+        # Words that were asked for come in a turn of their own, behind one that goes on.
+        self._last_turn = instruction is None
         self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
 
     def fail(self, reason: EndReason, error: str) -> None:
         """End the call now: there is nobody to say anything."""
         self._finish(CallSummary(reason, error=error))
+
+    def caller_was_heard(self) -> None:
+        """The caller did something, perhaps too softly for `CallerSpeech`."""
+        self._asked_at = None
+        self._sign_of_life()
 
     async def say(self, text: str) -> None:
         """Tell the model something, as if it were written to it."""
@@ -125,16 +134,16 @@ class CallEnd(FrameProcessor):
         """Watch turns and signs of life; everything passes."""
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMFullResponseEndFrame):
-            self._replying = False
-            self._turn_ended.set()
+            if self._last_turn:
+                self._turn_ended.set()
         elif isinstance(frame, LLMFullResponseStartFrame):
-            self._replying = True
+            self._last_turn = True
+            self._sign_of_life()
         elif isinstance(frame, InterruptionFrame):
-            self._replying = False
+            self.caller_was_heard()
             self._take_leave_back()
         elif isinstance(frame, InputDTMFFrame):
-            self._asked_at = None
-            self._sign_of_life()
+            self.caller_was_heard()
         elif isinstance(frame, FunctionCallInProgressFrame):
             self._sign_of_life()
         elif isinstance(frame, StartFrame):
@@ -167,12 +176,13 @@ class CallEnd(FrameProcessor):
         self._last_activity = asyncio.get_running_loop().time()
 
     def _time_is_up(self) -> None:
+        self._time_up = True
         if self._phase is Phase.LEAVING:
             return  # on the way out anyway; nobody takes that back now
         self.leave(EndReason.LIMIT, instruction=BYE_TO_LIMIT)
 
     def _take_leave_back(self) -> None:
-        if self._phase is Phase.LEAVING and self._reason is not EndReason.LIMIT:
+        if self._phase is Phase.LEAVING and not self._time_up:
             if self._leaving is not None:
                 self._leaving.cancel()
             self._phase, self._leaving, self._reason = Phase.TALKING, None, None
@@ -190,7 +200,8 @@ class CallEnd(FrameProcessor):
         await self._until(self._turn_ended.is_set, WORDS_WITHIN_SECS)
         heard = await self._until(lambda: self._playback.idle, MARK_WITHIN_SECS)
         self._record.event("call.left", {"heard_to_the_end": heard})
-        if instruction is not None and self._playback.last_sound == sound_before:
+        unheard = self._playback.last_sound == sound_before
+        if instruction is not None and unheard and self._line.bound:
             logger.warning("model had no last words")
             self._finish(CallSummary(EndReason.NO_MODEL, error="Gemini fell silent"))
         else:
@@ -218,7 +229,7 @@ class CallEnd(FrameProcessor):
         loop = asyncio.get_running_loop()
         while True:
             wait = self._silent_since() + self._profile.silence_seconds - loop.time()
-            if wait > 0 or self._phase is not Phase.TALKING or self._replying:
+            if wait > 0 or self._phase is not Phase.TALKING:
                 await asyncio.sleep(max(wait, 0.25))
                 continue
             if not self._line.bound:
