@@ -56,6 +56,10 @@ from pipelines.tools import Tool
 _AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 
 GREET = '[The caller is on the line. Greet them: say this, word for word: "{}"]'
+GO_ON = (
+    "[The connection broke while you were speaking. This is as far as you got, and the caller has "
+    'heard it: "{}". Go on from there; do not greet again.]'
+)
 REMEMBER = (
     "[You are in the middle of this phone call. This is what was said so far, as heard. Go on from "
     "here; do not greet again.]\n{}"
@@ -96,7 +100,10 @@ class GeminiLive(FrameProcessor):
         )
         self._running: asyncio.Task[None] | None = None
         self._tool_tasks: dict[str, asyncio.Task[None]] = {}
-        self._greeted = False
+        # The session that was asked for the greeting, and whether any of it was said.
+        self._greeting: AsyncSession | None = None
+        self._has_spoken = False
+        self._reply_text = ""
         self._replying = False
         self._sounding = False
 
@@ -146,6 +153,9 @@ class GeminiLive(FrameProcessor):
             await self._session.run()
         except NoModel as error:
             self._call_end.fail(EndReason.NO_MODEL, f"Gemini refused a session: {error}")
+        except Exception as error:
+            logger.opt(exception=error).error("model step failed")
+            self._call_end.fail(EndReason.SYSTEM, f"the model failed: {type(error).__name__}")
 
     async def _stop(self) -> None:
         for task in list(self._tool_tasks.values()):
@@ -157,16 +167,23 @@ class GeminiLive(FrameProcessor):
 
     async def _connected(self, remembers: bool) -> None:
         """A session is open: greet once; tell a later one what was said, if it does not know."""
-        if not self._greeted:
-            self._greeted = True
-            if self._profile.greeting:
-                text = GREET.format(self._profile.greeting)
-                self._session.send_first(lambda session: session.send_realtime_input(text=text))
-            return
-        await self._end_reply()
-        if not remembers:
+        cut_short = self._reply_text if self._replying else None
+        if self._replying:
+            await self._end_reply()
+        if cut_short is not None and self._has_spoken:
+            text = GO_ON.format(" ".join(cut_short.split()))
+            self._session.send_first(lambda session: session.send_realtime_input(text=text))
+        if not self._has_spoken and self._profile.greeting:
+            self._session.send_first(self._greet)
+        elif not remembers and self._conversation.turns:
             history = REMEMBER.format(self._conversation.as_text())
             self._session.send_first(lambda session: _remember(session, history))
+
+    async def _greet(self, session: AsyncSession) -> None:
+        # One that could not be sent waits still, behind the one for this session.
+        if self._greeting is not session and not self._has_spoken:
+            self._greeting = session
+            await session.send_realtime_input(text=GREET.format(self._profile.greeting))
 
     # --- messages out ------------------------------------------------------------------------
 
@@ -189,6 +206,7 @@ class GeminiLive(FrameProcessor):
             self._replying = self._sounding = False
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
+            self._call_end.caller_was_heard()
             words = TranscriptionFrame(content.input_transcription.text, "", time_now_iso8601())
             await self.push_frame(words, FrameDirection.UPSTREAM)
         if content.model_turn is not None:
@@ -197,6 +215,7 @@ class GeminiLive(FrameProcessor):
                     await self._speak(part.inline_data.data)
         if content.output_transcription is not None and content.output_transcription.text:
             await self._begin_reply()
+            self._reply_text += content.output_transcription.text
             text = TTSTextFrame(content.output_transcription.text, text_type=TextType.SENTENCE)
             text.includes_inter_frame_spaces = True
             await self.push_frame(text)
@@ -210,6 +229,7 @@ class GeminiLive(FrameProcessor):
 
     async def _speak(self, pcm: bytes) -> None:
         await self._begin_reply()
+        self._has_spoken = True
         if not self._sounding:
             self._sounding = True
             await self.push_frame(TTSStartedFrame())
@@ -218,6 +238,7 @@ class GeminiLive(FrameProcessor):
     async def _begin_reply(self) -> None:
         if not self._replying:
             self._replying = True
+            self._reply_text = ""
             await self.push_frame(LLMFullResponseStartFrame())
 
     async def _end_sound(self) -> None:

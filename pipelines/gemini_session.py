@@ -5,10 +5,11 @@ nothing; a dropped connection is resumed by its handle, or, when that is refused
 conversation so far.
 
     connect ──▶ pump: send what waits · receive ──▶ dropped ──▶ connect (handle) ──▶ …
-       └─ refused: again, until the patience of `Patience` is used up ──▶ NoModel
+       └─ refused, or dropped at once: again, until `Patience` is used up ──▶ NoModel
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from google.genai import errors, types
 from google.genai.live import AsyncSession
 from loguru import logger
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
 from agent.measures import MeasureSink, ModelConnect, ModelDrop
 from agent.ports import Record
@@ -26,14 +27,18 @@ from pipelines.gemini_client import ConnectModel
 # Ten seconds of 20 ms packets; older sound is of no use to a conversation.
 MOST_WAITING = 500
 
-# So many messages that cannot be read are no conversation.
+# So many messages that cannot be read, or sent, are no conversation.
 MOST_UNREADABLE = 10
 
 # Close codes and HTTP statuses that another attempt will hardly change: a wrong key, an unknown
 # model, a setup that is not understood.
 _HOPELESS = frozenset({400, 401, 403, 404, 1007, 1008})
+_HOPELESS_CLOSES = frozenset(f"closed_{code}" for code in _HOPELESS)
 
-_REFUSALS = (errors.APIError, WebSocketException, OSError, TimeoutError, ValueError)
+# How long a closing handshake may hold up what comes after it.
+CLOSED_WITHIN_SECS = 1.0
+# What was received before a connection broke is still read; it is there already.
+DRAINED_WITHIN_SECS = 1.0
 
 
 class NoModel(Exception):
@@ -48,6 +53,8 @@ class Patience:
     total_secs: float = 8.0
     first_pause_secs: float = 0.2
     hopeless_attempts: int = 2
+    # A session that carried less is worth no more than a refusal.
+    short_session_secs: float = 2.0
 
 
 Connection = AbstractAsyncContextManager[AsyncSession]
@@ -84,6 +91,12 @@ class GeminiSession:
         self._waits = asyncio.Event()
         self._going_away = False
         self._busy = False
+        # Since when no session has lasted, and how long to wait before the next one.
+        self._trouble_since: float | None = None
+        self._pause = patience.first_pause_secs
+        self._hopeless = 0
+        # Connections that are being closed, beside what goes on.
+        self._closing: set[asyncio.Task[None]] = set()
 
     def send(self, what: Send, *, perishable: bool = False) -> None:
         """Send in order; of perishable things (sound) only the newest ones are kept waiting."""
@@ -106,34 +119,32 @@ class GeminiSession:
         """
         while True:
             connection, session = await self._connect()
+            opened, resumed = asyncio.get_running_loop().time(), self._handle
             try:
-                await self._on_connected(self._handle is not None)
                 self._going_away = self._busy = False
+                await self._on_connected(resumed is not None)
                 reason = await self._pump(session)
             finally:
-                await _leave(connection)
+                await self._leave(connection)
             self._measure(ModelDrop(reason))
             self._record.event("model.dropped", {"reason": reason})
             logger.info("model session ended; connecting again", reason=reason)
+            if asyncio.get_running_loop().time() - opened >= self._patience.short_session_secs:
+                self._trouble_is_over()
+            elif resumed is not None and resumed == self._handle:
+                self._handle = None  # accepted, and of no use: as good as refused
+            else:
+                await self._bear(reason, hopeless=reason in _HOPELESS_CLOSES)
 
     async def _connect(self) -> tuple[Connection, AsyncSession]:
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        pause = self._patience.first_pause_secs
-        hopeless = 0
         while True:
             attempted = loop.time()
             connection = self._client.connect(self._config(self._handle))
             try:
                 async with asyncio.timeout(self._patience.attempt_secs):
                     session = await connection.__aenter__()
-            except (
-                errors.APIError,
-                WebSocketException,
-                OSError,
-                TimeoutError,
-                ValueError,
-            ) as error:
+            except Exception as error:
                 refusal = _refusal(error)
                 self._measure(ModelConnect(refusal, loop.time() - attempted))
                 self._record.event("model.refused", {"reason": refusal})
@@ -141,34 +152,50 @@ class GeminiSession:
                 if self._handle is not None:
                     self._handle = None  # whatever it was worth, the next one starts from scratch
                     continue
-                hopeless += _code(error) in _HOPELESS
-                spent = loop.time() - began
-                if spent + pause > self._patience.total_secs or (
-                    hopeless >= self._patience.hopeless_attempts
-                ):
-                    raise NoModel(refusal) from error
-                await asyncio.sleep(pause)
-                pause *= 2
+                await self._bear(refusal, hopeless=_code(error) in _HOPELESS, since=attempted)
             else:
                 self._measure(ModelConnect("ok", loop.time() - attempted))
                 resumed = self._handle is not None
                 self._record.event("model.connected", {"resumed": resumed})
                 return connection, session
 
+    async def _bear(self, trouble: str, *, hopeless: bool, since: float | None = None) -> None:
+        """Pause before the next attempt, longer each time.
+
+        Raises: NoModel when the patience is used up.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._trouble_since is None:
+            self._trouble_since = now if since is None else since
+        self._hopeless += hopeless
+        if now - self._trouble_since + self._pause > self._patience.total_secs or (
+            self._hopeless >= self._patience.hopeless_attempts
+        ):
+            raise NoModel(trouble)
+        await asyncio.sleep(self._pause)
+        self._pause *= 2
+
+    def _trouble_is_over(self) -> None:
+        self._trouble_since, self._hopeless = None, 0
+        self._pause = self._patience.first_pause_secs
+
     async def _pump(self, session: AsyncSession) -> str:
         """Send and receive until the connection is no more; returns why."""
         sending = asyncio.create_task(self._send_waiting(session), name="to model")
         receiving = asyncio.create_task(self._receive(session), name="from model")
         try:
-            done, _ = await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
-            # The receiver knows the close code where the sender only knows that it failed.
-            return (receiving if receiving in done else done.pop()).result()
+            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            # What came before the break is still to be read; and the receiver knows the close
+            # code where the sender only knows that it failed.
+            done, _ = await asyncio.wait({receiving}, timeout=DRAINED_WITHIN_SECS)
+            return (receiving if done else sending).result()
         finally:
             for task in (sending, receiving):
                 task.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
     async def _send_waiting(self, session: AsyncSession) -> str:
+        unsendable = 0
         while True:
             await self._waits.wait()
             while self._waiting:
@@ -177,10 +204,15 @@ class GeminiSession:
                     await item[1](session)
                 except ConnectionClosed as error:
                     return _close_reason(error)
-                # `send_first` may have put something before it in the meantime.
-                if self._waiting and self._waiting[0] is item:
-                    self._waiting.popleft()
-                else:
+                except OSError as error:
+                    return type(error).__name__
+                except Exception as error:
+                    unsendable += 1
+                    logger.error("a message to the model was left out", error=type(error).__name__)
+                    if unsendable >= MOST_UNREADABLE:
+                        return type(error).__name__
+                # While it was sent, something may have come before it, or it grew too old.
+                with contextlib.suppress(ValueError):
                     self._waiting.remove(item)
             self._waits.clear()
 
@@ -202,8 +234,22 @@ class GeminiSession:
                 logger.warning("model sent what cannot be read", error=type(error).__name__)
                 if unreadable >= MOST_UNREADABLE:
                     return "unreadable"
+            except Exception as error:
+                logger.opt(exception=error).error("model session failed")
+                return type(error).__name__
+
+    async def _leave(self, connection: Connection) -> None:
+        """Close a connection; a peer that is slow to agree is not waited for."""
+        closing = asyncio.create_task(_close(connection), name="leaving model")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.wait({closing}, timeout=CLOSED_WITHIN_SECS)
 
     def _keep_handle(self, message: types.LiveServerMessage) -> None:
+        content = message.server_content
+        speaks = content is not None and content.model_turn is not None
+        if speaks or message.tool_call is not None:
+            self._busy = True  # until a handle that knows of it has come
         update = message.session_resumption_update
         if update is not None and update.resumable is not None:
             self._busy = not update.resumable
@@ -214,10 +260,10 @@ class GeminiSession:
             self._going_away = True
 
 
-async def _leave(connection: Connection) -> None:
+async def _close(connection: Connection) -> None:
     try:
         await connection.__aexit__(None, None, None)
-    except (WebSocketException, OSError) as error:
+    except Exception as error:
         logger.debug("model session closed badly", error=type(error).__name__)
 
 
