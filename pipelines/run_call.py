@@ -28,6 +28,8 @@ from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 # How often the packets of a running call are reported; never one by one.
 PACKETS_EVERY_SECS = 5.0
+# How long steps may take to be set up, and to let the first frame through.
+STARTED_WITHIN_SECS = 8.0
 # How long steps that are slow to stop may keep the caller on the line.
 STOPPED_WITHIN_SECS = 2.0
 
@@ -63,6 +65,8 @@ class RunningCall:
                 audio_in_sample_rate=GEMINI_HEARS_AT, audio_out_sample_rate=GEMINI_SPEAKS_AT
             ),
             idle_timeout_secs=None,
+            setup_timeout_secs=STARTED_WITHIN_SECS,
+            start_timeout_secs=STARTED_WITHIN_SECS,
             enable_turn_tracking=False,
             enable_rtvi=False,
         )
