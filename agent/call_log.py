@@ -20,7 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from agent.calls import Call, CallEvent, CallStatus, Direction, TokenUsage, Turn
+from agent.calls import (
+    Call,
+    CallEvent,
+    CallStatus,
+    Direction,
+    Placement,
+    TokenUsage,
+    Turn,
+)
 from agent.clock import moment
 from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
@@ -75,7 +83,8 @@ class CallPage:
 class CallLog:
     """The record of all calls in a database.
 
-    `daily_limit` bounds the outbound calls of any 24 hours, of all processes that share it.
+    `daily_limit` bounds the outbound calls of any 24 hours, of all processes that share it; one
+    whose record was erased still counts.
     """
 
     def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
@@ -105,6 +114,9 @@ class CallLog:
                     if limit is not None:
                         await self._stay_below(session, limit, call.created_at - DAY)
                     session.add(call)
+                    if call.direction is Direction.OUTBOUND:
+                        session.add(Placement(at=call.created_at))
+                        await session.exec(_forget_placements(call.created_at - DAY))
                     # The call's row has to be there before its events'.
                     await session.flush()
                     _add_all(session, events)
@@ -247,7 +259,7 @@ class CallLog:
         return CallPage(calls, _cursor_after(calls[-1]) if len(found) > limit else None)
 
     async def count_outbound_since(self, when: datetime) -> int:
-        """How many outbound calls were created since `when`."""
+        """How many outbound calls were created since `when`, at most a day before the last one."""
         async with self._reading() as session:
             return await self._outbound_since(session, when)
 
@@ -293,9 +305,8 @@ class CallLog:
 
     @staticmethod
     async def _outbound_since(session: AsyncSession, when: datetime) -> int:
-        outbound = select(func.count()).select_from(Call)
-        outbound = outbound.where(col(Call.direction) == Direction.OUTBOUND)
-        found = await session.exec(outbound.where(col(Call.created_at) >= when))
+        placements = select(func.count()).select_from(Placement)
+        found = await session.exec(placements.where(col(Placement.at) >= when))
         return found.one()
 
     @staticmethod
@@ -333,6 +344,10 @@ def _deletions(call_id: str) -> list[Delete]:
         for part in parts
     ]
     return [*of_the_call, delete(Call).where(col(Call.id) == call_id)]
+
+
+def _forget_placements(before: datetime) -> Delete:
+    return delete(Placement).where(col(Placement.at) < before)
 
 
 def _say_when_away(error: Exception) -> None:

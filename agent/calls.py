@@ -57,8 +57,8 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-def _moment(*, nullable: bool) -> Any:
-    return Column(Moment(), nullable=nullable)
+def _moment(*, nullable: bool, index: bool = False) -> Any:
+    return Column(Moment(), nullable=nullable, index=index)
 
 
 def _word(words: type[StrEnum], length: int) -> Enum:
@@ -111,6 +111,15 @@ class Call(SQLModel, table=True):
     error: str | None = Field(default=None, max_length=1000)
     # lifecycle.CallState as JSON; status and end_reason above are copies of it to query by.
     life: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class Placement(SQLModel, table=True):
+    """That an outbound call was placed. It names nobody, and outlives the call's record."""
+
+    __tablename__ = "placements"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=_moment(nullable=False, index=True))
 
 
 class Turn(SQLModel, table=True):

@@ -180,6 +180,19 @@ async def test_the_daily_limit_holds_over_a_restart(
     assert len(twilio.calls) == 2
 
 
+async def test_an_erased_call_still_counts_for_the_daily_limit(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    async with start_server(daily_call_limit=1) as server:
+        call = await server.place()
+        await server.http.post(f"/calls/{call['id']}/terminate")
+        await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})
+        assert (await server.http.delete(f"/calls/{call['id']}")).status_code == 204
+        refused = await server.http.post("/calls", json={"phone_number": THEIRS})
+    assert refused.status_code == 429
+    assert len(twilio.calls) == 1
+
+
 async def test_only_allowed_destinations_are_called(
     start_server: ServerFactory, twilio: TwilioEmulator
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,6 +76,24 @@ async def test_a_second_run_keeps_what_is_there(empty_database: str):
         await CallLog(engine).create(call)
         await upgrade(empty_database)
         assert (await CallLog(engine).get(call.id)).id == call.id
+    finally:
+        await engine.dispose()
+
+
+async def test_calls_of_the_first_schema_count_as_placed(empty_database: str):
+    await upgrade(empty_database, "0001")
+    engine = open_engine(empty_database)
+    at = datetime.now(UTC)
+    row = {"id": "a1", "our_number": "", "pipeline": "", "phone_number": "+15550100"}
+    row |= {"profile": {}, "metadata": {}, "life": {}, "created_at": at, "status": "completed"}
+    try:
+        async with engine.begin() as connection:
+            calls = Call.metadata.tables["calls"]
+            await connection.execute(calls.insert().values(row | {"direction": "outbound"}))
+            inbound = row | {"id": "a2", "direction": "inbound"}
+            await connection.execute(calls.insert().values(inbound))
+        await upgrade(empty_database)
+        assert await CallLog(engine).count_outbound_since(at - timedelta(minutes=1)) == 1
     finally:
         await engine.dispose()
 
