@@ -47,6 +47,11 @@ class ScriptedCaller:
             phone.hang_up()
         await phone.until_hung_up()
 
+    def current_turn(self) -> Turn:
+        """The turn that is being played; behind the last one, one that expects nothing."""
+        turns = self._scenario.turns
+        return turns[self.played] if self.played < len(turns) else Turn(self._scenario.where)
+
     def left_open(self) -> list[Failure]:
         """What the call was over too early for: the turn it ended in, and those behind it."""
         rest = self._scenario.turns[self.played :]

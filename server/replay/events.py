@@ -159,6 +159,13 @@ class Timeline:
             case kind if kind in MODEL_SHOWS:
                 self.add("model", kind, session=session.number)
 
+    def recorded(self, kind: str, detail: dict[str, Any]) -> None:
+        """Take an event of the server's record, where the model itself cannot be watched."""
+        if kind == "tool.called":
+            self.add("tool", "function_call", name=detail["name"], args=detail["arguments"])
+        elif kind == "tool.answered":
+            self._tool_stopped(str(detail["name"]), cancelled=False)
+
     def _tool_stopped(self, name: str, *, cancelled: bool) -> None:
         self.add("tool", "function_call_stopped", name=name, args={"cancelled": cancelled})
 

@@ -1,8 +1,8 @@
 """What was heard at the phone: words by a recogniser, figures by measuring the sound itself."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.sound import Span, at_line_rate
 from server.replay.events import REPLY_PAUSE_SECS, Timeline
 from server.replay.results import Happened, Stretch
-from server.replay.scenario import Scenario
+from server.replay.scenario import Scenario, Turn
 from server.replay.sound_match import Match, find
 from server.replay.stage import Stage
 
@@ -44,6 +44,7 @@ class Hearing:
     scenario: Scenario
     stage: Stage
     timeline: Timeline
+    current_turn: Callable[[], Turn]
     # Recognised sentences, in the order heard; None for what could not be understood.
     sentences: list[str | None] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -59,20 +60,19 @@ class Hearing:
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    @cached_property
     def _words_matter(self) -> bool:
+        """Recognising costs more than all the rest: it is done where somebody asks for words."""
         return bool(self.scenario.outcome.heard) or any(
             expectation.event == "response"
             and (expectation.text_contains or expectation.text_excludes)
-            for turn in self.scenario.turns
-            for expectation in turn.expect
+            for expectation in self.current_turn().expect
         )
 
     async def _understand(self, span: Span) -> None:
         text = ""
         if self.stage.gemini is None:
             text = await self._last_recorded()
-        elif self._words_matter:
+        elif self._words_matter():
             sentence = await self._recognise(span)
             self.sentences.append(sentence)
             text = sentence or ""

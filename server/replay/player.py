@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,18 +27,23 @@ from server.replay.hearing import Hearing
 from server.replay.outcome import check_outcome
 from server.replay.results import Failure, Replay, Sound, Verdict
 from server.replay.scenario import Fault, NotChecked, Scenario
-from server.replay.stage import Stage, own_stage
+from server.replay.stage import RemoteServer, Stage, own_stage, remote_stage
 
 # A call that nobody ends: no scenario is meant to last that long.
 LONGEST_CALL_SECS = 1_800.0
+WATCH_SECS = 0.25
 CALLER_PITCH = "+f3"
 
 
 @dataclass(frozen=True, slots=True)
 class PlayOptions:
-    """How scenarios are played. `real_model_key`: with the real Gemini, by this key."""
+    """How scenarios are played.
+
+    `real_model_key`: with the real Gemini, by this key. `server`: by an instance that runs.
+    """
 
     real_model_key: str | None = None
+    server: RemoteServer | None = None
 
 
 async def play(scenario: Scenario, options: PlayOptions | None = None) -> Replay:
@@ -66,25 +72,48 @@ class _Playing:
         self._caller = ScriptedCaller(scenario, self._timeline, self._voice)
 
     async def run(self) -> None:
-        stage = own_stage(
+        async with self._stage() as ready:
+            hearing = Hearing(self._scenario, ready, self._timeline, self._caller.current_turn)
+            self._timeline.on_reply = hearing.reply_heard
+            beside = {asyncio.create_task(self._cause_faults(ready), name="faults")}
+            if ready.gemini is None:
+                beside.add(asyncio.create_task(self._watch_record(ready), name="record"))
+            try:
+                call = await self._have_call(ready)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
+                await hearing.all_understood()
+                self._timeline.end()
+                await hearing.all_understood()
+            await self._judge(ready, call, hearing)
+
+    def _stage(self) -> AbstractAsyncContextManager[Stage]:
+        if self._options.server is not None:
+            return remote_stage(
+                self._scenario, self._options.server, on_moment=self._timeline.phone
+            )
+        return own_stage(
             self._scenario,
             on_moment=self._timeline.phone,
             on_event=self._timeline.model,
             real_model_key=self._options.real_model_key,
         )
-        async with stage as ready:
-            hearing = Hearing(self._scenario, ready, self._timeline)
-            self._timeline.on_reply = hearing.reply_heard
-            faults = asyncio.create_task(self._cause_faults(ready), name="faults")
-            try:
-                call = await self._have_call(ready)
-            finally:
-                faults.cancel()
-                await asyncio.wait({faults})
-                await hearing.all_understood()
-                self._timeline.end()
-                await hearing.all_understood()
-            await self._judge(ready, call, hearing)
+
+    async def _watch_record(self, stage: Stage) -> None:
+        """Where the model cannot be watched, the server's events tell what it calls."""
+        known = 0
+        while True:
+            await asyncio.sleep(WATCH_SECS)
+            if not self._replay.call_id:
+                continue
+            answer = await stage.api.get(
+                f"/calls/{self._replay.call_id}/events", params={"after": known}
+            )
+            for event in answer.json().get("events", []):
+                known = event["id"]
+                self._timeline.recorded(event["kind"], event["detail"])
 
     async def _have_call(self, stage: Stage) -> EmulatedCall | None:
         """Place the call, or have the person call in, and wait until it is over."""

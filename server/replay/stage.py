@@ -4,10 +4,12 @@ Nothing of one replay reaches another: ports, database and emulators are its own
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Scrip
 from server.emulators.gemini_live.session_log import Event
 from server.emulators.twilio import CallbackPlan, EmulatedCall, TwilioEmulator
 from server.emulators.twilio.record import Moment
+from server.migrations import upgrade
 from server.replay.scenario import Scenario
 from server.serving import listen, serving
 from server.settings import Settings
@@ -44,7 +47,7 @@ class _GivenSettings(Settings):
 
 @dataclass
 class Stage:
-    """Where one scenario is played. `gemini` is None when the real one talks."""
+    """Where one scenario is played. `gemini` is None when the model is none of ours."""
 
     server_url: str
     api: httpx.AsyncClient
@@ -79,11 +82,13 @@ async def own_stage(
             environment |= gemini.environment()
         # The SDK and OpenSSL read these when the server opens its client.
         stack.enter_context(_environment(environment))
+        database = folder / "replay.db"
+        shutil.copy(await _migrated_database(), database)
         bound = listen("127.0.0.1", 0)
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         settings = _GivenSettings(
             base_url=url,
-            database_url=f"sqlite+aiosqlite:///{folder / 'replay.db'}",
+            database_url=f"sqlite+aiosqlite:///{database}",
             twilio_account_sid=twilio.account_sid,
             twilio_auth_token=twilio.auth_token,
             twilio_phone_number=plan.our_number,
@@ -99,6 +104,44 @@ async def own_stage(
         yield Stage(url, api, twilio, gemini)
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteServer:
+    """A running instance, set up to place its calls at a Twilio that is emulated here.
+
+    Its TWILIO_API_BASE_URL is http://127.0.0.1:`twilio_port`, its SID and token are these.
+    """
+
+    url: str
+    twilio_port: int
+    account_sid: str
+    auth_token: str
+    api_key: str | None = None
+
+
+@asynccontextmanager
+async def remote_stage(
+    scenario: Scenario, server: RemoteServer, *, on_moment: Watch
+) -> AsyncIterator[Stage]:
+    """A telephone for a server that runs elsewhere, with whatever model that server has."""
+    plan = scenario.call
+    twilio = TwilioEmulator(
+        account_sid=server.account_sid,
+        auth_token=server.auth_token,
+        numbers=[plan.our_number],
+        callbacks=_callbacks(scenario),
+        port=server.twilio_port,
+        on_moment=on_moment,
+    )
+    headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    async with (
+        twilio,
+        httpx.AsyncClient(
+            base_url=server.url, headers=headers, timeout=120, trust_env=False
+        ) as api,
+    ):
+        yield Stage(server.url, api, twilio, None)
+
+
 def script_of(scenario: Scenario) -> Script:
     """The model's script, which also knows every sentence of the caller's that has no rule."""
     plain = dict(scenario.model.script)
@@ -111,13 +154,17 @@ def script_of(scenario: Scenario) -> Script:
 
 
 def _twilio(scenario: Scenario, on_moment: Watch) -> TwilioEmulator:
+    numbers = [scenario.call.our_number]
+    return TwilioEmulator(numbers=numbers, callbacks=_callbacks(scenario), on_moment=on_moment)
+
+
+def _callbacks(scenario: Scenario) -> CallbackPlan:
     plan = scenario.call
-    callbacks = CallbackPlan(
+    return CallbackPlan(
         lose=plan.callbacks_lost,
         delay_secs=plan.callbacks_delay_ms / 1000,
         twice=plan.callbacks_twice,
     )
-    return TwilioEmulator(numbers=[plan.our_number], callbacks=callbacks, on_moment=on_moment)
 
 
 def _gemini(scenario: Scenario, on_event: WatchModel) -> GeminiLiveEmulator:
@@ -135,6 +182,19 @@ def _gemini(scenario: Scenario, on_event: WatchModel) -> GeminiLiveEmulator:
 def _connect_fault(fault: Mapping[str, Any]) -> ConnectFault:
     connects = fault.get("connects")
     return ConnectFault(**{**fault, "connects": None if connects is None else frozenset(connects)})
+
+
+async def _migrated_database() -> Path:
+    """An empty database, migrated once for this process; each replay gets a copy."""
+    path = Path(_scratch().name) / "empty.db"
+    if not path.exists():
+        await upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@cache
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="voice-ai-replay-")
 
 
 def _route(request: Mapping[str, Any]) -> dict[str, Any]:
