@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import soxr
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -15,13 +12,13 @@ from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.behaviour import Behaviour
 from server.emulators.gemini_live.client_messages import check_client_message
 from server.emulators.gemini_live.conversation import Conversation
+from server.emulators.gemini_live.listening import Listening
 from server.emulators.gemini_live.model import Model
 from server.emulators.gemini_live.proto_json import InvalidMessage
 from server.emulators.gemini_live.resumption import Resumption, UnknownHandle
 from server.emulators.gemini_live.script import Script
 from server.emulators.gemini_live.session_log import Changes, Event, SessionLog
 from server.emulators.gemini_live.setup import Setup, content_text
-from server.emulators.gemini_live.voice_activity import HEARS_AT, Change, VoiceActivity
 from server.emulators.gemini_live.wire import Wire
 
 INVALID_ARGUMENT = 1007
@@ -29,8 +26,6 @@ POLICY = 1008
 INTERNAL = 1011
 DEFAULT_TIMEOUT_SECS = 10.0
 WORDS_PER_PIECE = 3
-
-_PCM = re.compile(r"audio/(?:pcm|l16)(?:\s*;\s*rate=(\d+))?", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -77,9 +72,7 @@ class Session:
         self._wire = Wire(websocket, self.log)
         self._model: Model | None = None
         self._setup: Setup | None = None
-        self._activity: VoiceActivity | None = None
-        self._hearing: asyncio.Task[None] | None = None
-        self._resampler: tuple[int, soxr.ResampleStream] | None = None
+        self._listening: Listening | None = None
         self._pending_text = ""
 
     @property
@@ -140,9 +133,10 @@ class Session:
             await self._fail(problem)
         finally:
             self._wire.forget_end()
-            for task in (life, self._hearing):
-                if task is not None:
-                    task.cancel()
+            if life is not None:
+                life.cancel()
+            if self._listening is not None:
+                self._listening.close()
             if self._model is not None:
                 await self._model.close()
 
@@ -178,7 +172,15 @@ class Session:
         await asyncio.sleep(self._behaviour.setup_secs)
         self._wire.tells_consumed = setup.transparent
         self._setup = setup
-        self._activity = VoiceActivity(setup.detection)
+        self._listening = Listening(
+            setup.detection,
+            lambda: self.script.ears,
+            one_at_a_time=self._hearing_lock,
+            started=self._speech_starts,
+            ended=lambda: self.log.note("note", "speech_ended"),
+            heard=self._heard,
+            failed=self._fail,
+        )
         await self._wire.send(messages.setup_complete(self.id))
         self._model = Model(
             self._wire,
@@ -231,91 +233,34 @@ class Session:
                 )
 
     async def _take_realtime(self, fields: dict[str, Any]) -> None:
-        blobs = [*fields.get("mediaChunks", ()), fields.get("audio")]
-        for blob in filter(None, blobs):
-            await self._take_audio(blob)
+        assert self._listening is not None
+        for blob in filter(None, [*fields.get("mediaChunks", ()), fields.get("audio")]):
+            pcm = await self._listening.take(blob)
+            if self._behaviour.keeps_log:
+                self.log.audio += pcm
+            self.log.note("in", "audio", None, len(pcm))
         if "text" in fields:
             self.log.note("in", "text", fields["text"])
             await self._take_text(fields["text"])
-        if "video" in fields:
-            self.log.note("in", "video")
-        for name in ("activityStart", "activityEnd", "audioStreamEnd"):
+        for name in ("video", "activityStart", "activityEnd", "audioStreamEnd"):
             if name in fields:
                 self.log.note("in", name)
-                await self._take_activity(name)
-
-    async def _take_audio(self, blob: dict[str, Any]) -> None:
-        match = _PCM.fullmatch(blob.get("mimeType", "").strip())
-        pcm: bytes = blob.get("data", b"")
-        if match is None:
-            raise Refused(
-                INVALID_ARGUMENT, f"Unsupported MIME type for audio: {blob.get('mimeType', '')!r}"
-            )
-        if len(pcm) % 2:
-            raise Refused(INVALID_ARGUMENT, "PCM of 16 bits has an even number of bytes")
-        pcm = self._at_16_khz(pcm, int(match.group(1) or HEARS_AT))
-        if self._behaviour.keeps_log:
-            self.log.audio += pcm
-        self.log.note("in", "audio", None, len(pcm))
-        assert self._activity is not None
-        for change in self._activity.feed(pcm):
-            await (self._speech_starts() if change is Change.STARTED else self._speech_ends())
-
-    def _at_16_khz(self, pcm: bytes, rate: int) -> bytes:
-        if rate == HEARS_AT:
-            return pcm
-        if self._resampler is None or self._resampler[0] != rate:
-            stream = soxr.ResampleStream(rate, HEARS_AT, 1, dtype="int16", quality="QQ")
-            self._resampler = rate, stream
-        resampled = self._resampler[1].resample_chunk(np.frombuffer(pcm, dtype="<i2"))
-        return bytes(resampled.tobytes())
-
-    async def _take_activity(self, name: str) -> None:
-        assert self._activity is not None
-        if name == "audioStreamEnd":
-            if self._activity.speaking and not self._activity.detection.disabled:
-                self._activity.end()
-                await self._speech_ends()
-        elif not self._activity.detection.disabled:
-            raise Refused(
-                INVALID_ARGUMENT,
-                "Explicit activity control is not supported when automatic activity detection is "
-                "enabled.",
-            )
-        elif name == "activityStart":
-            self._activity.start()
-            await self._speech_starts()
-        elif self._activity.speaking:
-            self._activity.end()
-            await self._speech_ends()
+        if "activityStart" in fields:
+            await self._listening.activity_start()
+        if "activityEnd" in fields:
+            self._listening.activity_end()
+        if fields.get("audioStreamEnd"):
+            self._listening.stream_end()
 
     async def _speech_starts(self) -> None:
         assert self._model is not None
         assert self._setup is not None
         self.log.note("note", "speech_started")
-        if self._hearing is not None:
-            self._hearing.cancel()
         await self._model.caller_starts(interrupts=self._setup.interrupts)
 
-    async def _speech_ends(self) -> None:
-        assert self._activity is not None
-        self.log.note("note", "speech_ended")
-        self._hearing = asyncio.create_task(self._hear(self._activity.take_utterance()))
-
-    async def _hear(self, utterance: bytes) -> None:
+    async def _heard(self, sentence: str | None, secs: float) -> None:
         assert self._model is not None
-        assert self._setup is not None
-        assert self._activity is not None
-        try:
-            async with self._hearing_lock:
-                sentence = await self.script.ears.listen(utterance, HEARS_AT)
-        except asyncio.CancelledError:
-            self._activity.give_back(utterance)
-            raise
-        except Exception as problem:
-            await self._fail(problem)
-            return
-        self.conversation.context.add_audio(len(utterance) / 2 / HEARS_AT)
+        self.conversation.context.add_audio(secs)
         self.log.heard.append(sentence)
         self.log.note("note", "heard", sentence)
         try:
