@@ -13,6 +13,7 @@ Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 from google.genai import types
@@ -60,6 +61,13 @@ GO_ON = (
     "[The connection broke while you were speaking. This is as far as you got, and the caller has "
     'heard it: "{}". Go on from there; do not greet again.]'
 )
+ANSWER = (
+    '[The connection broke before you could answer. The caller had said: "{}". Answer them now; do '
+    "not greet again.]"
+)
+TOOL_ANSWERED = (
+    "[You had called the tool {} when the connection broke. Its answer is: {}. Go on from there.]"
+)
 REMEMBER = (
     "[You are in the middle of this phone call. This is what was said so far, as heard. Go on from "
     "here; do not greet again.]\n{}"
@@ -103,7 +111,11 @@ class GeminiLive(FrameProcessor):
         # The session that was asked for the greeting, and whether any of it was said.
         self._greeting: AsyncSession | None = None
         self._has_spoken = False
+        # What the caller said since the last reply, and the words of this one; as far as is known.
+        self._unanswered = ""
         self._reply_text = ""
+        self._generated = False
+        self._connections = 0
         self._replying = False
         self._sounding = False
 
@@ -167,11 +179,16 @@ class GeminiLive(FrameProcessor):
 
     async def _connected(self, remembers: bool) -> None:
         """A session is open: greet once; tell a later one what was said, if it does not know."""
-        cut_short = self._reply_text if self._replying else None
+        self._connections += 1
+        instruction: str | None = None
         if self._replying:
+            if not self._generated and self._has_spoken:
+                instruction = GO_ON.format(" ".join(self._reply_text.split()))
             await self._end_reply()
-        if cut_short is not None and self._has_spoken:
-            text = GO_ON.format(" ".join(cut_short.split()))
+        elif self._unanswered:
+            instruction = ANSWER.format(" ".join(self._unanswered.split()))
+        if instruction is not None:
+            text = instruction
             self._session.send_first(lambda session: session.send_realtime_input(text=text))
         if not self._has_spoken and self._profile.greeting:
             self._session.send_first(self._greet)
@@ -207,6 +224,8 @@ class GeminiLive(FrameProcessor):
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
             self._call_end.caller_was_heard()
+            if not self._replying:
+                self._unanswered += content.input_transcription.text
             words = TranscriptionFrame(content.input_transcription.text, "", time_now_iso8601())
             await self.push_frame(words, FrameDirection.UPSTREAM)
         if content.model_turn is not None:
@@ -220,6 +239,7 @@ class GeminiLive(FrameProcessor):
             text.includes_inter_frame_spaces = True
             await self.push_frame(text)
         if content.generation_complete:
+            self._generated = True
             await self._end_sound()
         if content.turn_complete:
             await self._end_reply()
@@ -238,7 +258,8 @@ class GeminiLive(FrameProcessor):
     async def _begin_reply(self) -> None:
         if not self._replying:
             self._replying = True
-            self._reply_text = ""
+            self._generated = False
+            self._reply_text = self._unanswered = ""
             await self.push_frame(LLMFullResponseStartFrame())
 
     async def _end_sound(self) -> None:
@@ -267,6 +288,7 @@ class GeminiLive(FrameProcessor):
 
     async def _answer_tool(self, call_id: str, name: str, arguments: dict[str, object]) -> None:
         began = self.get_event_loop().time()
+        asked_over = self._connections
         tool = self._tools.get(name)
         if tool is None:
             response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
@@ -278,6 +300,11 @@ class GeminiLive(FrameProcessor):
         self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
 
         async def send(session: AsyncSession) -> None:
+            if asked_over != self._connections:
+                # A session that did not ask cannot be answered.
+                text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
+                await session.send_realtime_input(text=text)
+                return
             await session.send_tool_response(
                 function_responses=types.FunctionResponse(id=call_id, name=name, response=response)
             )

@@ -496,3 +496,58 @@ async def test_a_caller_too_quiet_for_the_detector_is_not_hung_up_on() -> None:
             await asyncio.sleep(2)
             session.content(input_transcription={"text": "yes"})
             session.speaks("Good.", 1.0)
+
+
+@scene
+async def test_a_reply_that_was_made_whole_before_the_drop_is_not_made_again() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.says({"session_resumption_update": {"new_handle": "h1", "resumable": True}})
+        session.speaks("At nine.", 2.0, completes=False)
+        session.content(generation_complete=True)
+        await asyncio.sleep(0.5)
+        session.drops()
+        resumed = await stage.model.session(2)
+        await asyncio.sleep(0.5)
+        assert resumed.texts == []
+
+
+@scene
+async def test_a_question_that_a_drop_left_without_an_answer_is_told_again() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.says({"session_resumption_update": {"new_handle": "h1", "resumable": True}})
+        session.content(input_transcription={"text": " When do you"})
+        session.content(input_transcription={"text": " open?"})
+        await asyncio.sleep(0.5)
+        session.drops()
+        resumed = await stage.model.session(2)
+        await asyncio.sleep(0.5)
+        (told,) = resumed.texts
+        assert '"When do you open?"' in told
+
+
+@scene
+async def test_the_answer_of_a_tool_that_outlived_its_session_is_told_in_words() -> None:
+    release = asyncio.Event()
+
+    async def slow() -> str:
+        """Wait."""
+        await release.wait()
+        return "It is sunny."
+
+    steps = [microphone(), resample(to=16000), gemini_live(), speaker()]
+    definition = PipelineDefinition("slow", steps=steps, tools=[slow])
+    async with call(definition=definition) as stage:
+        session = await stage.greeted()
+        session.says({"session_resumption_update": {"new_handle": "h1", "resumable": True}})
+        session.says({"tool_call": {"function_calls": [{"id": "f1", "name": "slow"}]}})
+        await asyncio.sleep(0.5)
+        session.drops()
+        resumed = await stage.model.session(2)
+        release.set()
+        await asyncio.sleep(0.5)
+        ((kind, told),) = resumed.sent
+        assert kind == "text"
+        assert "slow" in told
+        assert "It is sunny." in told
