@@ -105,11 +105,13 @@ class ConversationEnded:
     """The media side is done: the agent hung up, time or patience ran out, no model came.
 
     `reason` is an EndReason's value. `transfer_to` hands the caller on instead of hanging up.
+    `error`: what went wrong, in a sentence; for the record.
     """
 
     at: float
     reason: str
     transfer_to: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

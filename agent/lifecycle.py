@@ -291,7 +291,8 @@ class _Step:
             self._change(end_reason=reason, transfer_to=event.transfer_to)
             self._prepare_goodbye()
         elif reason in (EndReason.NO_MODEL, EndReason.SYSTEM):
-            self._change(end_reason=reason, apology=reason.value)
+            error = self.state.error or event.error
+            self._change(end_reason=reason, apology=reason.value, error=error)
             self._prepare_goodbye()
         else:
             self._hang_up(reason, media_is_done=True)

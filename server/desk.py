@@ -185,7 +185,10 @@ class Desk:
             return
         logger.info("A conversation ended", reason=summary.reason.value, error=summary.error)
         event = ConversationEnded(
-            self._clock(), summary.reason.value, transfer_to=summary.transfer_to
+            self._clock(),
+            summary.reason.value,
+            transfer_to=summary.transfer_to,
+            error=summary.error,
         )
         try:
             await self._life.tell(call_id, event)

@@ -266,7 +266,7 @@ def test_a_twilio_that_never_confirms_does_not_keep_the_record_open():
 @pytest.mark.parametrize("reason", ["no_model", "system", "nonsense"])
 def test_an_apology_is_heard_before_the_call_is_hung_up(reason: str):
     call = Story(*answered())
-    commands = call.happens(ConversationEnded(1012, reason))
+    commands = call.happens(ConversationEnded(1012, reason, error="Gemini refused a session."))
     assert kinds(commands) == [WriteOutcome]
     call.happens(StreamEnded(1012, "MZ1", 2.0))
     call.happens(TwimlFetched(1013))
@@ -276,6 +276,7 @@ def test_an_apology_is_heard_before_the_call_is_hung_up(reason: str):
     assert next_verbs(call.state) == HangUpVerb()
     call.happens(TwilioStatus(call.at, "completed", SID))
     assert call.state.end_reason == key
+    assert call.state.error == "Gemini refused a session."
 
 
 def test_an_apology_waits_for_the_answer():

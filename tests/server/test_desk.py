@@ -153,7 +153,7 @@ async def test_a_pipeline_that_fails_ends_the_call_for_our_reason() -> None:
     await office.desk.carry(a_call(), office.stream("MZ1"))
     office.pipelines[0].over.set_exception(RuntimeError("broken"))
     await office.desk.told("1")
-    assert office.life.events == [ConversationEnded(1.0, "system")]
+    assert office.life.events == [ConversationEnded(1.0, "system", error="the pipeline failed")]
 
 
 async def test_what_was_ended_from_outside_is_not_reported() -> None:
