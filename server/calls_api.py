@@ -153,7 +153,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
         opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, str(error)) from None
     if not settings.twilio_is_configured or settings.twilio_phone_number is None:
-        raise HTTPException(503, "Twilio is not configured: set the TWILIO_* variables.")
+        raise HTTPException(503, f"Twilio is not configured: set {settings.twilio_missing}.")
     if settings.gemini_api_key is None:
         raise HTTPException(503, "Gemini is not configured: set GEMINI_API_KEY.")
     if not settings.allows_destination(body.phone_number):

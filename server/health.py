@@ -50,7 +50,7 @@ async def ready(opened: Opened, response: Response) -> Readiness:
     checks = {
         "database": await _reach(opened.call_log.ping),
         "live_calls": await _reach(opened.live_calls.ping),
-        "twilio": "ok" if settings.twilio_is_configured else "TWILIO_* is not set",
+        "twilio": f"{settings.twilio_missing}: not set" if settings.twilio_missing else "ok",
         "gemini": "ok" if settings.gemini_api_key else "GEMINI_API_KEY is not set",
     }
     good = all(answer == "ok" for answer in checks.values())

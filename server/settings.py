@@ -156,7 +156,13 @@ class Settings(BaseSettings):
     @property
     def twilio_is_configured(self) -> bool:
         """Whether calls can be placed."""
-        return bool(self.twilio_account_sid and self.twilio_auth_token and self.twilio_phone_number)
+        return not self.twilio_missing
+
+    @property
+    def twilio_missing(self) -> str:
+        """The variables without which no call can be placed, and which are not set."""
+        needed = ("twilio_account_sid", "twilio_auth_token", "twilio_phone_number")
+        return ", ".join(name.upper() for name in needed if not getattr(self, name))
 
     @property
     def stream_base_url(self) -> str:
