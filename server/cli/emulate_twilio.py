@@ -14,6 +14,8 @@ from server.emulators.twilio.emulator import OUR_NUMBER
 from server.emulators.twilio.record import Moment
 
 CALLER = "+15550100"
+# The same at each start, so that what was put into a `.env` stays true.
+ACCOUNT_SID = "AC" + 32 * "0"
 # How long applications may take to hear of the end, after Ctrl-C.
 GOODBYE_SECS = 3.0
 
@@ -21,7 +23,7 @@ GOODBYE_SECS = 3.0
 def twilio(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the REST API; 0: a free one.")] = 8020,
-    account_sid: Annotated[str | None, typer.Option(help="Default: a new one.")] = None,
+    account_sid: Annotated[str, typer.Option(help="The account.")] = ACCOUNT_SID,
     auth_token: Annotated[str, typer.Option()] = "emulated-auth-token",  # noqa: S107
     number: Annotated[str, typer.Option(help="Our number: calls are placed from it.")] = OUR_NUMBER,
     person: Annotated[

@@ -50,7 +50,7 @@ async def test_somebody_calls_in_and_the_call_is_printed_and_written(
         f"--call-in={application.url('/voice')}",
     )
     assert "http://127.0.0.1:" in await line_with(process, "TWILIO_API_BASE_URL=")
-    assert "=AC" in await line_with(process, "TWILIO_ACCOUNT_SID=")
+    assert f"=AC{32 * '0'}\n" in await line_with(process, "TWILIO_ACCOUNT_SID=")
     await line_with(process, "TWILIO_AUTH_TOKEN=")
     assert "Hello there." in await line_with(process, "caller.says")
     await line_with(process, "completed")
