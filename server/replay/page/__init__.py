@@ -1,0 +1,1 @@
+"""The parts of a replay's HTML page: elements, lanes, waveforms, sound, style and script."""

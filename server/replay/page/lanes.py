@@ -1,0 +1,191 @@
+"""What is drawn in each lane of a timeline.
+
+phone    ▭ rings ┃ picked up            ┃ barge-in                hung up ┃
+caller              ▁▂▅▂▁                ▂▅▃▁
+response                 ├ 880 ms           ├ 910 ms
+agent    ▂▅▃▂▅▁               ▂▅▃▅▂▁▂▅╱╱         ▁▂▅▃▁
+tools                                       ▭ move_appointment(…)
+Gemini   ▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+
+from server.replay.page import words
+from server.replay.page.elements import Html, element
+from server.replay.page.figures import length, milliseconds, moment
+from server.replay.page.scale import Scale
+from server.replay.page.turns import Answered
+from server.replay.results import Happened, Stretch
+
+# What a character of a label takes of a timeline 1000 px wide, in percent, and what is around it.
+_CHARACTER, _AROUND = 0.62, 1.6
+# Calls that were answered by nobody end with one of these.
+_AFTER_RINGING = frozenset(
+    {"in-progress", "busy", "no-answer", "failed", "canceled", "completed", "hung_up"}
+)
+
+
+def item(event: Happened, name: str, *, style: str, class_: str, label: str | None = None) -> Html:
+    """Something that can be pointed at; the script shows what it is."""
+    facts = words.facts_of(event)
+    told = ", ".join(part for part in (moment(event.at), name, event.text) if part)
+    return element(
+        "button",
+        element("span", label) if label else None,
+        type="button",
+        class_=f"item {class_}",
+        style=style,
+        tabindex="-1",
+        aria_label=told,
+        data_at=f"{event.at:.3f}",
+        data_name=name,
+        data_text=event.text or None,
+        data_facts=json.dumps(facts, ensure_ascii=False) if facts else None,
+    )
+
+
+def phone(events: Sequence[Happened], scale: Scale) -> list[Html]:
+    """The ringing, and pins with labels on two rows, as far as there is room."""
+    drawn: list[Html] = []
+    for event, later in pairwise(events):
+        if event.kind == "ringing" and later.at >= event.at:
+            until = next((e.at for e in events if e.kind in _AFTER_RINGING), later.at)
+            drawn.append(element("i", class_="ring", style=scale.place(event.at, until)))
+            break
+    free_from = [-1.0, -1.0]
+    for event in events:
+        name = words.name_of(event)
+        left = float(scale.at(event.at).rstrip("%"))
+        width = _AROUND + _CHARACTER * len(name)
+        flipped = left + width > 100
+        begins = left - width if flipped else left
+        row = next((i for i, free in enumerate(free_from) if begins >= free), None)
+        label = name if row is not None and not words.is_quiet(event) else None
+        if label and row is not None:
+            free_from[row] = left if flipped else left + width
+        shape = ["pin", f"row{row or 0}", *_tone(event)]
+        if flipped:
+            shape.append("flipped")
+        if not label:
+            shape.append("bare")
+        style = f"left:{scale.at(event.at)}"
+        drawn.append(item(event, name, style=style, class_=" ".join(shape), label=label))
+    return drawn
+
+
+def speech(stretches: Sequence[Stretch], scale: Scale) -> list[Html]:
+    """Stretches of speech with their words; the waveform stands behind them."""
+    drawn = []
+    for stretch in stretches:
+        what = "interrupted" if stretch.interrupted else "speaks"
+        detail = {"lasts": length(stretch.end - stretch.start)}
+        event = Happened(stretch.start, stretch.who, what, stretch.text, detail)
+        drawn.append(
+            item(
+                event,
+                f"{stretch.who}, interrupted" if stretch.interrupted else stretch.who,
+                style=scale.place(stretch.start, stretch.end),
+                class_=f"stretch {stretch.who}{' cut' if stretch.interrupted else ''}",
+                label=stretch.text or None,
+            )
+        )
+    return drawn
+
+
+def responses(answers: Sequence[Answered], scale: Scale) -> list[Html]:
+    """How long each answer took, from the end of the caller's words to the agent's first sound."""
+    drawn = []
+    for answer in answers:
+        if answer.at is None:
+            continue
+        figure = milliseconds(answer.ms)
+        event = Happened(answer.at, "agent", "response", answer.said)
+        style = scale.place(answer.at, answer.at + answer.ms / 1000)
+        name = f"answer after {figure}"
+        drawn.append(item(event, name, style=style, class_="response", label=figure))
+    return drawn
+
+
+def tools(events: Sequence[Happened], scale: Scale) -> list[Html]:
+    """Function calls, each from its call to its end; what else happened, as marks."""
+    drawn: list[Html] = []
+    ends = [event for event in events if event.kind == "function_call_stopped"]
+    for event in events:
+        if event.kind == "function_call_stopped":
+            continue
+        if event.kind != "function_call":
+            drawn.append(mark(event, scale))
+            continue
+        called = str(event.detail.get("name", ""))
+        end = next((e for e in ends if e.at >= event.at and _is_of(e, called)), None)
+        if end is not None:
+            ends.remove(end)
+        cancelled = end is not None and _was_cancelled(end)
+        name = words.call_of(event)
+        lasted = end.at - event.at if end is not None else 0.0
+        detail = {**event.detail, "took": length(lasted) if end is not None else "never answered"}
+        shown = Happened(event.at, "tool", event.kind, event.text, detail)
+        shape = "tool cut" if cancelled else "tool"
+        if float(scale.at(event.at).rstrip("%")) > 100 - _AROUND - _CHARACTER * len(name):
+            shape += " flipped"
+        style = scale.place(event.at, event.at + lasted)
+        drawn.append(item(shown, name, style=style, class_=shape, label=name))
+    return drawn
+
+
+def model(events: Sequence[Happened], scale: Scale, over: float) -> list[Html]:
+    """Each session from its connect to its end, when it generated, and marks."""
+    drawn: list[Html] = []
+    for event in events:
+        if event.kind != "setup":
+            continue
+        session = event.detail.get("session")
+        of_session = [e for e in events if e.detail.get("session") == session and e.at >= event.at]
+        closed = next((e for e in of_session if e.kind == "closed"), None)
+        opened = next((e for e in of_session if e.kind == "setupComplete"), None)
+        end = over if closed is None else closed.at
+        ready = end if opened is None else opened.at
+        label = "session" if session is None else f"session {session}"
+        place = scale.place(event.at, end)
+        drawn.append(element("i", element("span", label), class_="session", style=place))
+        drawn.append(element("i", class_="opening", style=scale.place(event.at, ready)))
+    started: Happened | None = None
+    for event in events:
+        if event.kind == "llm_started":
+            started = event
+        elif event.kind in ("llm_response", "interrupted") and started is not None:
+            name = "generates"
+            style = scale.place(started.at, event.at)
+            drawn.append(item(started, name, style=style, class_="generating"))
+            started = None
+        else:
+            drawn.append(mark(event, scale))
+    if started is not None:
+        style = scale.place(started.at, over)
+        drawn.append(item(started, "generates", style=style, class_="generating"))
+    return drawn
+
+
+def mark(event: Happened, scale: Scale) -> Html:
+    """Something that happened, without a label."""
+    shape = " ".join(["mark", *_tone(event)])
+    style = f"left:{scale.at(event.at)}"
+    return item(event, words.name_of(event), style=style, class_=shape)
+
+
+def _tone(event: Happened) -> list[str]:
+    if event.kind == "bot_interrupted":
+        return ["barged"]
+    return ["wrong"] if words.is_wrong(event) else []
+
+
+def _is_of(end: Happened, called: str) -> bool:
+    name = end.detail.get("name")
+    return not name or not called or name == called
+
+
+def _was_cancelled(end: Happened) -> bool:
+    args = end.detail.get("args")
+    return bool(end.detail.get("cancelled") or (isinstance(args, dict) and args.get("cancelled")))
