@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from server.patient_http import PatientHttp
 from server.patient_socket import PatientSocket
 
 # Twilio's messages are well under 1 kB.
@@ -40,8 +41,7 @@ def configure(app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        # It refuses headers over 16 kB; httptools takes headers without end.
-        http="h11",
+        http=PatientHttp,
         proxy_headers=False,
         ws=PatientSocket,
         ws_max_size=MESSAGE_LIMIT_BYTES,
