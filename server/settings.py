@@ -135,6 +135,13 @@ class Settings(BaseSettings):
         return _parse_routes(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
+    def _reached_where_it_listens(self) -> "Settings":
+        # Port 0 is any free one, which is not known yet.
+        if "base_url" not in self.model_fields_set and self.port:
+            object.__setattr__(self, "base_url", f"http://127.0.0.1:{self.port}")
+        return self
+
+    @model_validator(mode="after")
     def _fit_for_production(self) -> "Settings":
         if self.environment == "production":
             missing = [name for name in NEEDED_IN_PRODUCTION if not getattr(self, name)]
@@ -184,8 +191,8 @@ class Settings(BaseSettings):
         return self.inbound_numbers.get(our_number) or self.inbound_numbers.get("*")
 
 
-def read_settings(env_file: Path | None = Path(".env")) -> Settings:
-    """The settings of this process.
+def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = None) -> Settings:
+    """The settings of this process; `port` wins over PORT.
 
     Raises: SettingsError, with one line for each variable that is wrong, and no values.
     """
@@ -194,7 +201,7 @@ def read_settings(env_file: Path | None = Path(".env")) -> Settings:
             if value:
                 os.environ.setdefault(name, value)
     try:
-        return Settings()
+        return Settings() if port is None else Settings(port=port)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
 

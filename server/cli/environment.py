@@ -5,10 +5,10 @@ import typer
 from server.settings import Settings, SettingsError, read_settings
 
 
-def settings_or_exit() -> Settings:
-    """The settings; a wrong one ends the command with a sentence."""
+def settings_or_exit(port: int | None = None) -> Settings:
+    """The settings; a wrong one ends the command with a sentence. `port` wins over PORT."""
     try:
-        return read_settings()
+        return read_settings(port=port)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -17,7 +17,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API, Twilio's webhooks and media streams. Migrates the database first."""
-    settings = settings_or_exit()
+    settings = settings_or_exit(port)
 
     # What follows brings the vendors' SDKs along: `--help` and a wrong setting need not wait for
     # them, and what they log on import shall already be in our form.
@@ -32,15 +32,14 @@ def serve(
     from server.app import create_app
     from server.serving import AnnouncedServer, configure, listen
 
-    port = settings.port if port is None else port
     try:
         app = create_app(settings)
-        bound = listen(host, port)
+        bound = listen(host, settings.port)
     except (SettingsError, BrokenPipeline) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except OSError as error:
-        typer.echo(f"Cannot listen on {host}:{port}: {error.strerror or error}.", err=True)
+        typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
     with bound:

@@ -173,3 +173,21 @@ def test_callers_are_connected_only_to_numbers_that_may_be_called(
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1
+
+
+def test_the_address_follows_the_port_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8100")
+    assert read_settings(None).base_url == "http://127.0.0.1:8100"
+    assert read_settings(None, port=8200).base_url == "http://127.0.0.1:8200"
+    monkeypatch.setenv("BASE_URL", "https://voice.example.com")
+    assert read_settings(None, port=8200).base_url == "https://voice.example.com"
+
+
+def test_what_twilio_needs_is_named_when_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", "AC" + 32 * "0")
+    missing = read_settings(None)
+    assert missing.twilio_missing == "TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER"
+    assert not missing.twilio_is_configured
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("TWILIO_PHONE_NUMBER", "+15550100999")
+    assert read_settings(None).twilio_is_configured
