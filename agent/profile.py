@@ -1,5 +1,6 @@
 """Who the agent is on one call: what it is told, how it sounds, how long it may take."""
 
+from collections import Counter
 from collections.abc import Mapping
 from string import Template
 from typing import Any, Literal, Self
@@ -13,6 +14,13 @@ DEFAULT_SYSTEM_PROMPT = (
     "without lists or symbols. When the caller is done, say goodbye and hang up with the tool."
 )
 DEFAULT_GREETING = "Hello! How can I help you today?"
+
+
+FILLED_AT_MOST = 64_000
+
+
+class TooLong(ValueError):
+    """A prompt or a greeting would be too long with the values that it names."""
 
 
 class VadConfig(BaseModel):
@@ -50,10 +58,24 @@ class AgentProfile(BaseModel):
         """The same profile with each `$name` in prompt and greeting filled from `metadata`.
 
         A name that `metadata` does not hold stays as it is written.
+
+        Raises: TooLong when one of them would have more than 64,000 characters then.
         """
         return self.model_copy(
             update={
-                "system_prompt": Template(self.system_prompt).safe_substitute(metadata),
-                "greeting": Template(self.greeting).safe_substitute(metadata),
+                "system_prompt": _filled(self.system_prompt, metadata),
+                "greeting": _filled(self.greeting, metadata),
             }
         )
+
+
+def _filled(text: str, metadata: Mapping[str, Any]) -> str:
+    template = Template(text)
+    named = Counter(m["named"] or m["braced"] for m in template.pattern.finditer(text))
+    # Counted before it is filled: a short text may name a long value thousands of times.
+    length = len(text) + sum(
+        times * len(str(metadata[name])) for name, times in named.items() if name in metadata
+    )
+    if length > FILLED_AT_MOST:
+        raise TooLong(f"prompt and greeting, once filled, may have {FILLED_AT_MOST} characters")
+    return template.safe_substitute(metadata)

@@ -19,6 +19,7 @@ from agent.call_log import (
 )
 from agent.calls import Call, CallStatus, Direction, new_call_id
 from agent.lifecycle import Placed, Terminate
+from agent.profile import TooLong
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
 from server.resources import Opened, Resources
@@ -160,6 +161,11 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
         opened.metrics.rejected.labels("destination").inc()
         raise HTTPException(403, "ALLOWED_DESTINATIONS does not allow calls to this number.")
     profile = body.over(definition.profile, default_voice=settings.gemini_voice)
+    try:
+        profile.filled_with(body.metadata)
+    except TooLong as error:
+        opened.metrics.rejected.labels("invalid_request").inc()
+        raise HTTPException(422, f"metadata: {error}.") from None
     fingerprint = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
     call = Call(
         id=new_call_id(),

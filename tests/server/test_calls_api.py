@@ -84,6 +84,8 @@ async def test_a_number_that_twilio_refuses_leaves_a_failed_call(
         {"phone_number": THEIRS, "metadata": nested(33)},
         {"phone_number": THEIRS, "metadata": nested(300)},
         {"phone_number": THEIRS, "pipeline": "no_such_pipeline"},
+        {"phone_number": THEIRS, "greeting": "$a" * 2_000, "metadata": {"a": "x" * 16_000}},
+        {"phone_number": THEIRS, "system_prompt": "${a}" * 8_000, "metadata": {"a": ["x" * 99]}},
     ],
 )
 async def test_a_wrong_body_is_refused_and_nothing_rings(
