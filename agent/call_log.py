@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Delete, and_, delete, false, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import SQLModel, col, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.calls import (
@@ -338,12 +338,12 @@ def life_columns(state: CallState) -> dict[str, object]:
 
 
 def _deletions(call_id: str) -> list[Delete]:
-    parts: list[type[SQLModel]] = [Turn, CallEvent, TokenUsage]
-    of_the_call: list[Delete] = [
-        delete(part).where(part.__table__.c.call_id == call_id)  # type: ignore[attr-defined]
-        for part in parts
+    return [
+        delete(Turn).where(col(Turn.call_id) == call_id),
+        delete(CallEvent).where(col(CallEvent.call_id) == call_id),
+        delete(TokenUsage).where(col(TokenUsage.call_id) == call_id),
+        delete(Call).where(col(Call.id) == call_id),
     ]
-    return [*of_the_call, delete(Call).where(col(Call.id) == call_id)]
 
 
 def _forget_placements(before: datetime) -> Delete:
