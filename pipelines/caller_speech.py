@@ -10,6 +10,7 @@ detection is switched off.
 """
 
 import audioop
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,8 +20,9 @@ QUIETEST_SPEECH = 180.0
 ABOVE_NOISE = 2.8
 STARTS_AFTER_MS = 60
 STOPS_AFTER_MS = 400
-# The floor falls at once and rises slowly, so that speech does not become the floor.
-FLOOR_RISE_PER_SEC = 1.5
+# The line's noise is its quietest packet of late: noise is steady, and speech has dips within this.
+FLOOR_PIECES = 8
+FLOOR_PIECE_MS = 200
 
 
 class Change(Enum):
@@ -44,7 +46,9 @@ class CallerSpeech:
     def __init__(self) -> None:
         self.speaking = False
         self.stretches: list[Stretch] = []
-        self._floor = QUIETEST_SPEECH / ABOVE_NOISE
+        self._floor = 0.0
+        self._quietest: deque[float] = deque(maxlen=FLOOR_PIECES)
+        self._piece_ms = 0.0
         self._loud_ms = 0.0
         self._quiet_ms = 0.0
         self._loud_since = 0.0
@@ -65,8 +69,8 @@ class CallerSpeech:
         Returns what changed with it, if anything did.
         """
         level = audioop.rms(pcm, 2)
-        threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
         self._track_floor(level, packet_ms)
+        threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
         if level >= threshold:
             return self._loud(now, packet_ms)
         return self._quiet(packet_ms)
@@ -100,5 +104,11 @@ class CallerSpeech:
         return Change.STOPPED
 
     def _track_floor(self, level: float, packet_ms: float) -> None:
-        rise = 1 + (FLOOR_RISE_PER_SEC - 1) * packet_ms / 1000
-        self._floor = min(max(level, 1.0), self._floor * rise)
+        """Keep the quietest level of each of the last pieces; the quietest of all is the floor."""
+        self._piece_ms += packet_ms
+        if self._piece_ms > FLOOR_PIECE_MS or not self._quietest:
+            self._quietest.append(level)
+            self._piece_ms = packet_ms
+        elif level < self._quietest[-1]:
+            self._quietest[-1] = level
+        self._floor = min(self._quietest)

@@ -21,6 +21,8 @@ from server.replay.scenario import Scenario, Turn
 from server.replay.sound_match import Match, find
 from server.replay.stage import Stage
 
+# Words begin and end more softly than a detector hears.
+MARGIN_SECS = 0.15
 # A model's reply is on its way this long at most before it is heard.
 ON_ITS_WAY_SECS = 0.1
 # The record is written behind; a little later it holds what was just heard.
@@ -82,7 +84,8 @@ class Hearing:
 
     async def _recognise(self, span: Span) -> str | None:
         pcm = self.stage.twilio.calls[-1].record.agent_audio
-        piece = pcm[2 * round(span.start_secs * RATE) : 2 * round(span.end_secs * RATE)]
+        start, end = max(0.0, span.start_secs - MARGIN_SECS), span.end_secs + MARGIN_SECS
+        piece = pcm[2 * round(start * RATE) : 2 * round(end * RATE)]
         known = self._known_sentences()
         if not known:
             return None

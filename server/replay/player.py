@@ -72,7 +72,9 @@ class _Playing:
         self._caller = ScriptedCaller(scenario, self._timeline, self._voice)
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
         async with self._stage() as ready:
+            began = loop.time()
             hearing = Hearing(self._scenario, ready, self._timeline, self._caller.current_turn)
             self._timeline.on_reply = hearing.reply_heard
             beside = {asyncio.create_task(self._cause_faults(ready), name="faults")}
@@ -86,6 +88,7 @@ class _Playing:
                 await asyncio.wait(beside)
                 await hearing.all_understood()
                 self._timeline.end()
+                self._replay.call_secs = loop.time() - began
                 await hearing.all_understood()
             await self._judge(ready, call, hearing)
 
@@ -145,7 +148,6 @@ class _Playing:
         replay.status, replay.end_reason = result["status"], result["end_reason"]
         replay.transcript = result["turns"]
         if call is not None:
-            replay.call_secs = max(0.0, self._timeline.now()) if call.line is not None else 0.0
             replay.sound = Sound(call.record.caller_audio, call.record.agent_audio)
             replay.first_sound_ms = _ms(call.record.first_sound_secs)
             replay.gaps = len(call.record.gaps)

@@ -79,7 +79,8 @@ class Replay:
     call_id: str = ""
     status: str = ""
     end_reason: str | None = None
-    # How long the call lasted on its own clock, and how long the replay took on the wall's.
+    # How long the call lasted on its own clock, ringing included, and how long the replay took on
+    # the wall's.
     call_secs: float = 0.0
     took_secs: float = 0.0
     timeline: list[Happened] = field(default_factory=list)

@@ -33,7 +33,7 @@ def test_a_stretch_of_speech_is_dated_by_its_sound() -> None:
 
 def test_a_short_pause_is_part_of_the_speech() -> None:
     speech = CallerSpeech()
-    hear(speech, tone(20, 3000) + tone(15, 20) + tone(20, 3000) + tone(30, 20), 0.0)
+    hear(speech, tone(9, 20) + tone(20, 3000) + tone(15, 20) + tone(20, 3000) + tone(30, 20), 0.0)
     assert len(speech.stretches) == 1
 
 
@@ -52,6 +52,12 @@ def test_a_noisy_line_is_not_a_speaking_caller_for_long(noise: float) -> None:
 
 def test_what_was_heard_since_a_moment() -> None:
     speech = CallerSpeech()
-    hear(speech, tone(20, 3000) + tone(30, 20) + tone(20, 3000) + tone(30, 20), 0.0)
+    pause = tone(30, 20)
+    hear(speech, pause + tone(20, 3000) + pause + tone(20, 3000) + pause, 0.0)
     assert len(speech.stretches) == 2
-    assert speech.since(0.5) == speech.stretches[1:]
+    assert speech.since(1.1) == speech.stretches[1:]
+
+
+def test_noise_from_the_first_packet_on_is_never_taken_for_speech() -> None:
+    speech = CallerSpeech()
+    assert hear(speech, tone(200, 700), 0.0) == []

@@ -107,9 +107,11 @@ def test_any_pipecat_processor_can_be_a_step() -> None:
 
 
 def test_the_shipped_definitions_are_found_by_name() -> None:
-    assert catalogue.names() == ["phone_call", "reminder"]
+    assert catalogue.names() == ["phone_call", "practice", "reminder"]
     assert catalogue.find("phone_call").name == "phone_call"
-    with pytest.raises(catalogue.UnknownPipeline, match="'mine'; there are phone_call, reminder"):
+    with pytest.raises(
+        catalogue.UnknownPipeline, match="'mine'; there are phone_call, practice, reminder"
+    ):
         catalogue.find("mine")
 
 
