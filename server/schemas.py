@@ -11,7 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
+    WithJsonSchema,
 )
 
 from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speaker, TokenUsage, Turn
@@ -23,7 +23,17 @@ METADATA_LIMIT_LEVELS = 32
 
 # E.164 (ITU-T): a plus, a country code that never starts with 0, 15 digits at most.
 E164 = r"^\+[1-9][0-9]{6,14}$"
-PhoneNumber = Annotated[str, StringConstraints(pattern=E164)]
+
+
+def _e164(number: str) -> str:
+    if not re.fullmatch(E164.removesuffix("$"), number):
+        raise ValueError("must be a number with its country code, such as +15550100123")
+    return number
+
+
+PhoneNumber = Annotated[
+    str, AfterValidator(_e164), WithJsonSchema({"type": "string", "pattern": E164})
+]
 
 
 def _storable(text: str) -> str:
@@ -138,32 +148,49 @@ class CallRequest(ProfileFields):
     )
 
 
+CALL_EXAMPLE = {
+    "id": "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
+    "status": "completed",
+    "end_reason": "agent",
+    "direction": "outbound",
+    "phone_number": "+15550100123",
+    "our_number": "+15550100999",
+    "pipeline": "phone_call",
+    "language": "en-US",
+    "metadata": {"customer": "4711"},
+    "twilio_sid": "CA00000000000000000000000000000000",
+    "created_at": "2026-01-05T10:00:00Z",
+    "answered_at": "2026-01-05T10:00:06Z",
+    "ended_at": "2026-01-05T10:01:12Z",
+    "duration_seconds": 66.0,
+    "error": None,
+}
+TURNS_EXAMPLE = [
+    {
+        "who": "agent",
+        "text": "Hello! How can",
+        "start_ms": 60,
+        "end_ms": 940,
+        "interrupted": True,
+    },
+    {
+        "who": "caller",
+        "text": "Are you open today?",
+        "start_ms": 900,
+        "end_ms": 2140,
+        "interrupted": False,
+    },
+]
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class CallView(BaseModel):
     """A call as it is now."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
-                    "status": "completed",
-                    "end_reason": "agent",
-                    "direction": "outbound",
-                    "phone_number": "+15550100123",
-                    "our_number": "+15550100999",
-                    "pipeline": "phone_call",
-                    "language": "en-US",
-                    "metadata": {"customer": "4711"},
-                    "twilio_sid": "CA00000000000000000000000000000000",
-                    "created_at": "2026-01-05T10:00:00Z",
-                    "answered_at": "2026-01-05T10:00:06Z",
-                    "ended_at": "2026-01-05T10:01:12Z",
-                    "duration_seconds": 66.0,
-                    "error": None,
-                }
-            ]
-        }
-    )
+    model_config = _example(**CALL_EXAMPLE)
 
     id: str
     status: CallStatus
@@ -211,6 +238,8 @@ class CallView(BaseModel):
 class CallPage(BaseModel):
     """Calls, newest first."""
 
+    model_config = _example(calls=[CALL_EXAMPLE], next_cursor=None)
+
     calls: list[CallView]
     next_cursor: str | None = Field(description="Give it as `cursor` to read on; null: the end.")
 
@@ -239,6 +268,8 @@ class TurnView(BaseModel):
 class Transcript(BaseModel):
     """What was said, in the order spoken."""
 
+    model_config = _example(call_id=CALL_EXAMPLE["id"], turns=TURNS_EXAMPLE)
+
     call_id: str
     turns: list[TurnView]
 
@@ -261,6 +292,19 @@ class EventView(BaseModel):
 class EventPage(BaseModel):
     """Events in the order in which they became known."""
 
+    model_config = _example(
+        call_id=CALL_EXAMPLE["id"],
+        events=[
+            {
+                "id": 7,
+                "at": "2026-01-05T10:00:06Z",
+                "kind": "twilio.status",
+                "detail": {"status": "in-progress"},
+            }
+        ],
+        next_cursor=None,
+    )
+
     call_id: str
     events: list[EventView]
     next_cursor: int | None = Field(description="Give it as `after` to read on; null: the end.")
@@ -276,6 +320,12 @@ class Tokens(BaseModel):
 
 class CallResult(CallView):
     """How a call ended, and all that was said."""
+
+    model_config = _example(
+        **CALL_EXAMPLE,
+        turns=TURNS_EXAMPLE,
+        usage=[{"direction": "input", "modality": "AUDIO", "tokens": 1650}],
+    )
 
     turns: list[TurnView]
     usage: list[Tokens]

@@ -34,7 +34,7 @@ from agent.profile import AgentProfile
 from pipelines import catalogue
 from server import twiml
 from server.resources import Opened, Resources
-from server.schemas import Problem
+from server.schemas import Invalid, Problem
 
 # Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
 SID = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -69,6 +69,7 @@ router = APIRouter(
         404: {"model": Problem, "description": "There is no such call."},
         408: {"model": Problem, "description": "The form did not arrive in time."},
         413: {"model": Problem, "description": "The form is larger than 64 kB."},
+        422: {"model": Invalid, "description": "Something of the request is not valid."},
         503: {"model": Problem, "description": "The database cannot be used now."},
     },
 )
