@@ -38,8 +38,12 @@ class Findings:
 
     def wrong(self, where: Where, key: str, expected: str, got: str) -> None:
         """Note a problem."""
-        self.problems.append(Problem(where, key, expected, got))
+        self.problems.append(Problem(where, _in_a_line(key), expected, _in_a_line(got)))
 
     def leave_out(self, where: Where, what: str) -> None:
         """Note what is asked for and cannot be checked at a phone."""
         self.not_checked.append(NotChecked(where, what))
+
+
+def _in_a_line(text: str) -> str:
+    return "⏎".join(text.splitlines())

@@ -28,7 +28,7 @@ _OF_A_PERSONA = (
     *("goal", "simulator", "success", "metrics"),
     *("max_turns", "max_duration_s", "max_silence_s", "runs"),
 )
-_KEYS = (
+SCENARIO_KEYS = (
     *("name", "call", "gemini", "turns", "outcome", "context", "stop_on_failure"),
     *("user", "judge", "trigger_disconnect", "persona"),
     *_OF_A_PERSONA,
@@ -67,7 +67,7 @@ def _is_scenario_file(file: Path, folder: Path) -> bool:
     if keys is None or not keys.isdisjoint({"scenarios", *_PLAYED}):
         return True
     # A misspelt key must not make a scenario vanish.
-    known = ("scenarios", *_KEYS)
+    known = ("scenarios", *SCENARIO_KEYS)
     return "name" in keys and any(get_close_matches(k, known, cutoff=0.75) for k in keys - {"name"})
 
 
@@ -80,7 +80,7 @@ def read_scenarios(path: Path) -> list[Scenario]:
     tree = read_yaml(path, findings)
     if findings.problems:
         raise ScenarioError(findings.problems)
-    top = Fields(tree, "", ("scenarios", *_KEYS), findings)
+    top = Fields(tree, "", ("scenarios", *SCENARIO_KEYS), findings)
     scenarios: list[Scenario] = []
     if isinstance(tree.value, Mapping):
         name = top.text("name") or path.stem
@@ -101,7 +101,7 @@ def _several(top: Fields, entries: Mapping[str, Entry], name: str, path: Path) -
     if node is None or node.value == ():
         top.wrong("scenarios", "a list with a scenario in it", "nothing")
     for at, item in items:
-        own = Fields(item, at, _KEYS, top.findings)
+        own = Fields(item, at, SCENARIO_KEYS, top.findings)
         if not isinstance(item.value, Mapping):
             continue
         called = own.text("name") or at

@@ -28,7 +28,7 @@ def read_turn(node: Node, name: str, folder: Path, findings: Findings) -> Turn:
         fields.wrong(done[1], f"nothing, for the turn has `{done[0]}` already")
     if fields.has("send_after") and not done:
         fields.wrong("send_after", "`user`, `dtmf` or `hang_up` beside it", "nothing to send")
-    if fields.has("image"):
+    if fields.text("image") is not None:
         fields.leave_out("image", "image: a telephone sends no images")
     expected = [read_expectation(item, at, findings) for at, item in fields.items("expect")]
     expect = tuple(expectation for expectation in expected if expectation is not None)
