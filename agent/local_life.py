@@ -8,6 +8,7 @@ A telephone or a desk that is slow or fails never holds up `tell`, nor another c
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from loguru import logger
 from agent.call_log import CallLog, NoSuchCall, life_columns
 from agent.calls import Call, CallEvent
 from agent.clock import Clock, loop_clock, moment
+from agent.database import is_passing
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
 from agent.life_events import as_record
 from agent.lifecycle import (
@@ -69,9 +71,11 @@ class LocalLife:
         self._on_end = on_end
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # What happened while the database was away, in the order in which it came.
+        self._untold: dict[str, deque[Event]] = {}
         self._dialling: dict[str, asyncio.Future[None]] = {}
         self._waiting_for_end: dict[str, set[asyncio.Future[None]]] = {}
-        self._phone = PhoneOrders(telephone, call_log, self._tell_surely, self.now)
+        self._phone = PhoneOrders(telephone, call_log, self.tell_surely, self.now)
         self._media = MediaOrders(desk)
         self._timers = Timers(self._timer_fired, self.now)
 
@@ -108,23 +112,32 @@ class LocalLife:
     async def tell(self, call_id: str, event: Event) -> CallState:
         """Say what happened to a call; return its state after that. Raises: NoSuchCall."""
         async with self._lock(call_id):
-            before = await self.state(call_id)
-            state, commands = decide(before, event)
-            if state == before and isinstance(event, TimerFired):
-                return state
-            events = [self._happened(call_id, event)]
-            if (state.status, state.end_reason) != (before.status, before.end_reason):
-                reason = state.end_reason.value if state.end_reason else None
-                detail = {"status": state.status.value, "end_reason": reason}
-                at = moment(event.at)
-                events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
-            call = await self._call_log.save_life(call_id, state, events)
-            self._carry_out(call_id, commands)
-            if state.status.is_terminal and not before.status.is_terminal:
-                self._ended(call)
-            if state.twilio_sid or state.status.is_terminal:
-                self._dial_is_answered(call_id)
-            return state
+            await self._catch_up(call_id)
+            return await self._decide(call_id, event)
+
+    async def tell_surely(self, call_id: str, event: Event) -> None:
+        """Tell what nobody else would tell again, however long the database is away.
+
+        Whatever is told of the call in the meantime comes after it.
+        """
+        self._untold.setdefault(call_id, deque()).append(event)
+        pause = _FIRST_PAUSE_SECS
+        while True:
+            try:
+                async with self._lock(call_id):
+                    await self._catch_up(call_id)
+            except NoSuchCall:
+                self._timers.forget(call_id)
+                self._untold.pop(call_id, None)
+            except Exception as error:
+                trouble = logger.bind(call_id=call_id).opt(exception=error)
+                trouble.error("What happened to a call could not be kept yet")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
+                continue
+            break
+        if isinstance(event, DialUnclear):
+            self._dial_is_answered(call_id)
 
     async def state(self, call_id: str) -> CallState:
         """The state of a call. Raises: NoSuchCall."""
@@ -185,6 +198,41 @@ class LocalLife:
             lock = self._locks[call_id] = asyncio.Lock()
         return lock
 
+    async def _catch_up(self, call_id: str) -> None:
+        """Decide what could not be kept before; what never can be is left out."""
+        untold = self._untold.get(call_id)
+        while untold:
+            try:
+                await self._decide(call_id, untold[0])
+            except NoSuchCall:
+                raise
+            except Exception as error:
+                if is_passing(error):
+                    raise
+                lost = logger.bind(call_id=call_id).opt(exception=error)
+                lost.error("What happened to a call could not be kept")
+            untold.popleft()
+        self._untold.pop(call_id, None)
+
+    async def _decide(self, call_id: str, event: Event) -> CallState:
+        before = await self.state(call_id)
+        state, commands = decide(before, event)
+        if state == before and isinstance(event, TimerFired):
+            return state
+        events = [self._happened(call_id, event)]
+        if (state.status, state.end_reason) != (before.status, before.end_reason):
+            reason = state.end_reason.value if state.end_reason else None
+            detail = {"status": state.status.value, "end_reason": reason}
+            at = moment(event.at)
+            events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
+        call = await self._call_log.save_life(call_id, state, events)
+        self._carry_out(call_id, commands)
+        if state.status.is_terminal and not before.status.is_terminal:
+            self._ended(call)
+        if state.twilio_sid or state.status.is_terminal:
+            self._dial_is_answered(call_id)
+        return state
+
     def _happened(self, call_id: str, event: Event) -> CallEvent:
         kind, detail = as_record(event)
         return CallEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
@@ -241,24 +289,6 @@ class LocalLife:
 
     def _timer_fired(self, call_id: str, event: TimerFired) -> None:
         self._phone.report(call_id, event)
-
-    async def _tell_surely(self, call_id: str, event: Event) -> None:
-        """Tell what nobody else would tell again, however long the database is away."""
-        pause = _FIRST_PAUSE_SECS
-        while True:
-            try:
-                await self.tell(call_id, event)
-            except NoSuchCall:
-                self._timers.forget(call_id)
-            except Exception as error:
-                trouble = logger.bind(call_id=call_id).opt(exception=error)
-                trouble.error("What happened to a call could not be kept yet")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
-                continue
-            if isinstance(event, DialUnclear):
-                self._dial_is_answered(call_id)
-            return
 
     async def _take_up(self, call_id: str) -> None:
         state = await self.state(call_id)

@@ -101,6 +101,12 @@ class CallLife(Protocol):
         """
         ...
 
+    async def tell_surely(self, call_id: str, event: Event) -> None:
+        """Say what nobody would say again: however long the record is away, and one after the
+        other for each call. Returns when it was told, or when there is no such call any more.
+        """
+        ...
+
     async def state(self, call_id: str) -> CallState:
         """The state of a call. Raises: agent.call_log.NoSuchCall."""
         ...

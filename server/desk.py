@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
-from agent.call_log import NoSuchCall
 from agent.calls import Call, EndReason
 from agent.clock import Clock
 from agent.lifecycle import ConversationEnded
@@ -22,8 +21,7 @@ from agent.ports import CallLife
 from pipelines.phone_line import MediaStream, PhoneLine
 from pipelines.run_call import CallSummary, RunningCall
 
-FIRST_PAUSE_SECS = 0.2
-LONGEST_PAUSE_SECS = 5.0
+TELL_PATIENCE_SECS = 2.0
 
 StartCall = Callable[[Call], RunningCall]
 
@@ -66,7 +64,7 @@ class Desk:
         self._held: set[str] = set()
         self._talks: dict[str, _Talk] = {}
         self._life: CallLife | None = None
-        self._reporting: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
 
     def report_to(self, life: CallLife) -> None:
@@ -140,8 +138,8 @@ class Desk:
         """End every pipeline; the calls themselves live on, for another process to carry."""
         await asyncio.gather(*(self._finish(call_id) for call_id in list(self._talks)))
         self._held.clear()
-        for later in list(self._reporting):
-            later.cancel()
+        for telling in list(self._telling):
+            telling.cancel()
 
     async def _finish(self, call_id: str) -> None:
         self._held.discard(call_id)
@@ -190,24 +188,8 @@ class Desk:
             transfer_to=summary.transfer_to,
             error=summary.error,
         )
-        try:
-            await self._life.tell(call_id, event)
-        except Exception:
-            logger.exception("The end of a conversation could not be reported yet")
-            later = asyncio.create_task(self._report_later(self._life, call_id, event))
-            self._reporting.add(later)
-            later.add_done_callback(self._reporting.discard)
-
-    async def _report_later(self, life: CallLife, call_id: str, event: ConversationEnded) -> None:
-        # Nobody else knows why the conversation ended; its stream does not wait for this.
-        pause = FIRST_PAUSE_SECS
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await life.tell(call_id, event)
-            except NoSuchCall:
-                return
-            except Exception:
-                pause = min(pause * 2, LONGEST_PAUSE_SECS)
-            else:
-                return
+        telling = asyncio.create_task(self._life.tell_surely(call_id, event))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        # Nobody else knows why it ended, but its stream does not wait for a database that is away.
+        await asyncio.wait({telling}, timeout=TELL_PATIENCE_SECS)

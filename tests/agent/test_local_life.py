@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agent.call_log import CallLog, IdempotencyConflict, NoSuchCall
+from agent.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
 from agent.calls import Call
 from agent.lifecycle import (
     CallState,
@@ -486,6 +486,37 @@ async def test_a_database_that_is_away_loses_no_result(
     call = await life.place(a_call(), placed(life))
     assert call.twilio_sid == "CA1"
     assert len(phone.dialled) == 1
+
+
+async def test_what_happened_while_the_database_was_away_is_told_before_what_came_later(
+    start: Start, engine: AsyncEngine, phone: Phone, call_log: CallLog, a_call: MakeCall
+):
+    class Away(CallLog):
+        away = False
+        tried = asyncio.Event()
+
+        async def save_life(self, *args: Any, **kwargs: Any) -> Call:
+            if self.away:
+                self.tried.set()
+                raise DatabaseAway("full")
+            return await super().save_life(*args, **kwargs)
+
+    database = Away(engine)
+    # Nothing is looked up meanwhile: only what is told here is known.
+    life = await start(call_log=database, patience=Patience())
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    database.away = True
+    surely = asyncio.create_task(life.tell_surely(call.id, ConversationEnded(life.now(), "agent")))
+    await database.tried.wait()
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    assert not surely.done()
+    database.away = False
+    state = await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    assert (state.status, state.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
+    await surely
+    assert (await kinds(call_log, call)).count("life.conversation_ended") == 1
 
 
 async def test_no_timer_is_left_of_an_ended_call(life: LocalLife, a_call: MakeCall):
