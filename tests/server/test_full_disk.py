@@ -1,0 +1,115 @@
+"""A disk that is full: who asks is told, who talks goes on, and the record is whole in the end.
+
+The server is a process of its own here; the kernel refuses it to write anything into any file.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from twilio.request_validator import RequestValidator
+
+import server as server_package
+from server.emulators.gemini_live import GeminiLiveEmulator
+from server.emulators.twilio import NoAnswer, Person, Say, TwilioEmulator, WaitForAgent
+from server.serving import listen
+from tests.e2e.conftest import GOODBYE, GREETING, SCRIPT, THANKS, turns
+from tests.server.conftest import THEIRS, Running
+from tests.server.test_bad_input import rejected
+from tests.server.test_media_stream import kinds
+
+ROOT = Path(server_package.__file__).parents[1]
+VOICE_AI = "from server.cli.main import app; app()"
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="only Linux limits a process that runs already"
+)
+
+
+class Disk:
+    """What the server's process may write."""
+
+    def __init__(self, process_id: int) -> None:
+        self._process_id = process_id
+        self._before = resource.prlimit(process_id, resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        """No byte more fits into any file."""
+        resource.prlimit(self._process_id, resource.RLIMIT_FSIZE, (0, self._before[1]))
+
+    def make_room(self) -> None:
+        """There is room again."""
+        resource.prlimit(self._process_id, resource.RLIMIT_FSIZE, self._before)
+
+
+@contextlib.asynccontextmanager
+async def own_process(
+    environment: dict[str, str], folder: Path
+) -> AsyncIterator[tuple[Running, Disk]]:
+    """`voice-ai serve`, and its disk."""
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", VOICE_AI, "serve", "--port", str(port)),
+        cwd=folder,
+        env=os.environ | environment | {"BASE_URL": url, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        assert b"Listening" in await process.stdout.readline()
+        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+            signer = RequestValidator(environment["TWILIO_AUTH_TOKEN"])
+            yield Running(url, http, signer), Disk(process.pid)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
+    twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    patient = Person([WaitForAgent(), Say(THANKS)])
+    twilio.people[THEIRS] = patient
+    twilio.anyone = NoAnswer()
+    async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
+        environment = {**gemini.environment(), **twilio.environment(), "GEMINI_API_KEY": "no-key"}
+        async with own_process(environment, tmp_path) as (server, disk):
+            call = await server.place(greeting=GREETING)
+            path = f"/calls/{call['id']}"
+            phone = await twilio.call_placed()
+            await phone.happened("stream.started")
+            while "life.stream_started" not in await kinds(server, call):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+            disk.fill()
+            refused = await server.http.post("/calls", json={"phone_number": "+15550100777"})
+            assert refused.status_code == 503
+            assert "database" in refused.json()["detail"]
+            assert int(refused.headers["Retry-After"]) > 0
+            assert len(twilio.calls) == 1
+            assert await server.metric(rejected("database")) == 1
+            assert await server.metric("voice_ai_active_calls") == 1
+            # The conversation goes on to its end, which nothing can be written of.
+            assert await phone.ended() == "completed"
+            assert phone.record.gaps == []
+            assert (await server.http.get(path)).json()["status"] == "in_progress"
+
+            disk.make_room()
+            result = (await server.http.get(f"{path}/result", params={"wait": 60})).json()
+            assert (result["status"], result["end_reason"]) == ("completed", "agent")
+            assert turns(result) == [
+                ("agent", GREETING, False),
+                ("caller", THANKS, False),
+                ("agent", GOODBYE, False),
+            ]
+            await server.place(phone_number="+15550100777")
+            await server.until_metric("voice_ai_running_pipelines", 0)
