@@ -1,0 +1,125 @@
+"""`pytest --scenarios DIR`: every scenario in the YAML files of a folder is a test.
+
+Registered by the package, so that a repository which installs it needs nothing but the option (or
+`scenarios = DIR` in its pytest settings).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from server.replay.results import Replay
+    from server.replay.scenario import Scenario
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("voice-ai", "recorded phone calls")
+    says = "Replay the scenarios of this folder (may be given several times)."
+    group.addoption("--scenarios", action="append", default=[], metavar="DIR", help=says)
+    group.addoption(
+        "--scenario-speed",
+        choices=("fast", "real"),
+        default="fast",
+        help="fast: in virtual time (the default); real: as long as the calls last.",
+    )
+    parser.addini("scenarios", "Folders of scenarios, one a line.", type="paths", default=[])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect from the folders, too, when nothing else was named."""
+    config.addinivalue_line("markers", "scenario: a phone call that is replayed")
+    if config.args_source is not pytest.Config.ArgsSource.ARGS or config.getoption("--scenarios"):
+        config.args += [
+            str(folder) for folder in _folders(config) if str(folder) not in config.args
+        ]
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Take the scenario files of the named folders."""
+    if file_path.suffix not in (".yaml", ".yml"):
+        return None
+    if not any(
+        folder in file_path.parents or folder == file_path for folder in _folders(parent.config)
+    ):
+        return None
+    from server.replay.reading import find_files
+
+    if not find_files([file_path]):
+        return None
+    return ScenarioFile.from_parent(parent, path=file_path)
+
+
+def _folders(config: pytest.Config) -> list[Path]:
+    given = [
+        Path(config.invocation_params.dir, folder) for folder in config.getoption("--scenarios")
+    ]
+    return [folder.resolve() for folder in [*given, *config.getini("scenarios")]]
+
+
+class ScenarioFile(pytest.File):
+    """One YAML file."""
+
+    def collect(self) -> Iterator["ScenarioItem"]:
+        """Its scenarios; a file that cannot be read fails at its line."""
+        from server.replay.reading import ScenarioError, read_scenarios
+
+        try:
+            scenarios = read_scenarios(self.path)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from None
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+
+class ScenarioFailed(Exception):
+    """A scenario did not hold."""
+
+    def __init__(self, replay: "Replay") -> None:
+        super().__init__(replay.scenario.name)
+        self.replay = replay
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario, played once."""
+
+    def __init__(self, *, scenario: "Scenario", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scenario = scenario
+        self.add_marker("scenario")
+
+    def runtest(self) -> None:
+        """Play it; one of which nothing can be checked is skipped. Raises: ScenarioFailed."""
+        from server.replay.results import Verdict
+        from server.replay.runner import RunOptions, play_one
+
+        replay = play_one(
+            self.scenario, RunOptions(speed=self.config.getoption("--scenario-speed"))
+        )
+        for left_out in replay.not_checked:
+            self.add_report_section("call", "not checked", f"{left_out.where}: {left_out.what}\n")
+        if replay.verdict is Verdict.NOT_CHECKED:
+            pytest.skip("nothing in it can be checked at a phone")
+        if replay.verdict is not Verdict.PASSED:
+            raise ScenarioFailed(replay)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The lines of the file that did not hold, and what was seen instead."""
+        if not isinstance(excinfo.value, ScenarioFailed):
+            return super().repr_failure(excinfo, style)
+        replay = excinfo.value.replay
+        lines = [f"{f.where}: expected {f.expected}, saw {f.seen}" for f in replay.failures]
+        lines += [f"the replay broke: {replay.problem}"] if replay.problem else []
+        lines += ["", "what was said:"]
+        lines += [
+            f"  {turn['start_ms'] / 1000:7.2f} s  {turn['who']:<6}  {turn['text']}"
+            for turn in replay.transcript
+        ]
+        return "\n".join(lines)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it stands."""
+        return self.path, self.scenario.where.line - 1, self.name
