@@ -99,7 +99,11 @@ class ProfileFields(BaseModel):
     )
     system_prompt: Text | None = Field(default=None, max_length=32_000)
     max_duration_seconds: int | None = Field(
-        default=None, ge=1, le=14_400, description="1800 unless the pipeline says otherwise."
+        default=None,
+        strict=True,
+        ge=1,
+        le=14_400,
+        description="1800 unless the pipeline says otherwise.",
     )
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
