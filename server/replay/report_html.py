@@ -18,7 +18,6 @@ from pathlib import Path
 
 from server.replay.page import call, summary
 from server.replay.page.elements import Html, element, joined
-from server.replay.page.figures import repeated
 from server.replay.page.sound import embedded_bytes
 from server.replay.results import Replay, Verdict
 
@@ -53,12 +52,10 @@ def page(
     """The whole page as text."""
     sounding = _with_sound(replays, sound_at_most)
     opened = _opened(replays)
-    many = repeated(replays)
     calls = [
         call.section(
             replay,
             number,
-            repeated=replay.scenario.name in many,
             opened=number - 1 in opened,
             with_sound=number - 1 in sounding,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TypeAlias
 
-_VOID = frozenset({"meta", "link", "input", "br", "path", "line", "rect"})
+_VOID = frozenset({"meta", "link", "input"})
 
 
 class Html(str):

@@ -5,6 +5,9 @@ from statistics import median, quantiles
 
 from server.replay.results import Replay
 
+# Where scales of milliseconds end; a quarter of each is a round figure.
+_SCALES_MS = (1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 20_000, 40_000, 60_000)
+
 # Between a figure and its unit a line does not break.
 SPACE = "\N{NARROW NO-BREAK SPACE}"
 
@@ -52,14 +55,19 @@ def p95(values: Sequence[float]) -> float | None:
     return quantiles(values, n=20, method="inclusive")[-1]
 
 
+def scale_ms(longest: float) -> float:
+    """Where a scale ends on which this is the longest."""
+    return next((end for end in _SCALES_MS if end >= longest), longest)
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """1 call, 2 calls."""
     return f"{number}{SPACE}{one if number == 1 else many or one + 's'}"
 
 
-def title(replay: Replay, *, repeated: bool) -> str:
-    """The scenario's name, and which repetition it is."""
-    return f"{replay.scenario.name}[{replay.repetition}]" if repeated else replay.scenario.name
+def title(name: str, repetition: int = 1) -> str:
+    """The scenario's name, and which repetition it is: name, name[2]."""
+    return f"{name}[{repetition}]" if repetition > 1 else name
 
 
 def repeated(replays: Iterable[Replay]) -> frozenset[str]:

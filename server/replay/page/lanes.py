@@ -76,35 +76,32 @@ def phone(events: Sequence[Happened], scale: Scale) -> list[Html]:
 
 
 def speech(stretches: Sequence[Stretch], scale: Scale) -> list[Html]:
-    """Stretches of speech with their words; the waveform stands behind them."""
+    """Stretches of speech, and their words as far as there is room."""
     drawn = []
-    for stretch in stretches:
-        what = "interrupted" if stretch.interrupted else "speaks"
+    rooms = _rooms([stretch.start for stretch in stretches], scale)
+    for stretch, room in zip(stretches, rooms, strict=True):
+        name = f"{stretch.who}, interrupted" if stretch.interrupted else stretch.who
         detail = {"lasts": length(stretch.end - stretch.start)}
-        event = Happened(stretch.start, stretch.who, what, stretch.text, detail)
-        drawn.append(
-            item(
-                event,
-                f"{stretch.who}, interrupted" if stretch.interrupted else stretch.who,
-                style=scale.place(stretch.start, stretch.end),
-                class_=f"stretch {stretch.who}{' cut' if stretch.interrupted else ''}",
-                label=stretch.text or None,
-            )
-        )
+        event = Happened(stretch.start, stretch.who, "speaks", stretch.text, detail)
+        shape = f"stretch {stretch.who}{' cut' if stretch.interrupted else ''}"
+        style = scale.place(stretch.start, stretch.end)
+        drawn.append(item(event, name, style=style, class_=shape))
+        if stretch.text:
+            drawn.append(_words(stretch.text, room, "said"))
     return drawn
 
 
 def responses(answers: Sequence[Answered], scale: Scale) -> list[Html]:
     """How long each answer took, from the end of the caller's words to the agent's first sound."""
     drawn = []
-    for answer in answers:
-        if answer.at is None:
-            continue
+    placed = [(answer.at, answer) for answer in answers if answer.at is not None]
+    rooms = _rooms([at for at, _ in placed], scale, [answer.ms / 1000 for _, answer in placed])
+    for (at, answer), room in zip(placed, rooms, strict=True):
         figure = milliseconds(answer.ms)
-        event = Happened(answer.at, "agent", "response", answer.said)
-        style = scale.place(answer.at, answer.at + answer.ms / 1000)
-        name = f"answer after {figure}"
-        drawn.append(item(event, name, style=style, class_="response", label=figure))
+        event = Happened(at, "agent", "response", answer.said)
+        style = scale.place(at, at + answer.ms / 1000)
+        drawn.append(item(event, f"answer after {figure}", style=style, class_="response"))
+        drawn.append(_words(figure, room, "took"))
     return drawn
 
 
@@ -125,7 +122,8 @@ def tools(events: Sequence[Happened], scale: Scale) -> list[Html]:
         cancelled = end is not None and _was_cancelled(end)
         name = words.call_of(event)
         lasted = end.at - event.at if end is not None else 0.0
-        detail = {**event.detail, "took": length(lasted) if end is not None else "never answered"}
+        known = {k: v for k, v in event.detail.items() if k not in ("name", "args")}
+        detail = {**known, "took": length(lasted) if end is not None else "never answered"}
         shown = Happened(event.at, "tool", event.kind, event.text, detail)
         shape = "tool cut" if cancelled else "tool"
         if float(scale.at(event.at).rstrip("%")) > 100 - _AROUND - _CHARACTER * len(name):
@@ -149,8 +147,9 @@ def model(events: Sequence[Happened], scale: Scale, over: float) -> list[Html]:
         ready = end if opened is None else opened.at
         label = "session" if session is None else f"session {session}"
         place = scale.place(event.at, end)
-        drawn.append(element("i", element("span", label), class_="session", style=place))
+        drawn.append(element("i", class_="session", style=place))
         drawn.append(element("i", class_="opening", style=scale.place(event.at, ready)))
+        drawn.append(_words(label, scale.place(ready, end), "session-name"))
     started: Happened | None = None
     for event in events:
         if event.kind == "llm_started":
@@ -166,6 +165,22 @@ def model(events: Sequence[Happened], scale: Scale, over: float) -> list[Html]:
         style = scale.place(started.at, over)
         drawn.append(item(started, "generates", style=style, class_="generating"))
     return drawn
+
+
+def _rooms(
+    starts: Sequence[float], scale: Scale, lengths: Sequence[float] | None = None
+) -> list[str]:
+    """For each thing, where its label stands: from its end (or start) to the next thing."""
+    begins = [start + (lengths[i] if lengths else 0.0) for i, start in enumerate(starts)]
+    ends = [*starts[1:], scale.end][: len(starts)]
+    return [scale.place(begin, end) for begin, end in zip(begins, ends, strict=True)]
+
+
+def _words(text: str, room: str, shape: str) -> Html:
+    """A label that is cut off, or not shown, where its room is too small."""
+    return element(
+        "span", element("span", text), class_=f"words {shape}", style=room, aria_hidden="true"
+    )
 
 
 def mark(event: Happened, scale: Scale) -> Html:

@@ -24,7 +24,7 @@
     tip.replaceChildren(make("span", words ? `“${words}”` : item.dataset.name));
     const more = [clock(Number(item.dataset.at))];
     if (words) more.push(item.dataset.name);
-    for (const [name, value] of factsOf(item)) more.push(`${name} ${value.replace(/^"|"$/g, "")}`);
+    for (const [name, value] of factsOf(item)) more.push(`${name} ${value}`);
     tip.append(make("small", more.join(" · ").slice(0, 240)));
     tip.hidden = false;
     const place = item.getBoundingClientRect();
@@ -171,6 +171,7 @@
       zoom = clamp(value, 1, 32);
       track.style.setProperty("--zoom", String(zoom));
       track.classList.toggle("zoomed", zoom >= 2);
+      track.classList.toggle("zoomed-far", zoom >= 8);
       scroller.scrollLeft = middle * scroller.scrollWidth - scroller.clientWidth / 2;
       out.disabled = zoom === 1;
       into.disabled = zoom === 32;

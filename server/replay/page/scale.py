@@ -7,7 +7,7 @@ from typing import Self
 from server.replay.page.sound import secs_of
 from server.replay.results import Replay
 
-_STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
+_STEPS_MS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000)
 # How many labels stand along the axis: readable at 1000 px.
 _MOST_LABELS = 14
 _SHORTEST_SECS = 1.0
@@ -41,17 +41,21 @@ class Scale:
         width = max(0.0, min(end, self.end) - max(start, self.start)) / (self.end - self.start)
         return f"left:{self.at(start)};width:{100 * width:.3f}%"
 
-    def ticks(self) -> Iterator[tuple[float, bool]]:
-        """The moments along the axis, and whether each is labelled on the whole timeline.
+    def ticks(self) -> Iterator[tuple[float, int]]:
+        """The moments along the axis in seconds, each with its level.
 
-        The others are labelled when the page is zoomed in.
+        Level 0 is labelled on the whole timeline, 1 and 2 when the page is zoomed in.
         """
-        length = self.end - self.start
-        number = next((i for i, step in enumerate(_STEPS) if length / step <= _MOST_LABELS), -1)
-        step = _STEPS[number]
-        fine = step / 5 if step in (5, 10) else step / 2
-        count = int(self.start / fine)
-        while count * fine <= self.end:
-            secs = count * fine
-            yield secs, abs(secs / step - round(secs / step)) < 1e-6
-            count += 1
+        start, end = round(self.start * 1000), round(self.end * 1000)
+        fits = (step for step in _STEPS_MS if (end - start) / step <= _MOST_LABELS)
+        steps = [next(fits, _STEPS_MS[-1])]
+        for part in (2, 4):
+            steps.append(_part_of(steps[-1], part))
+        for ms in range(-(-start // steps[-1]) * steps[-1], end + 1, steps[-1]):
+            yield ms / 1000, next(level for level, step in enumerate(steps) if ms % step == 0)
+
+
+def _part_of(step: int, part: int) -> int:
+    """The longest of the steps that divides one, and goes into it so many times or more."""
+    fine = [it for it in _STEPS_MS if it * part <= step and step % it == 0]
+    return fine[-1] if fine else step

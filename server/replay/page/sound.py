@@ -19,6 +19,7 @@ _FULL_SCALE = 32_768
 HALF_HEIGHT = 100
 # What is quieter than this (of the half height) is drawn as silence: -40 dBFS.
 _AUDIBLE = 1
+_MOST_GAIN = 4.0
 _BUCKETS_PER_SEC = 20
 _FEWEST, _MOST = 200, 2_400
 
@@ -57,7 +58,16 @@ def buckets_for(secs: float) -> int:
     return int(min(max(secs * _BUCKETS_PER_SEC, _FEWEST), _MOST))
 
 
-def peaks(pcm: bytes, buckets: int, secs: float) -> NDArray[np.int64]:
+def gain(sound: Sound) -> float:
+    """How much both sides are drawn higher, so that the louder one fills its lane."""
+    loudest = max(
+        int(np.abs(_samples(side).astype(np.int32)).max(initial=0))
+        for side in (sound.caller, sound.agent)
+    )
+    return min(_MOST_GAIN, _FULL_SCALE / loudest) if loudest else 1.0
+
+
+def peaks(pcm: bytes, buckets: int, secs: float, gain: float = 1.0) -> NDArray[np.int64]:
     """The lowest and highest sample of each bucket of `secs`: shape (buckets, 2), ±HALF_HEIGHT."""
     found = np.zeros((buckets, 2), dtype=np.int64)
     samples = _samples(pcm)[: max(1, round(secs * RATE))]
@@ -65,15 +75,15 @@ def peaks(pcm: bytes, buckets: int, secs: float) -> NDArray[np.int64]:
         return found
     starts = np.unique(np.linspace(0, secs * RATE, buckets, endpoint=False).astype(int))
     starts = starts[starts < len(samples)]
-    scale = HALF_HEIGHT / _FULL_SCALE
+    scale = gain * HALF_HEIGHT / _FULL_SCALE
     found[: len(starts), 0] = np.rint(np.minimum.reduceat(samples, starts) * scale)
     found[: len(starts), 1] = np.rint(np.maximum.reduceat(samples, starts) * scale)
     return found
 
 
-def waveform(pcm: bytes, buckets: int, secs: float) -> str:
+def waveform(pcm: bytes, buckets: int, secs: float, gain: float = 1.0) -> str:
     """The path of an SVG: a shape for each stretch that can be heard; x is the bucket's number."""
-    found = peaks(pcm, buckets, secs)
+    found = peaks(pcm, buckets, secs, gain)
     heard = np.flatnonzero(np.abs(found).max(axis=1) >= _AUDIBLE)
     if not len(heard):
         return ""

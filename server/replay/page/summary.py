@@ -12,14 +12,13 @@ from server.replay.page.figures import (
     milliseconds,
     p50,
     p95,
-    repeated,
+    scale_ms,
     speed,
     title,
 )
 from server.replay.results import Replay, Verdict
 
 _ORDER = (Verdict.FAILED, Verdict.BROKEN, Verdict.NOT_CHECKED, Verdict.PASSED)
-_SCALES_MS = (1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 60_000)
 
 
 def head(replays: Sequence[Replay], heading: str) -> Html:
@@ -81,7 +80,6 @@ def _times(replays: Sequence[Replay]) -> str:
 def _squares(replays: Sequence[Replay]) -> Html | None:
     if len(replays) < 2:
         return None
-    many = repeated(replays)
     return element(
         "nav",
         [
@@ -89,7 +87,7 @@ def _squares(replays: Sequence[Replay]) -> Html | None:
                 "a",
                 href=f"#call-{number}",
                 class_=f"square {shape_of(replay.verdict)}",
-                title=f"{title(replay, repeated=replay.scenario.name in many)}: {replay.verdict}",
+                title=f"{title(replay.scenario.name, replay.repetition)}: {replay.verdict}",
                 aria_label=f"{replay.scenario.name}, {replay.verdict}",
             )
             for number, replay in enumerate(replays, 1)
@@ -106,7 +104,7 @@ def _strip(replays: Sequence[Replay]) -> Html | None:
         return None
     middle, most = p50(times) or 0.0, p95(times) or 0.0
     longest = max(times)
-    end = next((scale for scale in _SCALES_MS if scale >= longest), longest)
+    end = scale_ms(longest)
     dots = [element("i", style=f"left:{100 * ms / end:.2f}%") for ms in times]
     marks = [
         element("b", style=f"left:{100 * ms / end:.2f}%", class_=shape)

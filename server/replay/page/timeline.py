@@ -7,7 +7,7 @@ from server.replay.page import lanes
 from server.replay.page.elements import Html, element
 from server.replay.page.figures import moment
 from server.replay.page.scale import Scale
-from server.replay.page.sound import HALF_HEIGHT, buckets_for, secs_of, waveform
+from server.replay.page.sound import HALF_HEIGHT, buckets_for, gain, secs_of, waveform
 from server.replay.page.turns import Answered
 from server.replay.results import Happened, Replay
 
@@ -20,6 +20,8 @@ _SPEECH_SAYS = frozenset(
     }
 )
 _THUMBNAIL_BUCKETS = 160
+# So close to the left edge (of the whole), a label of the axis would be cut off.
+_EDGE = 0.02
 
 
 def drawn(replay: Replay, answers: Sequence[Answered]) -> Html | None:
@@ -59,7 +61,7 @@ def thumbnail(replay: Replay) -> Html:
         return element("span", class_="thumb")
     shapes = []
     for who, side, top in (("caller", sound.caller, 0), ("agent", sound.agent, 2 * HALF_HEIGHT)):
-        path = waveform(side, _THUMBNAIL_BUCKETS, secs)
+        path = waveform(side, _THUMBNAIL_BUCKETS, secs, gain(sound))
         move = f"translate(0 {top + HALF_HEIGHT})"
         shapes.append(element("path", d=path, class_=who, transform=move) if path else None)
     return element(
@@ -99,7 +101,7 @@ def _voice(replay: Replay, who: str, pcm: bytes, scale: Scale) -> list[Html]:
     content = [*lanes.speech(stretches, scale), *marks]
     secs = len(pcm) / 2 / RATE
     buckets = buckets_for(secs)
-    if path := waveform(pcm, buckets, secs):
+    if path := waveform(pcm, buckets, secs, gain(replay.sound)):
         wave = element(
             "svg",
             element("path", d=path),
@@ -123,9 +125,10 @@ def _barge_ins(replay: Replay, scale: Scale) -> list[Html]:
 
 def _grid(scale: Scale) -> Html:
     marks = []
-    for secs, labelled in scale.ticks():
-        shape = "labelled" if labelled else "fine"
+    length = scale.end - scale.start
+    for secs, level in scale.ticks():
         text = element("b", _on_axis(secs))
+        shape = f"level{level}" + (" leftmost" if secs - scale.start < _EDGE * length else "")
         marks.append(element("i", text, class_=shape, style=f"left:{scale.at(secs)}"))
     if scale.start < 0:
         marks.append(element("i", class_="answer", style=f"left:{scale.at(0.0)}"))
@@ -133,8 +136,7 @@ def _grid(scale: Scale) -> Html:
 
 
 def _on_axis(secs: float) -> str:
-    shown = moment(secs)
-    return shown.removesuffix(".0")
+    return moment(secs).removesuffix(".0")
 
 
 def _of(replay: Replay, lane: str) -> list[Happened]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from server.replay.results import Replay, Stretch
 
-# How far the agent's sound may be from where a response time says that it began.
-_TOLERANCE_SECS = 0.08
+# How far the agent's sound may be from where a response time says that it began: both are taken
+# from the same stretches of speech, and only rounded.
+_TOLERANCE_SECS = 0.005
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,10 @@ def is_quiet(event: Happened) -> bool:
 
 def facts_of(event: Happened) -> list[tuple[str, str]]:
     """What else is known of it: names and values."""
-    return [(str(name), _value(value)) for name, value in event.detail.items()]
+    return [
+        (str(name), value if isinstance(value, str) else _value(value))
+        for name, value in event.detail.items()
+    ]
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,239 @@
+"""What replays come to, in a terminal: a table while they run, and the reasons at the end.
+
+    ✓ appointments/barge_in        completed · agent   23.0 s   28×   900 ms
+    ✗ appointments/opening_hours   completed · agent   13.4 s   22×  3600 ms  …yaml:47: expected …
+    ⠹ appointments/five_minutes    runs
+
+What is done scrolls up, and only what runs is drawn again; where nobody watches, each replay is one
+plain line once it is done.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from server.replay.page.figures import SPACE, length, milliseconds, p50, repeated, speed, title
+from server.replay.results import Failure, Replay, Verdict
+from server.replay.scenario import Scenario
+
+_SIGNS = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.BROKEN: ("!", "magenta"),
+    Verdict.NOT_CHECKED: ("–", "yellow"),
+}
+_NAME_AT_MOST = 44
+_ENDED_WIDTH = 22
+
+
+class LiveTable:
+    """The replays as they run: `with LiveTable(…) as table`, then `started` and `finished`.
+
+    `scenarios` are all that will run, each `repetitions` times; `clock` tells the wall's seconds.
+    Not for several threads.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        scenarios: Sequence[Scenario],
+        *,
+        repetitions: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
+        self._total = len(scenarios) * repetitions
+        names = [title(scenario.name, repetitions) for scenario in scenarios]
+        self._name_width = min(max(map(len, names), default=8), _NAME_AT_MOST)
+        self._clock = clock
+        self._began = clock()
+        self._running: dict[tuple[str, int], float] = {}
+        self._verdicts: Counter[Verdict] = Counter()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._began = self._clock()
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self._drawn, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    @property
+    def took_secs(self) -> float:
+        """Since the table was entered."""
+        return self._clock() - self._began
+
+    def started(self, scenario: Scenario, repetition: int = 1) -> None:
+        """A replay runs."""
+        self._running[scenario.name, repetition] = self._clock()
+
+    def finished(self, replay: Replay) -> None:
+        """A replay is over: its row is printed for good."""
+        self._running.pop((replay.scenario.name, replay.repetition), None)
+        self._verdicts[replay.verdict] += 1
+        row = self._row(replay)
+        if self._console.is_terminal:
+            self._console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
+        else:
+            self._console.print(row, soft_wrap=True)
+
+    def _row(self, replay: Replay) -> Text:
+        sign, style = _SIGNS[replay.verdict]
+        name = title(replay.scenario.name, replay.repetition)
+        ended = " · ".join(word for word in (replay.status, replay.end_reason) if word)
+        if replay.verdict in (Verdict.BROKEN, Verdict.NOT_CHECKED) and not ended:
+            ended = replay.verdict.value
+        middle = p50(replay.response_ms)
+        figures = (
+            f"{length(replay.call_secs) if replay.call_secs else '':>12}"
+            f"{speed(replay.call_secs, replay.took_secs):>6}"
+            f"{milliseconds(middle) if middle is not None else '':>9}"
+        )
+        row = Text.assemble(
+            (sign, style),
+            f" {_fitted(name, self._name_width)}  ",
+            (_fitted(ended, _ENDED_WIDTH), "dim"),
+            figures,
+        )
+        if why := _first_reason(replay):
+            row.append(f"  {why}", style)
+        row.rstrip()
+        return row
+
+    def _drawn(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for (name, repetition), since in self._running.items():
+            shown = title(name, repetition)
+            text = Text.assemble(
+                _fitted(shown, self._name_width),
+                ("  runs ", "dim"),
+                (length(self._clock() - since), "dim"),
+            )
+            table.add_row(Spinner("dots", style="cyan"), text)
+        done = self._verdicts.total()
+        counted = ", ".join(
+            f"{number} {verdict.value}"
+            for verdict in Verdict
+            if (number := self._verdicts[verdict])
+        )
+        text = Text(f"{done} of {self._total} in {length(self.took_secs)}", "bold")
+        text.append(f"  {counted}", "dim")
+        table.add_row("", text)
+        return table
+
+
+def print_results(
+    replays: Sequence[Replay], console: Console, *, took_secs: float | None = None
+) -> None:
+    """Print what failed and where, what was not checked, what is flaky, and totals.
+
+    `took_secs` is how long all took on the wall's clock, where that is not the sum of the replays
+    (several may have run at once).
+    """
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+    many = repeated(replays)
+    flakes = _flakes(replays, many)
+    console.print()
+    for replay in replays:
+        name = title(replay.scenario.name, replay.repetition)
+        if replay.verdict is Verdict.BROKEN:
+            say(
+                (f"{_plain(str(replay.scenario.where))}: ", "bold"),
+                (name, "magenta"),
+                " broke: ",
+                _plain(replay.problem),
+            )
+        for failure in replay.failures:
+            say(
+                (f"{_plain(str(failure.where))}: ", "bold"),
+                _in_words(failure),
+                (f"  ({_plain(name)})", "dim"),
+            )
+    for line in _unchecked(replays):
+        say(("not checked: ", "yellow"), line)
+    for line in flakes:
+        say(("flaky: ", "magenta"), line)
+    if many and not flakes:
+        say(f"Nothing is flaky: each of {len(many)}{SPACE}repeated ended the same way every time.")
+    say((_totals(replays, took_secs), "bold"))
+
+
+def _first_reason(replay: Replay) -> str:
+    if replay.problem:
+        return _plain(replay.problem)
+    if replay.failures:
+        failure = replay.failures[0]
+        return f"{_plain(str(failure.where))}: {_in_words(failure)}"
+    if replay.verdict is Verdict.NOT_CHECKED and replay.not_checked:
+        return _plain(replay.not_checked[0].what)
+    return ""
+
+
+def _in_words(failure: Failure) -> str:
+    return f"expected {_plain(failure.expected)} — saw {_plain(failure.seen)}"
+
+
+def _unchecked(replays: Sequence[Replay]) -> list[str]:
+    """Each thing once, however often it was repeated."""
+    seen = {it: None for replay in replays for it in replay.not_checked}
+    return [_plain(f"{it.where}: {it.what}") for it in seen]
+
+
+def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
+    """The scenarios that did not end the same way each time."""
+    lines = []
+    for name in sorted(many):
+        of_name = [replay for replay in replays if replay.scenario.name == name]
+        if len({replay.verdict for replay in of_name}) == 1:
+            continue
+        passed = sum(replay.verdict is Verdict.PASSED for replay in of_name)
+        others = [str(it.repetition) for it in of_name if it.verdict is not Verdict.PASSED]
+        lines.append(
+            f"{_plain(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
+        )
+    return lines
+
+
+def _totals(replays: Sequence[Replay], took_secs: float | None) -> str:
+    counts = Counter(replay.verdict for replay in replays)
+    took = sum(replay.took_secs for replay in replays) if took_secs is None else took_secs
+    calls = sum(replay.call_secs for replay in replays)
+    parts = [f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]]
+    times = speed(calls, took)
+    lasted = f" (calls lasted {calls:.0f} s{f': {times}' if times else ''})" if calls else ""
+    return f"{', '.join(parts) or 'nothing was replayed'} in {took:.1f} s{lasted}"
+
+
+def _fitted(text: str, width: int) -> str:
+    """So wide, whatever it says; what is too long loses its middle."""
+    text = _plain(text)
+    if len(text) > width:
+        kept = width - 1
+        text = f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
+    return f"{text:<{width}}"
+
+
+def _plain(text: str) -> str:
+    """On one line, and without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
