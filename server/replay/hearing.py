@@ -65,7 +65,7 @@ class Hearing:
     def _words_matter(self) -> bool:
         """Recognising costs more than all the rest: it is done where somebody asks for words."""
         return bool(self.scenario.outcome.heard) or any(
-            expectation.event == "response"
+            expectation.event in ("response", "tts_response")
             and (expectation.text_contains or expectation.text_excludes)
             for expectation in self.current_turn().expect
         )
@@ -78,8 +78,12 @@ class Hearing:
             sentence = await self._recognise(span)
             self.sentences.append(sentence)
             text = sentence or ""
-        event = Happened(span.end_secs, "agent", "response", text, {"start_secs": span.start_secs})
-        self.timeline.events.append(event)
+        detail = {"start_secs": span.start_secs}
+        # On a phone, what is spoken and what is heard are one.
+        self.timeline.events += [
+            Happened(span.end_secs, "agent", kind, text, detail)
+            for kind in ("response", "tts_response")
+        ]
         self.timeline.changes.happened()
 
     async def _recognise(self, span: Span) -> str | None:

@@ -5,13 +5,10 @@ Each replay has an event loop of its own, so that none disturbs another's clock.
 
 import asyncio
 import multiprocessing
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Literal
-
-from loguru import logger
 
 from server.replay.player import PlayOptions, play
 from server.replay.results import Replay
@@ -69,8 +66,8 @@ def _in_processes(
 ) -> Iterable[Replay]:
     # One process imports everything, the others are forked from it: no import is paid twice.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["server.replay.player"])
-    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_quiet) as pool:
+    context.set_forkserver_preload(["server.replay.quiet", "server.replay.player"])
+    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         yield from _ordered(pool, wanted, options, on_start, on_done)
 
 
@@ -94,9 +91,3 @@ def _ordered(
             done[index] = future.result()
             on_done(done[index])
     return iter([done[index] for index in sorted(done)])
-
-
-def _quiet() -> None:
-    """A replay's server tells its report, not the terminal."""
-    logger.remove()
-    logger.add(sys.stderr, level="ERROR")

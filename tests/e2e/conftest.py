@@ -78,9 +78,16 @@ def heard(call: EmulatedCall, *sentences: str) -> list[str | None]:
     """Which of the sentences each stretch of the agent's speech was, as a recogniser hears it."""
     ears = Ears(sentences)
     pcm = call.record.agent_audio
+
+    def piece(start_secs: float, end_secs: float) -> bytes:
+        # Words begin and end more softly than a detector hears.
+        return pcm[
+            2 * max(0, round((start_secs - 0.15) * RATE)) : 2 * round((end_secs + 0.15) * RATE)
+        ]
+
     return [
-        ears.hear(pcm[2 * round(s.start_secs * RATE) : 2 * round(s.end_secs * RATE)], RATE)
-        for s in call.record.agent_speech(pause_secs=0.8)
+        ears.hear(piece(span.start_secs, span.end_secs), RATE)
+        for span in call.record.agent_speech(pause_secs=0.8)
     ]
 
 

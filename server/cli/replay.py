@@ -1,0 +1,93 @@
+"""`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from server.replay.stage import RemoteServer
+
+
+def replay(
+    paths: Annotated[list[Path], typer.Argument(help="Scenario files, and folders of them.")],
+    speed: Annotated[
+        Literal["fast", "real"], typer.Option(help="fast: in virtual time; real: as it is heard.")
+    ] = "fast",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.")] = 1,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=1000, help="Play each so often, and report flakes.")
+    ] = 1,
+    only: Annotated[
+        str | None, typer.Option("--filter", help="Only scenarios with this in their name.")
+    ] = None,
+    against: Annotated[
+        Literal["emulator", "gemini"], typer.Option(help="Which Gemini talks.")
+    ] = "emulator",
+    server: Annotated[
+        str | None, typer.Option(help="An instance that runs, instead of one of our own.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="The instance's API key.", envvar="VOICE_AI_API_KEY")
+    ] = None,
+    twilio_port: Annotated[
+        int, typer.Option(help="With --server: where its TWILIO_API_BASE_URL points to.")
+    ] = 8020,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML file.")] = None,
+    wav: Annotated[
+        Path | None, typer.Option(help="Write a stereo WAV of each call to this folder.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page that shows it all.")] = None,
+) -> None:
+    """Replay scenarios. The exit code is 0 only when every one of them held."""
+    import_module("server.replay.quiet")
+    try:
+        from server.replay.command import Outputs, ReplayError, replay_and_report
+        from server.replay.player import PlayOptions
+        from server.replay.runner import RunOptions
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"Replaying needs the package {error.name!r}. Install it with: "
+            "pip install 'voice-ai-system[emulators]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+
+    if against == "gemini" or server is not None:
+        speed = "real"  # what runs elsewhere lives in real time
+    options = RunOptions(
+        speed=speed,
+        jobs=1 if server is not None else jobs,
+        repeat=repeat,
+        play=PlayOptions(
+            real_model_key=_gemini_key() if against == "gemini" else None,
+            server=None if server is None else _remote(server, twilio_port, api_key),
+        ),
+    )
+    try:
+        held = replay_and_report(paths, only, options, Outputs(junit, wav, html))
+    except ReplayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(0 if held else 1)
+
+
+def _gemini_key() -> str:
+    key = os.environ.get("GEMINI_API_KEY")
+    if not key:
+        typer.echo("--against gemini needs GEMINI_API_KEY in the environment.", err=True)
+        raise typer.Exit(2)
+    return key
+
+
+def _remote(url: str, twilio_port: int, api_key: str | None) -> "RemoteServer":
+    from server.replay.stage import RemoteServer
+
+    try:
+        sid, token = os.environ["TWILIO_ACCOUNT_SID"], os.environ["TWILIO_AUTH_TOKEN"]
+    except KeyError as missing:
+        typer.echo(f"--server needs the server's own {missing.args[0]} here, too.", err=True)
+        raise typer.Exit(2) from None
+    return RemoteServer(url.rstrip("/"), twilio_port, sid, token, api_key)

@@ -1,0 +1,88 @@
+"""What `voice-ai replay` does: find scenarios, play them, show them, write the reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from server.emulators.twilio.sound import write_stereo
+from server.replay.reading import ScenarioError, find_files, read_scenarios
+from server.replay.report_console import LiveTable, print_results
+from server.replay.report_html import write_html
+from server.replay.report_junit import write_junit
+from server.replay.results import Replay, Verdict
+from server.replay.runner import RunOptions, run_all
+from server.replay.scenario import Scenario
+
+
+class ReplayError(Exception):
+    """Nothing can be replayed; the text says why, with file and line where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Files to write; None for those that nobody wants. `wav` is a folder."""
+
+    junit: Path | None = None
+    wav: Path | None = None
+    html: Path | None = None
+
+
+def replay_and_report(
+    paths: Sequence[Path], only: str | None, options: RunOptions, outputs: Outputs
+) -> bool:
+    """Whether every scenario held.
+
+    Raises: ReplayError when there is nothing to play, a file is wrong, or a report cannot be
+    written.
+    """
+    scenarios = _scenarios(paths, only)
+    console = Console()
+    with LiveTable(console, scenarios, repetitions=options.repeat) as table:
+        replays = run_all(scenarios, options, on_start=table.started, on_done=table.finished)
+        took_secs = table.took_secs
+    print_results(replays, console, took_secs=took_secs)
+    try:
+        _write(replays, outputs)
+    except OSError as error:
+        raise ReplayError(f"A report could not be written: {error}") from None
+    return all(replay.verdict in (Verdict.PASSED, Verdict.NOT_CHECKED) for replay in replays)
+
+
+def _scenarios(paths: Sequence[Path], only: str | None) -> list[Scenario]:
+    for path in paths:
+        if not path.exists():
+            raise ReplayError(f"There is no {path}.")
+    found: list[Scenario] = []
+    problems: list[str] = []
+    for file in find_files(paths):
+        try:
+            found += read_scenarios(file)
+        except ScenarioError as error:
+            problems.append(str(error))
+    if problems:
+        raise ReplayError("\n".join(problems))
+    chosen = [scenario for scenario in found if only is None or only in scenario.name]
+    if not chosen:
+        names = ", ".join(str(path) for path in paths)
+        raise ReplayError(
+            f"There is no scenario in {names}" + (f" with {only!r}." if only else ".")
+        )
+    return chosen
+
+
+def _write(replays: Sequence[Replay], outputs: Outputs) -> None:
+    if outputs.junit is not None:
+        write_junit(replays, outputs.junit)
+    if outputs.html is not None:
+        write_html(replays, outputs.html)
+    if outputs.wav is not None:
+        outputs.wav.mkdir(parents=True, exist_ok=True)
+        for replay in replays:
+            name = replay.scenario.name.replace("/", ".")
+            number = f".{replay.repetition}" if replay.repetition > 1 else ""
+            sides = (replay.sound.caller, replay.sound.agent)
+            left, right = (np.frombuffer(side, dtype="<i2") for side in sides)
+            write_stereo(outputs.wav / f"{name}{number}.wav", left, right)
