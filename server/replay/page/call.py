@@ -38,6 +38,7 @@ def section(replay: Replay, number: int, *, opened: bool, with_sound: bool) -> H
                 [findings.responses(replay, answered), findings.not_checked(replay)],
             ),
             findings.events(replay),
+            _call_id(replay),
             class_="body",
         ),
         class_=f"call {shape_of(replay.verdict)}",
@@ -45,6 +46,12 @@ def section(replay: Replay, number: int, *, opened: bool, with_sound: bool) -> H
         data_verdict=shape_of(replay.verdict),
         open=opened,
     )
+
+
+def _call_id(replay: Replay) -> Html | None:
+    if not replay.call_id:
+        return None
+    return element("p", "Call ", element("code", replay.call_id), class_="call-id")
 
 
 def _columns(left: Html | None, right: Sequence[Html | None]) -> Html | None:
@@ -99,7 +106,6 @@ def _facts(replay: Replay) -> Html:
         ("replayed in", length(replay.took_secs)),
         ("first sound", f"{milliseconds(first)} after the answer" if first is not None else ""),
         ("gaps in replies", str(replay.gaps) if replay.speech else ""),
-        ("call id", element("code", replay.call_id) if replay.call_id else ""),
     ]
     return element(
         "dl",

@@ -10,6 +10,7 @@ Gemini   ▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭�
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from server.replay.page import words
@@ -21,6 +22,9 @@ from server.replay.results import Happened, Stretch
 
 # What a character of a label takes of a timeline 1000 px wide, in percent, and what is around it.
 _CHARACTER, _AROUND = 0.62, 1.6
+_TOOL_ROWS = 3
+# The model has generated all of an answer, or was stopped.
+_GENERATED = frozenset({"llm_response", "interrupted"})
 # Calls that were answered by nobody end with one of these.
 _AFTER_RINGING = frozenset(
     {"in-progress", "busy", "no-answer", "failed", "canceled", "completed", "hung_up"}
@@ -54,21 +58,16 @@ def phone(events: Sequence[Happened], scale: Scale) -> list[Html]:
             until = next((e.at for e in events if e.kind in _AFTER_RINGING), later.at)
             drawn.append(element("i", class_="ring", style=scale.place(event.at, until)))
             break
-    free_from = [-1.0, -1.0]
+    rows = _Rows(2, scale)
     for event in events:
         name = words.name_of(event)
-        left = float(scale.at(event.at).rstrip("%"))
-        width = _AROUND + _CHARACTER * len(name)
-        flipped = left + width > 100
-        begins = left - width if flipped else left
-        row = next((i for i, free in enumerate(free_from) if begins >= free), None)
-        label = name if row is not None and not words.is_quiet(event) else None
-        if label and row is not None:
-            free_from[row] = left if flipped else left + width
+        quiet = words.is_quiet(event)
+        row, flipped = (None, False) if quiet else rows.take(event.at, event.at, name)
+        label = name if row is not None else None
         shape = ["pin", f"row{row or 0}", *_tone(event)]
         if flipped:
             shape.append("flipped")
-        if not label:
+        if label is None:
             shape.append("bare")
         style = f"left:{scale.at(event.at)}"
         drawn.append(item(event, name, style=style, class_=" ".join(shape), label=label))
@@ -105,10 +104,14 @@ def responses(answers: Sequence[Answered], scale: Scale) -> list[Html]:
     return drawn
 
 
-def tools(events: Sequence[Happened], scale: Scale) -> list[Html]:
-    """Function calls, each from its call to its end; what else happened, as marks."""
+def tools(events: Sequence[Happened], scale: Scale) -> tuple[list[Html], int]:
+    """Function calls, each from its call to its end, and how many rows their labels take.
+
+    What else happened is drawn as marks.
+    """
     drawn: list[Html] = []
     ends = [event for event in events if event.kind == "function_call_stopped"]
+    rows = _Rows(_TOOL_ROWS, scale)
     for event in events:
         if event.kind == "function_call_stopped":
             continue
@@ -119,18 +122,19 @@ def tools(events: Sequence[Happened], scale: Scale) -> list[Html]:
         end = next((e for e in ends if e.at >= event.at and _is_of(e, called)), None)
         if end is not None:
             ends.remove(end)
-        cancelled = end is not None and _was_cancelled(end)
-        name = words.call_of(event)
         lasted = end.at - event.at if end is not None else 0.0
+        took = length(lasted) if end is not None else "never answered"
         known = {k: v for k, v in event.detail.items() if k not in ("name", "args")}
-        detail = {**known, "took": length(lasted) if end is not None else "never answered"}
-        shown = Happened(event.at, "tool", event.kind, event.text, detail)
-        shape = "tool cut" if cancelled else "tool"
-        if float(scale.at(event.at).rstrip("%")) > 100 - _AROUND - _CHARACTER * len(name):
-            shape += " flipped"
+        shown = replace(event, detail={**known, "took": took})
+        name = words.call_of(event)
+        row, flipped = rows.take(event.at, event.at + lasted, name)
+        shape = f"tool row{rows.used - 1 if row is None else row}"
+        shape += " cut" if end is not None and _was_cancelled(end) else ""
+        shape += " flipped" if flipped else ""
         style = scale.place(event.at, event.at + lasted)
-        drawn.append(item(shown, name, style=style, class_=shape, label=name))
-    return drawn
+        label = name if row is not None else None
+        drawn.append(item(shown, name, style=style, class_=shape, label=label))
+    return drawn, rows.used
 
 
 def model(events: Sequence[Happened], scale: Scale, over: float) -> list[Html]:
@@ -146,25 +150,56 @@ def model(events: Sequence[Happened], scale: Scale, over: float) -> list[Html]:
         end = over if closed is None else closed.at
         ready = end if opened is None else opened.at
         label = "session" if session is None else f"session {session}"
-        place = scale.place(event.at, end)
-        drawn.append(element("i", class_="session", style=place))
+        drawn.append(element("i", class_="session", style=scale.place(event.at, end)))
         drawn.append(element("i", class_="opening", style=scale.place(event.at, ready)))
         drawn.append(_words(label, scale.place(ready, end), "session-name"))
+    last_setup = max((event.at for event in events if event.kind == "setup"), default=0.0)
     started: Happened | None = None
     for event in events:
-        if event.kind == "llm_started":
-            started = event
-        elif event.kind in ("llm_response", "interrupted") and started is not None:
-            name = "generates"
+        if event.kind in _GENERATED and started is not None:
             style = scale.place(started.at, event.at)
-            drawn.append(item(started, name, style=style, class_="generating"))
+            drawn.append(item(started, "generates", style=style, class_="generating"))
             started = None
-        else:
-            drawn.append(mark(event, scale))
+            continue
+        if event.kind == "llm_started":
+            if started is not None:
+                drawn.append(mark(started, scale))
+            started = event
+            continue
+        # Another session was needed: this one was lost.
+        lost = event.kind == "closed" and event.at <= last_setup
+        drawn.append(mark(event, scale, "session lost" if lost else None))
     if started is not None:
-        style = scale.place(started.at, over)
-        drawn.append(item(started, "generates", style=style, class_="generating"))
+        drawn.append(mark(started, scale))
     return drawn
+
+
+def mark(event: Happened, scale: Scale, lost: str | None = None) -> Html:
+    """Something that happened, without a label; `lost`, with a name of its own, as a mishap."""
+    shape = " ".join(["mark", *(["wrong"] if lost else _tone(event))])
+    style = f"left:{scale.at(event.at)}"
+    return item(event, lost or words.name_of(event), style=style, class_=shape)
+
+
+class _Rows:
+    """Which row of a lane a label stands on, so that none covers another."""
+
+    def __init__(self, number: int, scale: Scale) -> None:
+        self._free_from = [-1.0] * number
+        self._scale = scale
+        self.used = 1
+
+    def take(self, start: float, end: float, label: str) -> tuple[int | None, bool]:
+        """The row (None: there is no room), and whether the label stands before the thing."""
+        left, right = (float(self._scale.at(secs).rstrip("%")) for secs in (start, end))
+        width = _AROUND + _CHARACTER * len(label)
+        flipped = right + width > 100
+        begins, ends = (left - width, right) if flipped else (left, right + width)
+        row = next((i for i, free in enumerate(self._free_from) if begins >= free), None)
+        if row is not None:
+            self._free_from[row] = ends
+            self.used = max(self.used, row + 1)
+        return row, flipped
 
 
 def _rooms(
@@ -181,13 +216,6 @@ def _words(text: str, room: str, shape: str) -> Html:
     return element(
         "span", element("span", text), class_=f"words {shape}", style=room, aria_hidden="true"
     )
-
-
-def mark(event: Happened, scale: Scale) -> Html:
-    """Something that happened, without a label."""
-    shape = " ".join(["mark", *_tone(event)])
-    style = f"left:{scale.at(event.at)}"
-    return item(event, words.name_of(event), style=style, class_=shape)
 
 
 def _tone(event: Happened) -> list[str]:

@@ -20,8 +20,8 @@ HALF_HEIGHT = 100
 # What is quieter than this (of the half height) is drawn as silence: -40 dBFS.
 _AUDIBLE = 1
 _MOST_GAIN = 4.0
-_BUCKETS_PER_SEC = 20
-_FEWEST, _MOST = 200, 2_400
+_BUCKETS_PER_SEC = 40
+_FEWEST, _MOST = 200, 3_000
 
 
 def secs_of(sound: Sound) -> float:

@@ -20,7 +20,7 @@ _SPEECH_SAYS = frozenset(
     }
 )
 _THUMBNAIL_BUCKETS = 160
-# So close to the left edge (of the whole), a label of the axis would be cut off.
+# So close to an edge (of the whole), a label of the axis would be cut off.
 _EDGE = 0.02
 
 
@@ -86,7 +86,8 @@ def _rows(
         rows.append(("gap", "response" if measured else "", measured))
         rows.append(("voice agent", "agent", _voice(replay, "agent", sound.agent, scale)))
     if called := _of(replay, "tool"):
-        rows.append(("tools", "tools", lanes.tools(called, scale)))
+        drawn, used = lanes.tools(called, scale)
+        rows.append((f"tools of{used}", "tools", drawn))
     if happened := _of(replay, "model"):
         over = max(replay.call_secs, happened[-1].at)
         rows.append(("model", "Gemini", lanes.model(happened, scale, over)))
@@ -128,7 +129,11 @@ def _grid(scale: Scale) -> Html:
     length = scale.end - scale.start
     for secs, level in scale.ticks():
         text = element("b", _on_axis(secs))
-        shape = f"level{level}" + (" leftmost" if secs - scale.start < _EDGE * length else "")
+        shape = f"level{level}"
+        if secs - scale.start < _EDGE * length:
+            shape += " leftmost"
+        elif scale.end - secs < _EDGE * length:
+            shape += " rightmost"
         marks.append(element("i", text, class_=shape, style=f"left:{scale.at(secs)}"))
     if scale.start < 0:
         marks.append(element("i", class_="answer", style=f"left:{scale.at(0.0)}"))

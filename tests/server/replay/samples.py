@@ -137,7 +137,7 @@ def failed(sound_of: SoundOf = tone) -> Replay:
         Stretch("agent", 9.9, 12.4, "We are open from nine to five."),
     ]
     happened = [
-        Happened(7.0, "model", "closed", detail={"session": 1, "code": 1011}),
+        Happened(7.0, "model", "closed", detail={"session": 1}),
         Happened(7.1, "model", "setup", detail={"session": 2}),
         Happened(7.6, "model", "setupComplete", detail={"session": 2}),
     ]

@@ -130,7 +130,7 @@ def test_the_timeline_has_a_lane_for_each_that_did_something() -> None:
         ["voice", "caller"],
         ["gap"],
         ["voice", "agent"],
-        ["tools"],
+        ["tools", "of1"],
         ["model"],
     ]
     stretches = track.all("button", "stretch")
@@ -173,6 +173,7 @@ def test_sessions_of_the_model_and_how_one_was_lost() -> None:
     assert [it.text for it in lane.all("span", "session-name")] == ["session 1", "session 2"]
     (wrong,) = lane.all("button", "wrong")
     assert wrong.attributes["data-at"] == "7.000"
+    assert wrong.attributes["data-name"] == "session lost"
 
 
 def test_both_voices_are_waveforms_and_can_be_heard() -> None:
