@@ -51,7 +51,55 @@ class Packets:
     sent: int
 
 
-Measure = FirstSound | TurnResponse | BargeIn | ModelConnect | ModelDrop | Packets
+@dataclass(frozen=True, slots=True)
+class UplinkShare:
+    """Our share of the way in: from the caller's packet to Gemini's socket.
+
+    A sample of a call's packets: see `pipelines/packet_stamp.py`.
+    """
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkShare:
+    """Our share of the way out: from Gemini's chunk to the packet at Twilio's socket."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What became of preparing a call while it rang; `secs` from the beginning to that.
+
+    `outcome`: used, released (nobody answered), cold (answered unprepared), limit, failed, too_old.
+    """
+
+    outcome: str
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarmWaste:
+    """Tokens of a session that was prepared and that nobody ever talked to."""
+
+    direction: str
+    modality: str
+    tokens: int
+
+
+Measure = (
+    FirstSound
+    | TurnResponse
+    | BargeIn
+    | ModelConnect
+    | ModelDrop
+    | Packets
+    | UplinkShare
+    | DownlinkShare
+    | WarmUp
+    | WarmWaste
+)
 MeasureSink = Callable[[Measure], None]
 
 

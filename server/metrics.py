@@ -8,17 +8,31 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from agent.calls import Call
 from agent.measures import (
     BargeIn,
+    DownlinkShare,
     FirstSound,
     Measure,
     ModelConnect,
     ModelDrop,
     Packets,
     TurnResponse,
+    UplinkShare,
+    WarmUp,
+    WarmWaste,
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SOUND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+# In seconds, and fine where a promise is kept or broken: a prepared first sound takes 5 to 20 ms, a
+# cold one seconds; a person feels a reply that takes 0.5 to 1.5 s.
+FIRST_SOUND_BUCKETS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10),
+)
+RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
+BARGE_IN_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2)
+SHARE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
+RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 LAG_SAMPLE_SECS = 0.25
 
@@ -48,16 +62,39 @@ class Metrics:
             "call_duration_seconds", "From answer to end.", CALL_BUCKETS
         )
         self.first_sound = self._histogram(
-            "first_sound_seconds", "From answer to the agent's first sound.", SOUND_BUCKETS
+            "first_sound_seconds", "From answer to the agent's first sound.", FIRST_SOUND_BUCKETS
         )
         self.turn_response = self._histogram(
-            "turn_response_seconds", "From the caller's last sound to the reply.", SOUND_BUCKETS
+            "turn_response_seconds", "From the caller's last sound to the reply.", RESPONSE_BUCKETS
         )
         self.barge_in = self._histogram(
-            "barge_in_seconds", "From the caller's interruption to silence.", SOUND_BUCKETS
+            "barge_in_seconds", "From the caller's interruption to silence.", BARGE_IN_BUCKETS
+        )
+        self.share_in = self._histogram(
+            "share_in_seconds", "From a caller's packet to Gemini's socket.", SHARE_BUCKETS
+        )
+        self.share_out = self._histogram(
+            "share_out_seconds", "From Gemini's chunk to its first packet sent.", SHARE_BUCKETS
+        )
+        self.warm_ups = Counter(
+            "voice_ai_warm_ups",
+            "What became of preparing calls while they rang.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.warm_for = self._histogram(
+            "warm_up_seconds",
+            "From the beginning of preparing a call to its answer, when that was used.",
+            RING_BUCKETS,
+        )
+        self.wasted_tokens = Counter(
+            "voice_ai_wasted_tokens",
+            "Tokens of sessions that were prepared, and that nobody talked to.",
+            ["direction", "modality"],
+            registry=self.registry,
         )
         self.connect = self._histogram(
-            "model_connect_seconds", "Attempts to open a Gemini session.", SOUND_BUCKETS
+            "model_connect_seconds", "Attempts to open a Gemini session.", CONNECT_BUCKETS
         )
         self.connects = Counter(
             "voice_ai_model_connects",
@@ -104,6 +141,16 @@ class Metrics:
                 self.turn_response.observe(secs)
             case BargeIn(secs):
                 self.barge_in.observe(secs)
+            case UplinkShare(secs):
+                self.share_in.observe(secs)
+            case DownlinkShare(secs):
+                self.share_out.observe(secs)
+            case WarmUp(outcome, secs):
+                self.warm_ups.labels(outcome).inc()
+                if outcome == "used":
+                    self.warm_for.observe(secs)
+            case WarmWaste(direction, modality, tokens):
+                self.wasted_tokens.labels(direction, modality).inc(tokens)
             case ModelConnect(outcome, secs):
                 self.connects.labels(outcome).inc()
                 self.connect.observe(secs)

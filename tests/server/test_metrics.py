@@ -1,12 +1,27 @@
 """What is measured arrives in Prometheus' text, app by app."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.calls import Call, CallStatus, Direction, EndReason, now_utc
-from agent.measures import BargeIn, FirstSound, ModelConnect, ModelDrop, Packets, TurnResponse
+from agent.measures import (
+    BargeIn,
+    DownlinkShare,
+    FirstSound,
+    Measure,
+    ModelConnect,
+    ModelDrop,
+    Packets,
+    TurnResponse,
+    UplinkShare,
+    WarmUp,
+    WarmWaste,
+)
 from server.metrics import LoopLag, Metrics
 
 
@@ -24,6 +39,14 @@ def test_every_measure_of_a_call_is_counted() -> None:
         FirstSound(0.02),
         TurnResponse(0.7),
         BargeIn(0.05),
+        UplinkShare(0.0004),
+        DownlinkShare(0.002),
+        WarmUp("used", 2.4),
+        WarmUp("released", 12),
+        WarmUp("released", 7),
+        WarmWaste("output", "audio", 90),
+        WarmWaste("output", "audio", 10),
+        WarmWaste("input", "text", 300),
         ModelConnect("ok", 0.4),
         ModelConnect("1011", 0.1),
         ModelDrop("1011"),
@@ -35,12 +58,56 @@ def test_every_measure_of_a_call_is_counted() -> None:
     assert seen["voice_ai_first_sound_seconds_sum", ()] == 0.02
     assert seen["voice_ai_turn_response_seconds_sum", ()] == 0.7
     assert seen["voice_ai_barge_in_seconds_sum", ()] == 0.05
+    assert seen["voice_ai_share_in_seconds_sum", ()] == 0.0004
+    assert seen["voice_ai_share_out_seconds_sum", ()] == 0.002
+    assert seen["voice_ai_warm_ups_total", ("used",)] == 1
+    assert seen["voice_ai_warm_ups_total", ("released",)] == 2
+    assert seen["voice_ai_warm_up_seconds_sum", ()] == 2.4
+    assert seen["voice_ai_wasted_tokens_total", ("output", "audio")] == 100
+    assert seen["voice_ai_wasted_tokens_total", ("input", "text")] == 300
     assert seen["voice_ai_model_connect_seconds_count", ()] == 2
     assert seen["voice_ai_model_connects_total", ("ok",)] == 1
     assert seen["voice_ai_model_connects_total", ("1011",)] == 1
     assert seen["voice_ai_model_drops_total", ("1011",)] == 1
     assert seen["voice_ai_packets_total", ("in",)] == 51
     assert seen["voice_ai_packets_total", ("out",)] == 42
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "finest", "coarsest"),
+    [
+        ("first_sound", FirstSound, 0.001, 10),
+        ("turn_response", TurnResponse, 0.05, 10),
+        ("barge_in", BargeIn, 0.001, 2),
+        ("share_in", UplinkShare, 0.0005, 1),
+        ("share_out", DownlinkShare, 0.0005, 1),
+    ],
+)
+def test_what_a_phone_makes_felt_falls_between_the_buckets(
+    name: str, measure: Callable[[float], Measure], finest: float, coarsest: float
+) -> None:
+    metrics = Metrics()
+    bounds = [0.0, *sorted(bucket_counts(metrics, name))]
+    assert bounds[1] == finest
+    assert bounds[-2:] == [coarsest, float("inf")]
+    # Each bucket ends at most three times as far as the one before it.
+    assert all(end <= 3 * begin for begin, end in pairwise(bounds[1:-1]))
+    for begin, end in pairwise(bounds[:-1]):
+        before = bucket_counts(metrics, name)
+        metrics.observe(measure((begin + end) / 2))
+        after = bucket_counts(metrics, name)
+        assert {bound for bound in after if after[bound] > before[bound]} == {
+            bound for bound in bounds[1:] if bound >= end
+        }
+
+
+def bucket_counts(metrics: Metrics, name: str) -> dict[float, float]:
+    """How many were at most so many seconds."""
+    return {
+        float(labels[0]): value
+        for (sample, labels), value in samples(metrics).items()
+        if sample == f"voice_ai_{name}_seconds_bucket"
+    }
 
 
 def test_a_call_is_counted_with_its_outcome_and_how_long_it_was() -> None:
