@@ -20,9 +20,10 @@ from google.genai.live import AsyncSession
 from loguru import logger
 from websockets.exceptions import ConnectionClosed
 
-from agent.measures import MeasureSink, ModelConnect, ModelDrop
+from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
 from agent.ports import Record
 from pipelines.gemini_client import ConnectModel
+from pipelines.packet_stamp import take_stamp
 
 # Ten seconds of 20 ms packets; older sound is of no use to a conversation.
 MOST_WAITING = 500
@@ -87,6 +88,8 @@ class GeminiSession:
         self._measure = measure
         self._patience = patience
         self._handle: str | None = None
+        # The session that is open now, and is sent what comes.
+        self._open: AsyncSession | None = None
         self._waiting: deque[tuple[bool, Send]] = deque()
         self._waits = asyncio.Event()
         self._going_away = False
@@ -104,6 +107,8 @@ class GeminiSession:
             oldest = next((item for item in self._waiting if item[0]), None)
             if oldest is not None:
                 self._waiting.remove(oldest)
+        if perishable and self._open is not None and (came := take_stamp()) is not None:
+            what = self._timed(what, came, self._open)
         self._waiting.append((perishable, what))
         self._waits.set()
 
@@ -122,9 +127,11 @@ class GeminiSession:
             opened, resumed = asyncio.get_running_loop().time(), self._handle
             try:
                 self._going_away = self._busy = False
+                self._open = session
                 await self._on_connected(resumed is not None)
                 reason = await self._pump(session)
             finally:
+                self._open = None
                 await self._leave(connection)
             self._measure(ModelDrop(reason))
             self._record.event("model.dropped", {"reason": reason})
@@ -135,6 +142,16 @@ class GeminiSession:
                 self._handle = None  # accepted, and of no use: as good as refused
             else:
                 await self._bear(reason, hopeless=reason in _HOPELESS_CLOSES)
+
+    def _timed(self, send: Send, came: float, opened: AsyncSession) -> Send:
+        """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
+
+        async def timed(session: AsyncSession) -> None:
+            await send(session)
+            if session is opened:
+                self._measure(UplinkShare(asyncio.get_running_loop().time() - came))
+
+        return timed
 
     async def _connect(self) -> tuple[Connection, AsyncSession]:
         loop = asyncio.get_running_loop()

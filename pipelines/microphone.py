@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from pipelines.caller_speech import CallerSpeech, Change
+from pipelines.packet_stamp import STAMPED_EVERY, stamped
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import PHONE_RATE, mulaw_ms
@@ -27,6 +28,7 @@ class Microphone(FrameProcessor):
         self._line = line
         self._speech = speech
         self._playback = playback
+        self._packets = 0
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Begin to listen once the pipeline has started; everything passes."""
@@ -37,14 +39,13 @@ class Microphone(FrameProcessor):
 
     async def media(self, payload: bytes) -> None:
         """One packet of mu-law at 8 kHz."""
-        pcm = audioop.ulaw2lin(payload, 2)
         now = self.get_event_loop().time()
-        change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
-        if change is Change.STARTED:
-            await self.push_frame(UserStartedSpeakingFrame())
-        await self.push_frame(InputAudioRawFrame(pcm, PHONE_RATE, 1))
-        if change is Change.STOPPED:
-            await self.push_frame(UserStoppedSpeakingFrame())
+        self._packets += 1
+        if self._packets % STAMPED_EVERY:
+            await self._hear(payload, now)
+        else:
+            with stamped(now):
+                await self._hear(payload, now)
 
     async def key(self, digit: str) -> None:
         """A key of the telephone; A to D are no keys that Pipecat knows, and pass by."""
@@ -54,3 +55,12 @@ class Microphone(FrameProcessor):
     async def mark(self, name: str) -> None:
         """Playback has reached a mark."""
         self._playback.marked(name)
+
+    async def _hear(self, payload: bytes, now: float) -> None:
+        pcm = audioop.ulaw2lin(payload, 2)
+        change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
+        if change is Change.STARTED:
+            await self.push_frame(UserStartedSpeakingFrame())
+        await self.push_frame(InputAudioRawFrame(pcm, PHONE_RATE, 1))
+        if change is Change.STOPPED:
+            await self.push_frame(UserStoppedSpeakingFrame())
