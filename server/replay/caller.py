@@ -1,6 +1,7 @@
 """The person of a scenario on the phone: plays the turns, and waits for what must come of each."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import soundfile
 import soxr
 
 from server.emulators.speech import speak
-from server.emulators.twilio import Handset
+from server.emulators.twilio import Handset, HungUp
 from server.emulators.twilio.mulaw import RATE
 from server.replay.events import Timeline
 from server.replay.matching import Standing, State, stand
@@ -17,25 +18,33 @@ from server.replay.scenario import Scenario, SendAfter, Turn
 
 # A person answers a moment after the other has finished.
 POLITE_SECS = 0.1
+# How often to look again while something that happened is not known yet.
+LOOK_AGAIN_SECS = 0.02
 
 
 class ScriptedCaller:
     """Plays a scenario's turns; `failures` are those whose expectations did not hold."""
 
     def __init__(self, scenario: Scenario, timeline: Timeline, voice: str) -> None:
+        """`voice` is one of espeak-ng's.
+
+        Raises: RuntimeError (libsndfile's) for a recording that cannot be read.
+        """
         self._scenario = scenario
         self._timeline = timeline
-        self._voice = voice
+        # Made before the call: while it lasts, the loop is for its packets.
+        self._sounds = [_sound(turn, voice) for turn in scenario.turns]
         self._sent_at = 0.0
+        self._sent = 0
         self.failures: list[Failure] = []
         self.played = 0
         self._turn_start = 0
 
     async def __call__(self, phone: Handset) -> None:
         """Live through the call. Raises HungUp when it ends before the turns do."""
-        for turn in self._scenario.turns:
+        for turn, sound in zip(self._scenario.turns, self._sounds, strict=True):
             self._turn_start = len(self._timeline.events)
-            await self._send(turn, phone)
+            await self._send(turn, sound, phone)
             standing = await self._until_settled(turn)
             self.played += 1
             if standing.failure is not None:
@@ -55,41 +64,37 @@ class ScriptedCaller:
     def left_open(self) -> list[Failure]:
         """What the call was over too early for: the turn it ended in, and those behind it."""
         rest = self._scenario.turns[self.played :]
-        if self.failures or not rest:
+        if not rest or (self.failures and self._scenario.stop_on_failure):
             return []
-        standing = self._stand(rest[0])
-        found = [] if standing.failure is None else [standing.failure]
+        found = []
+        if self._sent > self.played or not _does_something(rest[0]):
+            standing = self._stand(rest[0])
+            found = [] if standing.failure is None else [standing.failure]
+            rest = rest[1:]
         return found + [
             Failure(turn.where, "the turn to be played", "the call was over before it")
-            for turn in rest[1:]
+            for turn in rest
         ]
 
-    async def _send(self, turn: Turn, phone: Handset) -> None:
-        if not (turn.parts or turn.dtmf or turn.hang_up):
+    async def _send(self, turn: Turn, sound: bytes, phone: Handset) -> None:
+        if not _does_something(turn):
             self._sent_at = self._timeline.now()
+            self._sent += 1
             return
         if turn.send_after is not None:
             await self._wait_for(turn.send_after)
         else:
             await self._until_quiet()
+        if self._timeline.over:
+            raise HungUp
         self._sent_at = self._timeline.now()
+        self._sent += 1
         if turn.hang_up:
             phone.hang_up()
         elif turn.dtmf is not None:
             await phone.press(turn.dtmf)
         else:
-            await phone.play(self._sound(turn), RATE, text=turn.text)
-
-    def _sound(self, turn: Turn) -> bytes:
-        if turn.audio is not None:
-            return _read(turn.audio)
-        pieces = [
-            bytes(2 * RATE * part // 1000)
-            if isinstance(part, int)
-            else speak(part, voice=self._voice, rate=RATE)
-            for part in turn.parts
-        ]
-        return b"".join(pieces)
+            await phone.play(sound, RATE, text=turn.text)
 
     async def _wait_for(self, after: SendAfter) -> None:
         timeline = self._timeline
@@ -117,25 +122,38 @@ class ScriptedCaller:
             self._timeline.events,
             turn_start=self._turn_start,
             sent_at=self._sent_at,
-            now=self._timeline.now(),
+            now=self._timeline.known_until(),
             over=self._timeline.over,
         )
 
     async def _until_settled(self, turn: Turn) -> Standing:
+        timeline = self._timeline
         while True:
-            timeline = self._timeline
-            known = len(timeline.events)
+            known, known_until = len(timeline.events), timeline.known_until()
             standing = self._stand(turn)
             if standing.state is not State.OPEN:
                 return standing
             deadlines = (self._sent_at + e.within_ms / 1000 for e in turn.expect)
-            now = timeline.now()
-            due = min((deadline for deadline in deadlines if deadline > now), default=now)
-            try:
-                async with asyncio.timeout(due - now + 0.001):
-                    await self._timeline.more_than(known)
-            except TimeoutError:
-                continue
+            due = min(deadline for deadline in deadlines if deadline > known_until)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(LOOK_AGAIN_SECS, due - known_until)):
+                    await timeline.more_than(known)
+
+
+def _does_something(turn: Turn) -> bool:
+    return bool(turn.parts or turn.audio or turn.dtmf or turn.hang_up)
+
+
+def _sound(turn: Turn, voice: str) -> bytes:
+    if turn.audio is not None:
+        return _read(turn.audio)
+    pieces = [
+        bytes(2 * (RATE * part // 1000))
+        if isinstance(part, int)
+        else speak(part, voice=voice, rate=RATE)
+        for part in turn.parts
+    ]
+    return b"".join(pieces)
 
 
 def _read(path: Path) -> bytes:

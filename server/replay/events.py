@@ -13,6 +13,7 @@ the emulated model did, never from inside the server.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from server.emulators.gemini_live import Session
@@ -24,6 +25,8 @@ from server.replay.results import Happened
 
 # Sentences of one reply are closer together than this; replies are further apart.
 REPLY_PAUSE_SECS = 0.7
+# What happens at the phone is known so much later at the latest: quiet is noticed by listening.
+NOTICED_AFTER_SECS = 0.3
 
 Lane = Literal["caller", "agent", "tool", "model", "phone"]
 
@@ -52,8 +55,11 @@ class Timeline:
         self._reply_began = 0.0
         self._quiet_since: float | None = None
         self._last_said = ""
-        # Told of each reply that was heard: when it began and ended, seconds from the answer.
-        self.on_reply: Callable[[float, float], None] = lambda start, end: None
+        # Told when a reply that was heard began and ended, seconds from the answer; who is told
+        # calls `heard` with its words.
+        self.on_reply: Callable[[float, float], None] = self._heard_without_words
+        # When the replies ended whose words are not known yet.
+        self._unheard: list[float] = []
 
     @property
     def agent_speaks(self) -> bool:
@@ -64,14 +70,30 @@ class Timeline:
         """Seconds from the answer; before it, from the beginning of the replay."""
         return self._secs(asyncio.get_running_loop().time())
 
+    def known_until(self) -> float:
+        """Until when all is known: what came last may go on, or its words be unknown yet."""
+        paused = [] if self._quiet_since is None else [self._quiet_since]
+        return min([self.now() - NOTICED_AFTER_SECS, *paused, *self._unheard])
+
     async def more_than(self, known: int) -> None:
         """Wait until there are more events than these, or the call is over."""
         await self.changes.until(lambda: self.over or len(self.events) > known)
 
-    def add(self, lane: Lane, kind: str, text: str = "", **detail: Any) -> None:
-        """Put something on the timeline, now."""
-        self.events.append(Happened(self.now(), lane, kind, text, detail))
+    def add(
+        self, lane: Lane, kind: str, text: str = "", *, at: float | None = None, **detail: Any
+    ) -> None:
+        """Put something on the timeline: now, or where it belongs (seconds from the answer)."""
+        happened_at = self.now() if at is None else at
+        self.events.append(Happened(happened_at, lane, kind, text, detail))
         self.changes.happened()
+
+    def heard(self, start_secs: float, end_secs: float, text: str) -> None:
+        """A reply was heard at the phone, and these are its words."""
+        if end_secs in self._unheard:
+            self._unheard.remove(end_secs)
+        # On a phone, what is spoken and what is heard are one.
+        for kind in ("response", "tts_response"):
+            self.add("agent", kind, text, at=end_secs, start_secs=start_secs)
 
     def end(self) -> None:
         """The call is over: nothing will happen any more."""
@@ -84,7 +106,7 @@ class Timeline:
     def phone(self, call: EmulatedCall, moment: Moment) -> None:
         """Take what the telephone noticed."""
         if self.answered_at is None and call.line is not None:
-            self.answered_at = call.line.answered_at
+            self._answered(call.line.answered_at)
         detail = moment.detail
         match moment.kind:
             case "caller.says":
@@ -103,6 +125,15 @@ class Timeline:
             case kind if kind in PHONE_SHOWS:
                 self.add("phone", kind, **detail)
 
+    def _answered(self, at: float) -> None:
+        """From now on times count from the answer, and those before it are negative."""
+        rung_secs = at - self._began
+        self.answered_at = at
+        self.events[:] = [replace(event, at=event.at - rung_secs) for event in self.events]
+
+    def _heard_without_words(self, start_secs: float, end_secs: float) -> None:
+        self.heard(start_secs, end_secs, "")
+
     def _agent_speaks(self, at_secs: float) -> None:
         if self._quiet_timer is not None:
             self._quiet_timer.cancel()
@@ -110,7 +141,7 @@ class Timeline:
         if not self._speaking:
             self._speaking = True
             self._reply_began = at_secs
-            self.add("agent", "bot_started_speaking", at_secs=at_secs)
+            self.add("agent", "bot_started_speaking", at=at_secs)
 
     def _agent_quiet(self, at_secs: float) -> None:
         wait = at_secs + REPLY_PAUSE_SECS - self.now()
@@ -126,7 +157,9 @@ class Timeline:
             return
         self._speaking = False
         ended = self.now() if self._quiet_since is None else self._quiet_since
-        self.add("agent", "bot_stopped_speaking", at_secs=ended)
+        self._quiet_since = None
+        self._unheard.append(ended)
+        self.add("agent", "bot_stopped_speaking", at=ended)
         self.on_reply(self._reply_began, ended)
 
     # --- the model -------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from server.emulators.twilio import EmulatedCall
 from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.sound import Span, at_line_rate
 from server.replay.events import REPLY_PAUSE_SECS, Timeline
-from server.replay.results import Happened, Stretch
+from server.replay.results import Stretch
 from server.replay.scenario import Scenario, Turn
 from server.replay.sound_match import Match, find
 from server.replay.stage import Stage
+from server.replay.tasks import stopped
 
 # Words begin and end more softly than a detector hears.
 MARGIN_SECS = 0.15
@@ -49,18 +50,20 @@ class Hearing:
     current_turn: Callable[[], Turn]
     # Recognised sentences, in the order heard; None for what could not be understood.
     sentences: list[str | None] = field(default_factory=list)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def reply_heard(self, start_secs: float, end_secs: float) -> None:
         """A stretch of the agent's speech is over: find out what was said, and tell."""
-        task = asyncio.create_task(self._understand(Span(start_secs, end_secs)), name="hearing")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        understanding = self._understand(Span(start_secs, end_secs))
+        self._tasks.append(asyncio.create_task(understanding, name="hearing"))
 
     async def all_understood(self) -> None:
-        """Wait until everything heard so far was understood, or given up."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks))
+        """Wait until everything heard so far was understood. Raises what went wrong at it."""
+        await asyncio.gather(*self._tasks)
+
+    async def stop(self) -> list[Exception]:
+        """Listen no more; what went wrong at it before."""
+        return await stopped(self._tasks)
 
     def _words_matter(self) -> bool:
         """Recognising costs more than all the rest: it is done where somebody asks for words."""
@@ -78,13 +81,7 @@ class Hearing:
             sentence = await self._recognise(span)
             self.sentences.append(sentence)
             text = sentence or ""
-        detail = {"start_secs": span.start_secs}
-        # On a phone, what is spoken and what is heard are one.
-        self.timeline.events += [
-            Happened(span.end_secs, "agent", kind, text, detail)
-            for kind in ("response", "tts_response")
-        ]
-        self.timeline.changes.happened()
+        self.timeline.heard(span.start_secs, span.end_secs, text)
 
     async def _recognise(self, span: Span) -> str | None:
         pcm = self.stage.twilio.calls[-1].record.agent_audio

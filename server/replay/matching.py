@@ -49,7 +49,7 @@ def stand(
     now: float,
     over: bool,
 ) -> Standing:
-    """How things stand at `now` (seconds, as the events' times).
+    """How things stand when everything until `now` is known (seconds, as the events' times).
 
     `turn_start` is the number of events there were when the turn began; budgets count from
     `sent_at`. `over`: the call has ended, so that nothing more will come.
@@ -126,7 +126,7 @@ def _late(
 ) -> str:
     if len(of_kind) == len(in_time):
         return ""
-    first = events[of_kind[len(in_time)]]
+    first = events[next(index for index in of_kind if index not in in_time)]
     return f"{expectation.event} came late, at {first.at:.2f} s"
 
 

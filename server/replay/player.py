@@ -4,9 +4,6 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
 
 from server.emulators.speech import voice_for
 from server.emulators.twilio import (
@@ -23,15 +20,21 @@ from server.emulators.twilio import (
 )
 from server.replay.caller import ScriptedCaller
 from server.replay.events import Timeline
+from server.replay.faults import cause
 from server.replay.hearing import Hearing
 from server.replay.outcome import check_outcome
 from server.replay.results import Failure, Replay, Sound, Verdict
-from server.replay.scenario import Fault, NotChecked, Scenario
+from server.replay.scenario import Scenario
+from server.replay.server_record import ReplayBroken, events_of, id_of, result_of
 from server.replay.stage import RemoteServer, Stage, own_stage, remote_stage
+from server.replay.tasks import stopped
+from server.replay.unwatched import unwatched
 
 # A call that nobody ends: no scenario is meant to last that long.
 LONGEST_CALL_SECS = 1_800.0
 WATCH_SECS = 0.25
+# A server dials at once; one that uses another Twilio never does.
+DIALS_WITHIN_SECS = 30.0
 CALLER_PITCH = "+f3"
 
 
@@ -50,24 +53,33 @@ async def play(scenario: Scenario, options: PlayOptions | None = None) -> Replay
     """Play a scenario once, on a stage of its own. Never raises: what breaks is in the replay."""
     options = options or PlayOptions()
     began = time.perf_counter()
-    replay = Replay(scenario, Verdict.BROKEN, not_checked=list(scenario.not_checked))
+    replay = Replay(scenario, Verdict.BROKEN)
+    patience = asyncio.timeout(LONGEST_CALL_SECS)
     try:
-        async with asyncio.timeout(LONGEST_CALL_SECS):
+        async with patience:
             await _Playing(scenario, options, replay).run()
-    except TimeoutError:
-        replay.problem = f"the call did not end within {LONGEST_CALL_SECS:.0f} s"
+    except ReplayBroken as problem:
+        replay.problem = str(problem)
     except Exception as problem:
-        replay.problem = f"{type(problem).__name__}: {problem}"
+        replay.problem = (
+            f"the call did not end within {LONGEST_CALL_SECS:.0f} s"
+            if patience.expired()
+            else f"{type(problem).__name__}: {problem}"
+        )
     replay.took_secs = time.perf_counter() - began
     return replay
 
 
 class _Playing:
     def __init__(self, scenario: Scenario, options: PlayOptions, replay: Replay) -> None:
+        if options.server is not None or options.real_model_key is not None:
+            scenario = unwatched(scenario, by_other_server=options.server is not None)
+        replay.not_checked += scenario.not_checked
         self._scenario = scenario
         self._options = options
         self._replay = replay
         self._timeline = Timeline()
+        self._uncaused = list(scenario.model.faults)
         self._voice = scenario.call.voice or voice_for(self._language()) + CALLER_PITCH
         self._caller = ScriptedCaller(scenario, self._timeline, self._voice)
 
@@ -77,19 +89,20 @@ class _Playing:
             began = loop.time()
             hearing = Hearing(self._scenario, ready, self._timeline, self._caller.current_turn)
             self._timeline.on_reply = hearing.reply_heard
-            beside = {asyncio.create_task(self._cause_faults(ready), name="faults")}
+            beside = [asyncio.create_task(self._cause_faults(ready), name="faults")]
             if ready.gemini is None:
-                beside.add(asyncio.create_task(self._watch_record(ready), name="record"))
+                beside.append(asyncio.create_task(self._watch_record(ready), name="record"))
             try:
                 call = await self._have_call(ready)
-            finally:
-                for task in beside:
-                    task.cancel()
-                await asyncio.wait(beside)
-                await hearing.all_understood()
-                self._timeline.end()
                 self._replay.call_secs = loop.time() - began
                 await hearing.all_understood()
+                self._timeline.end()
+                await hearing.all_understood()
+            finally:
+                self._timeline.end()
+                problems = [*await stopped(beside), *await hearing.stop()]
+            if problems:
+                raise problems[0]
             await self._judge(ready, call, hearing)
 
     def _stage(self) -> AbstractAsyncContextManager[Stage]:
@@ -109,12 +122,15 @@ class _Playing:
         known = 0
         while True:
             await asyncio.sleep(WATCH_SECS)
+            if not self._replay.call_id and stage.twilio.calls:
+                call_id = await id_of(stage.api, stage.twilio.calls[0])
+                self._replay.call_id = call_id or ""
             if not self._replay.call_id:
                 continue
             answer = await stage.api.get(
                 f"/calls/{self._replay.call_id}/events", params={"after": known}
             )
-            for event in answer.json().get("events", []):
+            for event in answer.raise_for_status().json()["events"]:
                 known = event["id"]
                 self._timeline.recorded(event["kind"], event["detail"])
 
@@ -122,6 +138,7 @@ class _Playing:
         """Place the call, or have the person call in, and wait until it is over."""
         plan = self._scenario.call
         person = Person(self._caller, voice=self._voice, snr_db=plan.noise_snr_db)
+        call: EmulatedCall | None
         if plan.direction == "inbound":
             url = f"{stage.server_url}/twilio/inbound"
             ring_secs = plan.ring_ms / 1000
@@ -133,17 +150,34 @@ class _Playing:
             body = {"phone_number": plan.number, **plan.request}
             placed = await stage.api.post("/calls", json=body)
             if placed.is_error:
-                raise ValueError(f"POST /calls: {placed.status_code} {placed.text[:300]}")
+                raise ReplayBroken(f"POST /calls: {placed.status_code} {placed.text[:300]}")
             self._replay.call_id = placed.json()["id"]
-            if placed.json()["status"] == "failed":
-                return None
-            call = await stage.twilio.call_placed()
-        await call.settled()
+            call = await self._dialled(stage)
+        if call is not None:
+            await call.settled()
+            for kind in ("person.failed", "emulator.failed"):
+                if (failed := call.record.first(kind)) is not None:
+                    raise ReplayBroken(f"{kind}: {failed.detail['problem']}")
         return call
+
+    async def _dialled(self, stage: Stage) -> EmulatedCall | None:
+        """The call at Twilio; None when the server had to give it up before there was one."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DIALS_WITHIN_SECS
+        while not stage.twilio.calls:
+            answer = await stage.api.get(f"/calls/{self._replay.call_id}")
+            if answer.raise_for_status().json()["status"] == "failed" and not stage.twilio.calls:
+                return None
+            if loop.time() > until:
+                raise ReplayBroken(
+                    f"the server did not dial: its TWILIO_API_BASE_URL should be {stage.twilio.url}"
+                )
+            await asyncio.sleep(WATCH_SECS)
+        return stage.twilio.calls[0]
 
     async def _judge(self, stage: Stage, call: EmulatedCall | None, hearing: Hearing) -> None:
         replay, scenario = self._replay, self._scenario
-        result = await _result(stage.api, replay.call_id, call)
+        result = await result_of(stage.api, replay.call_id, call)
         replay.call_id = result["id"]
         replay.status, replay.end_reason = result["status"], result["end_reason"]
         replay.transcript = result["turns"]
@@ -154,7 +188,15 @@ class _Playing:
             replay.speech = hearing.stretches(call, result["turns"])
             replay.response_ms = hearing.response_ms(call)
         replay.failures += self._caller.failures + self._caller.left_open()
-        events = await _events(stage.api, replay.call_id)
+        replay.failures += [
+            Failure(
+                fault.where,
+                f"a {fault.kind} {fault.at_ms} ms after the answer",
+                "there was nothing left that could go wrong so",
+            )
+            for fault in self._uncaused
+        ]
+        events = await events_of(stage.api, replay.call_id)
         failures, not_checked = check_outcome(
             scenario.outcome, result, events, call, hearing, real=stage.gemini is None
         )
@@ -165,31 +207,12 @@ class _Playing:
         replay.verdict = _verdict(replay)
 
     async def _cause_faults(self, stage: Stage) -> None:
-        for fault in sorted(self._scenario.model.faults, key=lambda fault: fault.at_ms):
-            timeline = self._timeline
-            await timeline.changes.until(lambda: timeline.answered_at is not None)  # noqa: B023
+        timeline = self._timeline
+        await timeline.changes.until(lambda: timeline.answered_at is not None)
+        for fault in sorted(self._uncaused, key=lambda fault: fault.at_ms):
             await asyncio.sleep(max(0.0, fault.at_ms / 1000 - timeline.now()))
-            await self._cause(fault, stage)
-
-    async def _cause(self, fault: Fault, stage: Stage) -> None:
-        if fault.kind == "lose_stream":
-            stage.twilio.calls[-1].lose_stream()
-            return
-        if stage.gemini is None:
-            self._replay.not_checked.append(
-                NotChecked(fault.where, f"a {fault.kind} of the real Gemini cannot be caused")
-            )
-            return
-        session = stage.gemini.sessions[-1]
-        match fault.kind:
-            case "drop":
-                await session.drop(fault.code)
-            case "go_away":
-                await session.go_away(fault.left_ms / 1000)
-            case "stall":
-                session.stall()
-            case "garbage":
-                await session.send_garbage("{this is not JSON")
+            if await cause(fault, stage):
+                self._uncaused.remove(fault)
 
     def _language(self) -> str:
         return str(self._scenario.call.request.get("language", "en-US"))
@@ -207,30 +230,6 @@ def _behaviour(scenario: Scenario, person: Person) -> Behaviour:
         "voicemail": Voicemail(ring_secs=ring_secs),
     }
     return behaviours[scenario.call.answer]
-
-
-async def _result(
-    api: httpx.AsyncClient, call_id: str, call: EmulatedCall | None
-) -> dict[str, Any]:
-    if not call_id and call is not None:
-        calls = (await api.get("/calls")).raise_for_status().json()["calls"]
-        call_id = next(known["id"] for known in calls if known["twilio_sid"] == call.sid)
-    answer = await api.get(f"/calls/{call_id}/result", params={"wait": 60})
-    if answer.status_code != 200:
-        raise ValueError(f"the server says that the call still lasts: {answer.text[:300]}")
-    result: dict[str, Any] = answer.json()
-    return result
-
-
-async def _events(api: httpx.AsyncClient, call_id: str) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    after: int | None = 0
-    while after is not None:
-        answer = await api.get(f"/calls/{call_id}/events", params={"after": after})
-        page = answer.raise_for_status().json()
-        events += page["events"]
-        after = page["next_cursor"]
-    return events
 
 
 def _errors(scenario: Scenario, stage: Stage) -> list[Failure]:

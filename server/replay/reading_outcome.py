@@ -23,6 +23,7 @@ def read_outcome(fields: Fields) -> Outcome:
         status=_fact(fields, "status", _STATUSES),
         end_reason=_fact(fields, "end_reason", _REASONS),
         record=_record(fields),
+        record_where=fields.at("record") if fields.has("record") else None,
         heard=tuple(
             HeardSentence(item.where, sentence)
             for name, item in fields.items("heard")

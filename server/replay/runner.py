@@ -4,14 +4,13 @@ Each replay has an event loop of its own, so that none disturbs another's clock.
 """
 
 import asyncio
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from server.replay.crew import Crew
 from server.replay.player import PlayOptions, play
-from server.replay.results import Replay
+from server.replay.results import Replay, Verdict
 from server.replay.scenario import Scenario
 from server.replay.virtual_time import VirtualTimeLoop, fenced_sqlite
 
@@ -28,6 +27,9 @@ class RunOptions:
     play: PlayOptions = field(default_factory=PlayOptions)
 
 
+_Order = tuple[Scenario, RunOptions, int]
+
+
 def run_all(
     scenarios: Sequence[Scenario],
     options: RunOptions,
@@ -35,16 +37,23 @@ def run_all(
     on_start: Callable[[Scenario, int], None] = lambda scenario, repetition: None,
     on_done: Callable[[Replay], None] = lambda replay: None,
 ) -> list[Replay]:
-    """Play them all; the replays in the order of scenarios and repetitions."""
-    wanted = [(scenario, n) for n in range(1, options.repeat + 1) for scenario in scenarios]
+    """Play them all; the replays in the order of repetitions and scenarios."""
+    orders = [
+        (scenario, options, repetition)
+        for repetition in range(1, options.repeat + 1)
+        for scenario in scenarios
+    ]
     if options.jobs == 1:
         replays = []
-        for scenario, repetition in wanted:
-            on_start(scenario, repetition)
-            replays.append(play_one(scenario, options, repetition))
+        for order in orders:
+            on_start(order[0], order[2])
+            replays.append(_play(order))
             on_done(replays[-1])
         return replays
-    return list(_in_processes(wanted, options, on_start, on_done))
+    crew = Crew(options.jobs, _play, _lost, preload=("server.replay.quiet", "server.replay.player"))
+    return crew.answers(
+        orders, on_start=lambda order: on_start(order[0], order[2]), on_done=on_done
+    )
 
 
 def play_one(scenario: Scenario, options: RunOptions, repetition: int = 1) -> Replay:
@@ -58,36 +67,11 @@ def play_one(scenario: Scenario, options: RunOptions, repetition: int = 1) -> Re
     return replay
 
 
-def _in_processes(
-    wanted: Sequence[tuple[Scenario, int]],
-    options: RunOptions,
-    on_start: Callable[[Scenario, int], None],
-    on_done: Callable[[Replay], None],
-) -> Iterable[Replay]:
-    # One process imports everything, the others are forked from it: no import is paid twice.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["server.replay.quiet", "server.replay.player"])
-    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-        yield from _ordered(pool, wanted, options, on_start, on_done)
+def _play(order: _Order) -> Replay:
+    return play_one(*order)
 
 
-def _ordered(
-    pool: ProcessPoolExecutor,
-    wanted: Sequence[tuple[Scenario, int]],
-    options: RunOptions,
-    on_start: Callable[[Scenario, int], None],
-    on_done: Callable[[Replay], None],
-) -> Iterator[Replay]:
-    done: dict[int, Replay] = {}
-    running: dict[Future[Replay], int] = {}
-    waiting = list(enumerate(wanted))[::-1]
-    while waiting or running:
-        while waiting and len(running) < options.jobs:
-            index, (scenario, repetition) = waiting.pop()
-            on_start(scenario, repetition)
-            running[pool.submit(play_one, scenario, options, repetition)] = index
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            index = running.pop(future)
-            done[index] = future.result()
-            on_done(done[index])
-    return iter([done[index] for index in sorted(done)])
+def _lost(order: _Order, how: str) -> Replay:
+    scenario, _, repetition = order
+    problem = f"the process that played it {how}"
+    return Replay(scenario, Verdict.BROKEN, problem=problem, repetition=repetition)

@@ -183,6 +183,7 @@ class Outcome:
     end_reason: Fact | None = None
     # The record's turns: all of them, in this order.
     record: tuple[RecordedTurn, ...] | None = None
+    record_where: Where | None = None
     # The sentences heard, in this order (others may be between).
     heard: tuple[HeardSentence, ...] = ()
     # Holes inside a reply at the phone: how many.

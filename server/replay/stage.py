@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,7 +84,7 @@ async def own_stage(
         stack.enter_context(_environment(environment))
         database = folder / "replay.db"
         shutil.copy(await _migrated_database(), database)
-        bound = listen("127.0.0.1", 0)
+        bound = stack.enter_context(closing(listen("127.0.0.1", 0)))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         settings = _GivenSettings(
             base_url=url,

@@ -71,6 +71,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.hold_until(future)
         return future
 
+    async def shutdown_default_executor(self, *args: Any, **options: Any) -> None:
+        """Wait for its threads, for as long as they really take."""
+        self._jumping.held += 1
+        try:
+            await super().shutdown_default_executor(*args, **options)
+        finally:
+            self._jumping.held -= 1
+
 
 class _HoldingQueue(SimpleQueue):  # type: ignore[type-arg]
     """What aiosqlite hands to a connection's thread: the clock stands until it is answered."""
