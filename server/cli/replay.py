@@ -1,11 +1,12 @@
 """`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from server.cli.environment import settings_or_exit
 
 if TYPE_CHECKING:
     from server.replay.stage import RemoteServer
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 def replay(
     paths: Annotated[list[Path], typer.Argument(help="Scenario files, and folders of them.")],
     speed: Annotated[
-        Literal["fast", "real"], typer.Option(help="fast: in virtual time; real: as it is heard.")
+        Literal["fast", "real"],
+        typer.Option(
+            help="fast: in virtual time; real: as it is heard, and always so with --server and "
+            "--against gemini."
+        ),
     ] = "fast",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Calls at once.")] = 1,
     repeat: Annotated[
@@ -27,7 +32,8 @@ def replay(
         Literal["emulator", "gemini"], typer.Option(help="Which Gemini talks.")
     ] = "emulator",
     server: Annotated[
-        str | None, typer.Option(help="An instance that runs, instead of one of our own.")
+        str | None,
+        typer.Option(help="An instance that runs, instead of one of our own; one call at a time."),
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(help="The instance's API key.", envvar="VOICE_AI_API_KEY")
@@ -55,6 +61,9 @@ def replay(
         )
         raise typer.Exit(1) from None
 
+    if against == "gemini" and server is not None:
+        typer.echo("--server has a model of its own: leave --against out.", err=True)
+        raise typer.Exit(2)
     if against == "gemini" or server is not None:
         speed = "real"  # what runs elsewhere lives in real time
     options = RunOptions(
@@ -75,19 +84,20 @@ def replay(
 
 
 def _gemini_key() -> str:
-    key = os.environ.get("GEMINI_API_KEY")
-    if not key:
-        typer.echo("--against gemini needs GEMINI_API_KEY in the environment.", err=True)
+    settings = settings_or_exit()
+    if settings.gemini_api_key is None:
+        typer.echo("--against gemini needs GEMINI_API_KEY, in the environment or .env.", err=True)
         raise typer.Exit(2)
-    return key
+    return settings.gemini_api_key.get_secret_value()
 
 
 def _remote(url: str, twilio_port: int, api_key: str | None) -> "RemoteServer":
     from server.replay.stage import RemoteServer
 
-    try:
-        sid, token = os.environ["TWILIO_ACCOUNT_SID"], os.environ["TWILIO_AUTH_TOKEN"]
-    except KeyError as missing:
-        typer.echo(f"--server needs the server's own {missing.args[0]} here, too.", err=True)
-        raise typer.Exit(2) from None
-    return RemoteServer(url.rstrip("/"), twilio_port, sid, token, api_key)
+    settings = settings_or_exit()
+    sid, token = settings.twilio_account_sid, settings.twilio_auth_token
+    if sid is None or token is None:
+        missing = "TWILIO_ACCOUNT_SID" if sid is None else "TWILIO_AUTH_TOKEN"
+        typer.echo(f"--server needs the server's own {missing}, here, too.", err=True)
+        raise typer.Exit(2)
+    return RemoteServer(url.rstrip("/"), twilio_port, sid, token.get_secret_value(), api_key)

@@ -1,5 +1,6 @@
 """What `voice-ai replay` does: find scenarios, play them, show them, write the reports."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +80,19 @@ def _write(replays: Sequence[Replay], outputs: Outputs) -> None:
     if outputs.html is not None:
         write_html(replays, outputs.html)
     if outputs.wav is not None:
-        outputs.wav.mkdir(parents=True, exist_ok=True)
-        for replay in replays:
-            name = replay.scenario.name.replace("/", ".")
-            number = f".{replay.repetition}" if replay.repetition > 1 else ""
-            sides = (replay.sound.caller, replay.sound.agent)
-            left, right = (np.frombuffer(side, dtype="<i2") for side in sides)
-            write_stereo(outputs.wav / f"{name}{number}.wav", left, right)
+        _write_wavs(replays, outputs.wav)
+
+
+def _write_wavs(replays: Sequence[Replay], folder: Path) -> None:
+    """One of each call that was answered; scenarios of the same name are numbered."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: Counter[str] = Counter()
+    for replay in replays:
+        sides = (replay.sound.caller, replay.sound.agent)
+        if not any(sides):
+            continue
+        name = replay.scenario.name.replace("/", ".")
+        written[name] += 1
+        number = f".{written[name]}" if written[name] > 1 else ""
+        left, right = (np.frombuffer(side, dtype="<i2") for side in sides)
+        write_stereo(folder / f"{name}{number}.wav", left, right)

@@ -42,15 +42,22 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Take the scenario files of the named folders."""
     if file_path.suffix not in (".yaml", ".yml"):
         return None
-    if not any(
-        folder in file_path.parents or folder == file_path for folder in _folders(parent.config)
-    ):
-        return None
-    from server.replay.reading import find_files
-
-    if not find_files([file_path]):
+    if file_path.resolve() not in _scenario_files(parent.config):
         return None
     return ScenarioFile.from_parent(parent, path=file_path)
+
+
+_FILES = pytest.StashKey[frozenset[Path]]()
+
+
+def _scenario_files(config: pytest.Config) -> frozenset[Path]:
+    """Those in the named folders; YAML that is only there to be included is none."""
+    if _FILES not in config.stash:
+        from server.replay.reading import find_files
+
+        folders = [folder for folder in _folders(config) if folder.exists()]
+        config.stash[_FILES] = frozenset(file.resolve() for file in find_files(folders))
+    return config.stash[_FILES]
 
 
 def _folders(config: pytest.Config) -> list[Path]:
