@@ -33,6 +33,7 @@ from agent.clock import moment
 from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
+from agent.latency import LATENCY_EVENTS, Latency
 from agent.lifecycle import CallState
 from agent.storable import make_storable
 
@@ -212,6 +213,14 @@ class CallLog:
             events = select(CallEvent).where(col(CallEvent.call_id) == call_id)
             later = events.where(col(CallEvent.id) > after).order_by(col(CallEvent.id))
             return list(await session.exec(later.limit(limit)))
+
+    async def latency(self, call_id: str) -> Latency:
+        """How fast the call was, as far as it is known. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            told = select(CallEvent.kind, CallEvent.detail).where(col(CallEvent.call_id) == call_id)
+            told = told.where(col(CallEvent.kind).in_(LATENCY_EVENTS))
+            return Latency.told_by(await session.exec(told.order_by(col(CallEvent.id))))
 
     async def usage(self, call_id: str) -> list[TokenUsage]:
         """The tokens that the call took, oldest first. Raises: NoSuchCall."""

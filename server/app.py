@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from starlette.types import Scope
 
-from agent.call_log import DatabaseAway
+from agent.call_log import DatabaseAway, NoSuchCall
 from pipelines import catalogue
 from server import calls_api, health, media_stream, twilio_webhooks
 from server.about import own_version
@@ -43,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimit, refused=_count_refused_body)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(NoSuchCall, _erased_meanwhile)
     app.add_exception_handler(DatabaseAway, _without_database)
     app.add_exception_handler(Exception, _failed)
     app.include_router(calls_api.router)
@@ -82,6 +83,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
     request.state.resources.metrics.rejected.labels("invalid_request").inc()
     detail = [{key: problem[key] for key in ("loc", "msg", "type")} for problem in error.errors()]
     return _answer(422, detail)
+
+
+async def _erased_meanwhile(_: Request, error: Exception) -> Response:
+    return _answer(404, "There is no call with this id any more.")
 
 
 async def _without_database(request: Request, error: Exception) -> Response:

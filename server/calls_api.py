@@ -24,6 +24,7 @@ from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
 from server.resources import Opened, Resources
 from server.schemas import (
+    CallDetail,
     CallPage,
     CallRequest,
     CallResult,
@@ -227,9 +228,11 @@ async def list_calls(
 
 
 @router.get("/{call_id}", responses=NOT_FOUND)
-async def read(call: KnownCall) -> CallView:
-    """A call as it is now."""
-    return CallView.of(call)
+async def read(call: KnownCall, opened: Opened) -> CallDetail:
+    """A call as it is now, and how fast it was so far."""
+    if call.status.is_terminal:
+        await _write_last_words(call, opened)
+    return CallDetail.with_latency(call, await opened.call_log.latency(call.id))
 
 
 @router.get("/{call_id}/transcript", responses=NOT_FOUND)
@@ -270,7 +273,7 @@ async def result(
     response: Response,
     wait: Annotated[float, Query(ge=0, le=120, description="Seconds to wait for the end.")] = 30,
 ) -> Any:
-    """How the call ended and all that was said; waits for the end."""
+    """How the call ended, how fast it was, and all that was said; waits for the end."""
     ended = await opened.life.ended(call.id, wait)
     if ended is None:
         now = await opened.call_log.get(call.id)
@@ -279,8 +282,10 @@ async def result(
             CallView.of(now).model_dump_json(), status_code=202, media_type="application/json"
         )
     await _write_last_words(ended, opened)
-    turns = await opened.call_log.transcript(call.id)
-    return CallResult.with_talk(ended, turns, await opened.call_log.usage(call.id))
+    log = opened.call_log
+    return CallResult.with_talk(
+        ended, await log.latency(call.id), await log.transcript(call.id), await log.usage(call.id)
+    )
 
 
 async def _write_last_words(call: Call, opened: Resources) -> None:

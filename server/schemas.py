@@ -15,7 +15,9 @@ from pydantic import (
 )
 
 from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speaker, TokenUsage, Turn
+from agent.latency import Latency
 from agent.profile import AgentProfile, VadConfig
+from server.latency_view import LATENCY_EXAMPLE, LatencyView
 
 METADATA_LIMIT_BYTES = 16_384
 # Far below what JSON, Pydantic and the databases can nest.
@@ -239,6 +241,19 @@ class CallView(BaseModel):
         )
 
 
+class CallDetail(CallView):
+    """A call as it is now, and how fast it was so far."""
+
+    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE)
+
+    latency: LatencyView
+
+    @classmethod
+    def with_latency(cls, call: Call, latency: Latency) -> Self:
+        """The public side of a record."""
+        return cls(**CallView.of(call).model_dump(), latency=LatencyView.of(latency))
+
+
 class CallPage(BaseModel):
     """Calls, newest first."""
 
@@ -322,11 +337,12 @@ class Tokens(BaseModel):
     tokens: int
 
 
-class CallResult(CallView):
-    """How a call ended, and all that was said."""
+class CallResult(CallDetail):
+    """How a call ended, how fast it was, and all that was said."""
 
     model_config = _example(
         **CALL_EXAMPLE,
+        latency=LATENCY_EXAMPLE,
         turns=TURNS_EXAMPLE,
         usage=[{"direction": "input", "modality": "AUDIO", "tokens": 1650}],
     )
@@ -335,7 +351,9 @@ class CallResult(CallView):
     usage: list[Tokens]
 
     @classmethod
-    def with_talk(cls, call: Call, turns: list[Turn], usage: list[TokenUsage]) -> Self:
+    def with_talk(
+        cls, call: Call, latency: Latency, turns: list[Turn], usage: list[TokenUsage]
+    ) -> Self:
         """The public side of the records of an ended call."""
         sums: dict[tuple[str, str], int] = {}
         for row in usage:
@@ -343,6 +361,7 @@ class CallResult(CallView):
             sums[key] = sums.get(key, 0) + row.tokens
         return cls(
             **CallView.of(call).model_dump(),
+            latency=LatencyView.of(latency),
             turns=[TurnView.of(turn) for turn in turns],
             usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )

@@ -1,11 +1,14 @@
 """The calls API through the real app, a real database and the emulated Twilio."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from agent.call_log import CallLog, open_engine
+from agent.calls import Call, CallEvent
 from server.emulators.twilio import Busy, Hang, Invalid, NoAnswer, TwilioEmulator
 from tests.server.conftest import OUR_NUMBER, THEIRS, Running, ServerFactory
 
@@ -348,6 +351,74 @@ async def test_what_happened_is_read_page_by_page(server: Running, twilio: Twili
             break
         after = page["next_cursor"]
     assert read == whole["events"]
+
+
+async def test_how_fast_a_call_was_is_read_with_it_and_with_its_result(
+    server: Running, twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    call = await server.place()
+    path = f"/calls/{call['id']}"
+    unknown = {
+        "first_sound_ms": None,
+        "response_ms": {"p50": None, "max": None, "each": []},
+        "barge_in_ms": [],
+        "share_ms": {"in": None, "out": None},
+    }
+    result = (await server.http.get(f"{path}/result", params={"wait": 20})).json()
+    assert result["latency"] == unknown
+    assert (await server.http.get(path)).json()["latency"] == unknown
+    await keep_events(
+        tmp_path,
+        call["id"],
+        ("latency.first_sound", {"ms": 4.2}),
+        ("latency.response", {"ms": 880}),
+        ("latency.response", {"ms": 640, "turn": 3}),
+        ("latency.barge_in", {"ms": 40.5}),
+        ("latency.share", {"in_ms": 0.4, "out_ms": 0.6}),
+    )
+    known = {
+        "first_sound_ms": 4.2,
+        "response_ms": {"p50": 760, "max": 880, "each": [880, 640]},
+        "barge_in_ms": [40.5],
+        "share_ms": {"in": 0.4, "out": 0.6},
+    }
+    assert (await server.http.get(f"{path}/result")).json()["latency"] == known
+    read = (await server.http.get(path)).json()
+    assert read["latency"] == known
+    # A list of calls does not tell it: it would be read call by call.
+    listed = (await server.http.get("/calls")).json()["calls"][0]
+    assert listed == {name: value for name, value in read.items() if name != "latency"}
+
+
+async def keep_events(folder: Path, call_id: str, *events: tuple[str, dict[str, Any]]) -> None:
+    """Have the record hold events, as another process that carries the call would."""
+    engine = open_engine(f"sqlite+aiosqlite:///{folder / 'calls.db'}")
+    try:
+        rows = [CallEvent(call_id=call_id, kind=kind, detail=detail) for kind, detail in events]
+        assert await CallLog(engine).write(rows) == 0
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("rest", ["", "/transcript", "/events", "/result"])
+async def test_a_call_that_is_erased_while_it_is_read_is_not_found(
+    server: Running, twilio: TwilioEmulator, monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    path = f"/calls/{(await server.place())['id']}"
+    await server.http.get(f"{path}/result", params={"wait": 20})
+    get = CallLog.get
+
+    async def get_and_erase(log: CallLog, call_id: str) -> Call:
+        call = await get(log, call_id)
+        await log.delete(call_id)
+        return call
+
+    monkeypatch.setattr(CallLog, "get", get_and_erase)
+    answer = await server.http.get(path + rest)
+    assert answer.status_code == 404, answer.text
+    assert "no call with this id" in answer.json()["detail"]
 
 
 async def test_calls_are_listed_newest_first_filtered_and_paged(server: Running) -> None:

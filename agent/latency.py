@@ -1,0 +1,76 @@
+"""How fast a call was, as its record tells: the events that hold it, and what they come to.
+
+latency.first_sound  {ms}              once
+latency.response     {ms}              each of the agent's replies to the caller
+latency.barge_in     {ms}              each time the agent was stopped
+latency.share        {in_ms, out_ms}   once, at the end: the medians of the call
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Self
+
+FIRST_SOUND = "latency.first_sound"
+RESPONSE = "latency.response"
+BARGE_IN = "latency.barge_in"
+SHARE = "latency.share"
+LATENCY_EVENTS = (FIRST_SOUND, RESPONSE, BARGE_IN, SHARE)
+
+# A longer wait than the longest call is no measurement.
+LONGEST_MS = 14_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The latencies of one call in ms; None and empty: not known, or it did not come to that."""
+
+    # From the answer to the first speech sent.
+    first_sound: float | None = None
+    # From the caller's last sound to the first of the reply sent, in order.
+    responses: tuple[float, ...] = ()
+    # From the caller's first sound over the agent to `clear` sent, in order.
+    barge_ins: tuple[float, ...] = ()
+    # Our share of it: from the caller's packet to Gemini, and from Gemini's chunk to the packet.
+    share_in: float | None = None
+    share_out: float | None = None
+
+    @property
+    def response_p50(self) -> float | None:
+        """The median of the responses."""
+        return median(self.responses) if self.responses else None
+
+    @property
+    def response_max(self) -> float | None:
+        """The longest response."""
+        return max(self.responses, default=None)
+
+    @classmethod
+    def told_by(cls, events: Iterable[tuple[str, Mapping[str, Any]]]) -> Self:
+        """What these events, as (kind, detail) in their order, say; others are passed over.
+
+        A tool may note what it likes under any name, so what is no duration counts for nothing.
+        """
+        once: dict[str, float] = {}
+        each: dict[str, list[float]] = {RESPONSE: [], BARGE_IN: []}
+        for kind, detail in events:
+            if kind == FIRST_SOUND:
+                _keep(once, "first_sound", detail.get("ms"))
+            elif kind == SHARE:
+                _keep(once, "share_in", detail.get("in_ms"))
+                _keep(once, "share_out", detail.get("out_ms"))
+            elif kind in each and (ms := _duration(detail.get("ms"))) is not None:
+                each[kind].append(ms)
+        return cls(responses=tuple(each[RESPONSE]), barge_ins=tuple(each[BARGE_IN]), **once)
+
+
+def _keep(once: dict[str, float], name: str, value: object) -> None:
+    """The first of several stays: a stream that was lost begins nothing anew."""
+    if (ms := _duration(value)) is not None:
+        once.setdefault(name, ms)
+
+
+def _duration(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= LONGEST_MS else None

@@ -1,0 +1,56 @@
+"""A call's latencies, as the API shows them."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.latency import Latency
+
+LATENCY_EXAMPLE = {
+    "first_sound_ms": 4.2,
+    "response_ms": {"p50": 880.0, "max": 947.0, "each": [880.0, 861.5, 947.0]},
+    "barge_in_ms": [40.0],
+    "share_ms": {"in": 0.4, "out": 0.6},
+}
+
+
+class ResponseView(BaseModel):
+    """How long the caller waited for each reply."""
+
+    p50: float | None
+    max: float | None
+    each: list[float] = Field(description="In the order of the replies.")
+
+
+class ShareView(BaseModel):
+    """What of it was ours, at the median of the call."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    in_: float | None = Field(alias="in", description="From the caller's packet to Gemini.")
+    out: float | None = Field(description="From Gemini's chunk to the packet sent.")
+
+
+class LatencyView(BaseModel):
+    """How fast the call was, in ms; null and empty: not known, or it did not come to that."""
+
+    first_sound_ms: float | None = Field(description="From answer to the agent's first sound.")
+    response_ms: ResponseView = Field(
+        description="From the caller's last sound to the first of the reply."
+    )
+    barge_in_ms: list[float] = Field(
+        description="From the caller's first sound over the agent to the agent's silence."
+    )
+    share_ms: ShareView
+
+    @classmethod
+    def of(cls, latency: Latency) -> Self:
+        """The public side of what the record tells."""
+        return cls(
+            first_sound_ms=latency.first_sound,
+            response_ms=ResponseView(
+                p50=latency.response_p50, max=latency.response_max, each=[*latency.responses]
+            ),
+            barge_in_ms=[*latency.barge_ins],
+            share_ms=ShareView(in_=latency.share_in, out=latency.share_out),
+        )
