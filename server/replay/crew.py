@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Generic, TypeVar
@@ -62,6 +62,7 @@ class Crew(Generic[Order, Answer]):
         busy: dict[Connection, _Worker] = {}
         with tempfile.TemporaryDirectory(prefix="voice-ai-replay-") as scratch:
             try:
+                _start_the_forkserver()
                 while waiting or busy:
                     while waiting and len(busy) < self._size:
                         worker = idle.pop() if idle else self._start(scratch)
@@ -101,6 +102,17 @@ def _work(pipe: Connection, work: Callable[[Order], Answer], scratch: str) -> No
     with suppress(EOFError, BrokenPipeError):
         while True:
             pipe.send(work(pipe.recv()))
+
+
+def _start_the_forkserver() -> None:
+    """So that Ctrl-C reaches neither it, which may still import, nor what is forked from it."""
+    # It would be started with the other, and lets signals through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_of(worker: _Worker) -> str:
