@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-from server.cli import calls, demo, dial, pipelines, replay, serve
+from server.cli import bench, calls, demo, dial, pipelines, replay, serve
 
 app = typer.Typer(
     name="voice-ai",
@@ -16,6 +16,7 @@ app.command("serve")(serve.serve)
 app.command("dial")(dial.dial)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
+app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")
 app.add_typer(pipelines.app, name="pipelines")
 

@@ -1,0 +1,1 @@
+"""Measures from outside, between both emulated vendors: this system, and a plain Pipecat bot."""

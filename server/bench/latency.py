@@ -1,0 +1,205 @@
+"""Places the same calls on each system, one system after the other, and measures from outside.
+
+load generator (this process)             a process of its own, on a core of its own
+TwilioEmulator  ── webhooks, media ──▶    the server that is measured
+GeminiLiveEmulator ◀── Live API ──────
+"""
+
+import asyncio
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from server.bench.conversation import CALLER, SCRIPT, rehearse
+from server.bench.cores import Cores, shared_out, staying_on
+from server.bench.figures import Figure, figures_of
+from server.bench.loop_lag import loop_lag
+from server.bench.statistics import Summary, share_of, summarise
+from server.bench.systems import OUR_NUMBER, Dial, System, running
+from server.emulators.gemini_live import GeminiLiveEmulator, Session
+from server.emulators.twilio import Answer, EmulatedCall, TwilioEmulator
+from server.emulators.twilio.errors import RestError
+
+# What a conversation takes beside ringing, session set-up and thinking, with room to spare.
+CONVERSATION_WITHIN_SECS = 40.0
+LEAVES_WITHIN_SECS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure. `warm_up` calls of each system come first and are not counted."""
+
+    calls: int = 20
+    at_once: int = 1
+    warm_up: int = 1
+    ring_secs: float = 3.0
+    setup_secs: float = 2.0
+    thinking_secs: float = 0.5
+    pin: bool = True
+    systems: tuple[System, ...] = tuple(System)
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """What one system came to. `problems` are the calls that did not go as they should."""
+
+    system: System
+    figures: dict[Figure, Summary]
+    problems: list[str]
+    lag_ms: Summary | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """A whole run. `cores` is None when nobody was kept to a core."""
+
+    options: BenchOptions
+    cores: Cores | None
+    systems: dict[System, SystemResult] = field(default_factory=dict)
+
+    def share_of_plain(self, system: System, figure: Figure) -> float | None:
+        """A system's p50 as a share of the plain bot's; None when they cannot be compared."""
+        mine, plain = (self._summary(one, figure) for one in (system, System.PLAIN))
+        return None if mine is None or plain is None else share_of(mine.p50, plain.p50)
+
+    def _summary(self, system: System, figure: Figure) -> Summary | None:
+        result = self.systems.get(system)
+        return None if result is None else result.figures.get(figure)
+
+
+Tell = Callable[[System, int], None]
+
+
+async def run_latency(
+    options: BenchOptions, tell: Tell = lambda _system, _done: None
+) -> BenchResult:
+    """Measure every system of the options; `tell(system, calls_done)` hears of each call's end.
+
+    Raises: StageError when a server does not start.
+    """
+    cores = shared_out() if options.pin else None
+    result = BenchResult(options, cores)
+    rehearse()
+    with staying_on(cores.load if cores else None):
+        for system in options.systems:
+            result.systems[system] = await _measure(system, options, cores, tell)
+    return result
+
+
+async def _measure(
+    system: System, options: BenchOptions, cores: Cores | None, tell: Tell
+) -> SystemResult:
+    lived: list[_Lived] = []
+    async with AsyncExitStack() as stack:
+        gemini = await stack.enter_async_context(
+            GeminiLiveEmulator(
+                SCRIPT, setup_secs=options.setup_secs, thinking_secs=options.thinking_secs
+            )
+        )
+        twilio = await stack.enter_async_context(TwilioEmulator(numbers=[OUR_NUMBER]))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-bench-")))
+        starting = running(system, gemini, twilio, folder, at_once=options.at_once)
+        with staying_on(cores.server if cores else None):
+            dial = await stack.enter_async_context(starting)
+        stage = _Stage(system, gemini, twilio, dial, options)
+        for number in range(options.warm_up):
+            await stage.call(-1 - number)
+        free = asyncio.Semaphore(options.at_once)
+        done = 0
+
+        async def one(index: int) -> None:
+            nonlocal done
+            async with free:
+                lived.append(await stage.call(index))
+            done += 1
+            tell(system, done)
+
+        async with loop_lag() as lags:
+            await asyncio.gather(*map(one, range(options.calls)))
+    return _judge(system, lived, lags)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """A call that is over, and the model's session it talked with; what went wrong otherwise."""
+
+    number: str
+    call: EmulatedCall | None
+    session: Session | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    system: System
+    gemini: GeminiLiveEmulator
+    twilio: TwilioEmulator
+    dial: Dial
+    options: BenchOptions
+
+    async def call(self, index: int) -> _Lived:
+        """One call, from dialling until both vendors are done with it."""
+        number = f"+1555{index % 10_000_000:07d}"
+        # Cold: there is no time to prepare anything.
+        ring_secs = 0.0 if self.system is System.COLD else self.options.ring_secs
+        self.twilio.people[number] = Answer(CALLER, ring_secs)
+        try:
+            await self.dial(number)
+        except (httpx.HTTPError, RestError) as refused:
+            return _Lived(number, None, None, f"it was not placed: {refused!r}")
+        call = await self.twilio.call_placed(to=number)
+        within = (
+            ring_secs
+            + self.options.setup_secs
+            + 3 * self.options.thinking_secs
+            + CONVERSATION_WITHIN_SECS
+        )
+        problem = None
+        try:
+            async with asyncio.timeout(within):
+                await call.settled()
+        except TimeoutError:
+            problem = f"it was not over after {within:g} s"
+            call.hang_up()
+            await call.settled()
+        session = self._session_of(number)
+        if session is not None:
+            with suppress(TimeoutError):
+                await session.until(lambda one: not one.is_open, LEAVES_WITHIN_SECS)
+        return _Lived(number, call, session, problem)
+
+    def _session_of(self, number: str) -> Session | None:
+        """The session that heard the call: its instruction names the number."""
+        return next(
+            (
+                session
+                for session in reversed(self.gemini.sessions)
+                if session.log.audio and number in json.dumps(session.setup)
+            ),
+            None,
+        )
+
+
+def _judge(system: System, lived: list[_Lived], lags: list[float]) -> SystemResult:
+    values: defaultdict[Figure, list[float]] = defaultdict(list)
+    problems: list[str] = []
+    for one in lived:
+        wrong = [one.problem] if one.problem else []
+        if one.call is not None and one.session is not None:
+            figures = figures_of(one.call.record, one.session.log)
+            wrong += figures.missing
+            for figure, measured in figures.values.items():
+                values[figure] += measured
+        elif one.problem is None:
+            wrong.append("it never reached the model")
+        if wrong:
+            problems.append(f"the call to {one.number}: {'; '.join(wrong)}")
+    summaries = {figure: summarise(values[figure]) for figure in Figure}
+    found = {figure: summary for figure, summary in summaries.items() if summary is not None}
+    return SystemResult(system, found, problems, summarise(lags))

@@ -1,0 +1,10 @@
+"""What every agent of a bench is told and says: plain text, for processes that know no emulator."""
+
+GREETING = "Hello, this is the practice."
+# Gemini's name of a voice.
+AGENT_VOICE = "Charon"
+
+
+def system_prompt(number: str) -> str:
+    """What the agent is told; it names the number, by which the model's session is found again."""
+    return f"You are the assistant of a medical practice, on the phone with {number}. Be brief."

@@ -1,0 +1,88 @@
+"""`voice-ai bench`: measures the system between both emulated vendors, and a plain Pipecat bot."""
+
+import asyncio
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure this system between both emulated vendors, beside a plain Pipecat bot."""
+
+
+@app.command()
+def latency(
+    calls: Annotated[int, typer.Option(min=1, help="Calls that each system is measured by.")] = 20,
+    at_once: Annotated[int, typer.Option(min=1, max=500, help="Calls at a time.")] = 1,
+    warm_up: Annotated[
+        int, typer.Option(min=0, max=100, help="Calls before these, which are not counted.")
+    ] = 1,
+    ring: Annotated[float, typer.Option(min=0, help="Seconds that the phone rings.")] = 3.0,
+    setup: Annotated[
+        float, typer.Option(min=0, help="Seconds that Gemini takes to open a session.")
+    ] = 2.0,
+    thinking: Annotated[
+        float, typer.Option(min=0, help="Seconds that Gemini thinks before it speaks.")
+    ] = 0.5,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="warm, cold or plain; may be given several times. All by default."),
+    ] = None,
+    pin: Annotated[
+        bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
+    ] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file, too.")
+    ] = None,
+) -> None:
+    """How long a caller waits: for the first word, for answers, for silence after a barge-in.
+
+    The exit code is 1 when a call did not go as it should.
+    """
+    import_module("server.replay.quiet")
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        from server.bench.latency import BenchOptions, run_latency
+        from server.bench.report import as_json, print_result
+        from server.bench.systems import System
+        from server.demo.stage import StageError
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"The bench needs the package {error.name!r}. Install it with: "
+            "pip install 'voice-ai-system[emulators]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+
+    try:
+        systems = tuple(dict.fromkeys(System(name) for name in system or System))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; there are {', '.join(System)}") from None
+    options = BenchOptions(calls, at_once, warm_up, ring, setup, thinking, pin, systems)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            bars = {one: progress.add_task(one.label, total=calls, start=False) for one in systems}
+
+            def tell(one: System, done: int) -> None:
+                progress.start_task(bars[one])
+                progress.update(bars[one], completed=done)
+
+            result = asyncio.run(run_latency(options, tell))
+    except StageError as error:
+        typer.echo(f"The server did not start:\n{error}", err=True)
+        raise typer.Exit(1) from None
+    print_result(result, Console())
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
+    if any(measured.problems for measured in result.systems.values()):
+        raise typer.Exit(1)
