@@ -21,7 +21,7 @@ TITLES = {
     Figure.BARGE_IN_TO_CLEAR: "caller barges in → clear at Twilio",
     Figure.INTERRUPTED_TO_CLEAR: "Gemini's interrupted → clear at Twilio",
     Figure.BARGE_IN_TO_SILENCE: "caller barges in → silence",
-    Figure.END_LOST: "lost at the end of the last reply",
+    Figure.LOST: "lost of the last reply",
     Figure.GAPS: "gaps in what a caller heard (count)",
 }
 NEVER = "–"
