@@ -51,6 +51,9 @@ class AgentProfile(BaseModel):
     language: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     vad: VadConfig = VadConfig()
     max_duration_seconds: int = Field(default=1800, ge=1, le=14_400)
+    # How long after the answer the model does not hear the caller, so that a "Hello?" does not cut
+    # the greeting: ms, 0 for not at all, or until the greeting is over.
+    answer_shield: int | Literal["greeting"] = Field(default=1500, ge=0, le=30_000)
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
 

@@ -94,7 +94,7 @@ class CallEnd(FrameProcessor):
         self._time_up = False
         self._last_activity = 0.0
         self._asked_at: float | None = None
-        line.on_bound = self._bound
+        line.on_bound.append(self._bound)
 
     # --- what others ask for -------------------------------------------------------------------
 

@@ -23,6 +23,10 @@ STOPS_AFTER_MS = 400
 # The line's noise is its quietest packet of late: noise is steady, and speech has dips within this.
 FLOOR_PIECES = 8
 FLOOR_PIECE_MS = 200
+# Quieter than any line's noise: a digital silence, which says nothing of the noise to come.
+DIGITAL_SILENCE = 8
+# No line is noisier than this: speech that begins at once, out of nothing, is not its own floor.
+LOUDEST_NOISE = 1000.0
 
 
 class Change(Enum):
@@ -49,6 +53,8 @@ class CallerSpeech:
         self._floor = 0.0
         self._quietest: deque[float] = deque(maxlen=FLOOR_PIECES)
         self._piece_ms = 0.0
+        # Whether the latest packet was loud enough for speech, however short it is so far.
+        self.loud = False
         self._loud_ms = 0.0
         self._quiet_ms = 0.0
         self._loud_since = 0.0
@@ -71,7 +77,8 @@ class CallerSpeech:
         level = audioop.rms(pcm, 2)
         self._track_floor(level, packet_ms)
         threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
-        if level >= threshold:
+        self.loud = level >= threshold
+        if self.loud:
             return self._loud(now, packet_ms)
         return self._quiet(packet_ms)
 
@@ -105,10 +112,12 @@ class CallerSpeech:
 
     def _track_floor(self, level: float, packet_ms: float) -> None:
         """Keep the quietest level of each of the last pieces; the quietest of all is the floor."""
+        if level < DIGITAL_SILENCE:
+            return
         self._piece_ms += packet_ms
         if self._piece_ms > FLOOR_PIECE_MS or not self._quietest:
             self._quietest.append(level)
             self._piece_ms = packet_ms
         elif level < self._quietest[-1]:
             self._quietest[-1] = level
-        self._floor = min(self._quietest)
+        self._floor = min(LOUDEST_NOISE, *self._quietest)

@@ -21,6 +21,7 @@ from pipelines.call_end import CallEnd
 from pipelines.caller_speech import CallerSpeech
 from pipelines.gemini_client import ConnectModel
 from pipelines.gemini_session import Patience
+from pipelines.greetings import Greetings
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
@@ -49,6 +50,7 @@ class CallParts:
     call_end: CallEnd
     client: ConnectModel
     patience: Patience
+    greetings: Greetings | None
     record: Record
     measure: MeasureSink
 

@@ -51,8 +51,12 @@ from pipelines.call_end import CallEnd
 from pipelines.gemini_client import ConnectModel
 from pipelines.gemini_session import GeminiSession, NoModel, Patience
 from pipelines.gemini_setup import live_config
+from pipelines.greetings import GreetingKey, Greetings
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 from pipelines.tools import Tool
+
+# 100 ms of speech.
+SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 2
 
 _AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 
@@ -89,6 +93,7 @@ class GeminiLive(FrameProcessor):
         record: Record,
         measure: MeasureSink,
         patience: Patience,
+        greetings: Greetings | None = None,
     ) -> None:
         super().__init__(enable_direct_mode=True)
         self._profile = profile
@@ -106,6 +111,10 @@ class GeminiLive(FrameProcessor):
             measure=measure,
             patience=patience,
         )
+        self._greetings = greetings
+        self._greeting_key = GreetingKey.of(profile, client.model)
+        # The sound of the greeting while it is being made, to be kept for other calls.
+        self._greeting_pcm: bytearray | None = None
         self._running: asyncio.Task[None] | None = None
         self._tool_tasks: dict[str, asyncio.Task[None]] = {}
         # The session that was asked for the greeting, and whether any of it was said.
@@ -131,8 +140,11 @@ class GeminiLive(FrameProcessor):
             self._tell(frame.text)
             return
         if isinstance(frame, StartFrame):
+            await self.push_frame(frame, direction)
+            await self._play_shared_greeting()
             self._running = self.create_task(self._run(), name="session")
-        elif isinstance(frame, EndFrame | CancelFrame):
+            return
+        if isinstance(frame, EndFrame | CancelFrame):
             await self._stop()
         elif self._profile.vad.disabled and direction is FrameDirection.DOWNSTREAM:
             if isinstance(frame, UserStartedSpeakingFrame):
@@ -192,9 +204,37 @@ class GeminiLive(FrameProcessor):
             self._session.send_first(lambda session: session.send_realtime_input(text=text))
         if not self._has_spoken and self._profile.greeting:
             self._session.send_first(self._greet)
-        elif not remembers and self._conversation.turns:
-            history = REMEMBER.format(self._conversation.as_text())
+        elif not remembers and (said := self._said_so_far()):
+            history = REMEMBER.format(said)
             self._session.send_first(lambda session: _remember(session, history))
+
+    def _said_so_far(self) -> str:
+        """The conversation; before anything of it was heard, the greeting that will be."""
+        if self._conversation.turns or not self._has_spoken:
+            return self._conversation.as_text()
+        return f"You: {self._profile.greeting}" if self._profile.greeting else ""
+
+    async def _play_shared_greeting(self) -> None:
+        """Say at once what another call's session has said before; this one's is told so."""
+        if self._greetings is None or not self._profile.greeting:
+            return
+        pcm = self._greetings.find(self._greeting_key)
+        if pcm is None:
+            self._greeting_pcm = bytearray()
+            return
+        self._record.event("greeting.shared")
+        await self._begin_reply()
+        words = TTSTextFrame(self._profile.greeting, text_type=TextType.SENTENCE)
+        await self.push_frame(words)
+        for start in range(0, len(pcm), SHARED_CHUNK_BYTES):
+            await self._speak(pcm[start : start + SHARED_CHUNK_BYTES])
+        await self._end_reply()
+
+    def _keep_greeting(self) -> None:
+        """The first reply was said whole: it may be what the next call begins with."""
+        pcm, self._greeting_pcm = self._greeting_pcm, None
+        if pcm and self._greetings is not None:
+            self._greetings.keep(self._greeting_key, bytes(pcm), self._reply_text)
 
     async def _greet(self, session: AsyncSession) -> None:
         # One that could not be sent waits still, behind the one for this session.
@@ -221,6 +261,7 @@ class GeminiLive(FrameProcessor):
         # One message may hold several of these; the interruption is about what came before it.
         if content.interrupted:
             self._replying = self._sounding = False
+            self._greeting_pcm = None
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
             self._call_end.caller_was_heard()
@@ -242,6 +283,7 @@ class GeminiLive(FrameProcessor):
             self._generated = True
             await self._end_sound()
         if content.turn_complete:
+            self._keep_greeting()
             await self._end_reply()
             if content.turn_complete_reason is not None:
                 reason = str(content.turn_complete_reason.value)
@@ -250,6 +292,8 @@ class GeminiLive(FrameProcessor):
     async def _speak(self, pcm: bytes) -> None:
         await self._begin_reply()
         self._has_spoken = True
+        if self._greeting_pcm is not None:
+            self._greeting_pcm += pcm
         if not self._sounding:
             self._sounding = True
             await self.push_frame(TTSStartedFrame())

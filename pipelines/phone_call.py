@@ -4,6 +4,7 @@ from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
 from pipelines.rates import GEMINI_HEARS_AT
 from pipelines.steps import (
+    answer_shield,
     gemini_live,
     keypad,
     microphone,
@@ -20,6 +21,7 @@ PHONE_CALL = PipelineDefinition(
     tools=[hang_up],
     steps=[
         microphone(),  # Twilio's media messages, decoded from mu-law
+        answer_shield(),  # a first "Hello?" does not cut the greeting
         resample(to=GEMINI_HEARS_AT),  # the phone's 8 kHz becomes Gemini's 16 kHz
         keypad(),  # key presses reach the model as one line of text
         remember_caller(),

@@ -22,8 +22,8 @@ from pipelines.twilio_stream import (
     encode_media,
 )
 
-# What may wait for a stream: half a minute of speech. A greeting is far shorter.
-MOST_WAITING_BYTES = 30 * 50 * PACKET_BYTES
+# What may wait for a stream: a minute of speech. A greeting is far shorter.
+MOST_WAITING_BYTES = 60 * 50 * PACKET_BYTES
 
 
 class MediaStream(Protocol):
@@ -76,7 +76,10 @@ class PhoneLine:
         self.answered_at: float | None = None
         self.packets_received = 0
         self.packets_sent = 0
-        self.on_bound: Callable[[], None] = lambda: None
+        # Called, in this order, whenever a stream is bound, before anything is sent over it.
+        self.on_bound: list[Callable[[], None]] = []
+        # Called once, when the first speech has gone out to a stream.
+        self.on_first_sound: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
 
     @property
@@ -114,7 +117,8 @@ class PhoneLine:
         if self.answered_at is None:
             self.answered_at = self._clock()
         self._catching_up = stream
-        self.on_bound()
+        for bound in self.on_bound:
+            bound()
         try:
             while self._waiting and self._stream is stream:
                 await self._send_waiting(stream, *self._waiting.popleft())
@@ -204,3 +208,5 @@ class PhoneLine:
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
         await stream.send(encode_media(stream.stream_sid, payload))
+        if self.packets_sent == 1:
+            self.on_first_sound()

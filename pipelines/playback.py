@@ -7,8 +7,12 @@ back when playback has reached it. Between marks, the clock says how far playbac
     marks        ^       ^    ^     ^     ^          each comes back when the ear is there
     heard   |==========>                             never beyond what was sent
     clear               X                            the rest is taken back
+
+Speech that is made while the phone still rings waits for the answer: the book's clock stands until
+`begin`, and then all of it is heard from there on.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +36,8 @@ class Reply:
     interrupted: bool = False
     # Its words came after a cut, when they may still belong to what was taken back.
     doubtful: bool = False
+    # It was made before the answer: the model believes that it was heard then.
+    early: bool = False
     # (name, ms of this reply that were sent before it), in the order sent.
     marks: deque[tuple[str, float]] = field(default_factory=deque)
 
@@ -66,14 +72,18 @@ class Playback:
     was taken back, and to no reply.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, waits: bool = False) -> None:
         self._clock = clock
+        # Where the clock stands while nobody can hear anything; None once somebody can.
+        self._waits_at = clock() if waits else None
         self._replies: deque[Reply] = deque()
         self._taken_back: set[str] = set()
         # Nothing was sent, and no turn was over, since the last cut.
         self._after_cut = False
         self._count = 0
         self.on_heard: Callable[[Reply], None] = lambda _: None
+        # The first words are whole: ready to be heard at the answer.
+        self.prepared = asyncio.Event()
         # When the last sound of all was, or will be, at the ear; None before the first.
         self.last_sound: float | None = None
 
@@ -85,7 +95,13 @@ class Playback:
     @property
     def speaking(self) -> bool:
         """Whether the ear hears the agent now, as far as the clock knows."""
-        return self.last_sound is not None and self._clock() < self.last_sound
+        begun = self._waits_at is None
+        return begun and self.last_sound is not None and self._clock() < self.last_sound
+
+    @property
+    def hears_early_speech(self) -> bool:
+        """Whether the ear is at speech of which the model believes that it was heard long ago."""
+        return self.speaking and bool(self._replies) and self._replies[0].early
 
     @property
     def current(self) -> Reply | None:
@@ -94,14 +110,30 @@ class Playback:
             return self._replies[-1]
         return None
 
+    @property
+    def hears_first_reply(self) -> bool:
+        """Whether the ear is at the first words of the call."""
+        return self.speaking and bool(self._replies) and self._replies[0].number == 1
+
+    def begin(self) -> None:
+        """The phone is answered: what was booked so far is heard from now on."""
+        if self._waits_at is None:
+            return
+        waited = self._clock() - self._waits_at
+        self._waits_at = None
+        for reply in self._replies:
+            reply.start += waited
+        if self.last_sound is not None:
+            self.last_sound += waited
+
     def sent(self, byte_count: int) -> Reply:
         """Book mu-law that goes out now; a new reply begins when none is open."""
-        now = self._clock()
+        now = self._now()
         queue_end = max(now, self.last_sound or now)
         reply = self.current
         if reply is None:
             self._count += 1
-            reply = Reply(self._count, start=queue_end)
+            reply = Reply(self._count, start=queue_end, early=self._waits_at is not None)
             self._replies.append(reply)
         elif queue_end > reply.end:
             # The queue ran dry inside the reply: what comes now is heard that much later.
@@ -115,10 +147,11 @@ class Playback:
         """Add words to the newest reply; words before any sound wait for it."""
         reply = self._replies[-1] if self._replies else None
         if reply is None or reply.closed:
-            now = self._clock()
+            now = self._now()
             self._count += 1
             start = max(now, self.last_sound or now)
-            reply = Reply(self._count, start, doubtful=self._after_cut)
+            early = self._waits_at is not None
+            reply = Reply(self._count, start, doubtful=self._after_cut, early=early)
             self._replies.append(reply)
         reply.text += text
 
@@ -135,6 +168,7 @@ class Playback:
         """No more sound belongs to the open reply."""
         if (reply := self.current) is not None:
             reply.complete = True
+            self.prepared.set()
             self._finish_if_over(reply)
 
     def closed(self) -> None:
@@ -158,7 +192,7 @@ class Playback:
             if passed == name:
                 break
         # The ear is where the mark was, now: later by the network than the clock assumed.
-        late = self._clock() - (reply.start + reply.heard_ms / 1000)
+        late = self._now() - (reply.start + reply.heard_ms / 1000)
         if late > 0:
             for waiting in self._replies:
                 waiting.start += late
@@ -167,7 +201,7 @@ class Playback:
 
     def take_back(self) -> None:
         """All that was not heard yet is gone: a `clear` was sent, or the stream was lost."""
-        now = self._clock()
+        now = self._now()
         self._after_cut = True
         for reply in list(self._replies):
             played_ms = max(0.0, (now - reply.start) * 1000)
@@ -183,6 +217,9 @@ class Playback:
         """The stream is gone, and with it the marks that had not come back."""
         self.take_back()
         self._taken_back.clear()
+
+    def _now(self) -> float:
+        return self._clock() if self._waits_at is None else self._waits_at
 
     def _finish_if_over(self, reply: Reply) -> None:
         if not (reply.closed and reply.heard_out):

@@ -10,6 +10,7 @@ from agent.tools.move_appointment import move_appointment
 from pipelines.definition import PipelineDefinition
 from pipelines.rates import GEMINI_HEARS_AT
 from pipelines.steps import (
+    answer_shield,
     gemini_live,
     keypad,
     microphone,
@@ -40,6 +41,7 @@ REMINDER = PipelineDefinition(
     tools=[confirm_appointment, move_appointment, hang_up],
     steps=[
         microphone(),
+        answer_shield(),
         resample(to=GEMINI_HEARS_AT),
         keypad(pause_secs=0.5),  # a menu of single keys: no need to wait for a second one
         remember_caller(),

@@ -21,10 +21,12 @@ from pipelines.caller_speech import CallerSpeech
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini_client import ConnectModel
 from pipelines.gemini_session import Patience
+from pipelines.greetings import Greetings
 from pipelines.live_call import TheCall
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.token_meter import TokenMeter
 
 # How often the packets of a running call are reported; never one by one.
 PACKETS_EVERY_SECS = 5.0
@@ -46,6 +48,8 @@ class CallSetup:
     definition: PipelineDefinition
     metadata: Mapping[str, Any] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    # Greetings that calls share; None: each is generated anew.
+    greetings: Greetings | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
 
@@ -54,9 +58,17 @@ class RunningCall:
     """A call whose pipeline runs in this process, on a line that a stream may be bound to."""
 
     def __init__(
-        self, line: PhoneLine, call_end: CallEnd, pipeline: Pipeline, measure: MeasureSink
+        self,
+        line: PhoneLine,
+        playback: Playback,
+        call_end: CallEnd,
+        pipeline: Pipeline,
+        meter: TokenMeter,
+        measure: MeasureSink,
     ) -> None:
         self.line = line
+        self._playback = playback
+        self._meter = meter
         self._call_end = call_end
         self._measure = measure
         self._worker = PipelineWorker(
@@ -74,6 +86,15 @@ class RunningCall:
         self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
         self._counting = asyncio.create_task(self._count_packets(), name="packets")
+
+    @property
+    def tokens(self) -> Mapping[tuple[str, str], int]:
+        """What the model counted so far, by direction and modality."""
+        return self._meter.tokens
+
+    async def prepared(self) -> None:
+        """Wait until the first words are ready to be heard, or were."""
+        await self._playback.prepared.wait()
 
     async def ended(self) -> CallSummary:
         """Wait for the conversation to be over. The line stays bound until `end`."""
@@ -126,8 +147,11 @@ def start_call(
     """Start the pipeline of a call. The model is connected at once, the line may be bound later."""
     clock = asyncio.get_running_loop().time
     profile = setup.profile.filled_with(setup.metadata)
-    line, playback, speech = PhoneLine(clock), Playback(clock), CallerSpeech()
+    meter = TokenMeter(record)
+    record = meter
+    line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
     line.on_lost = playback.lost
+    line.on_bound.append(playback.begin)
     call_end = CallEnd(line, playback, speech, profile, record)
     parts = CallParts(
         call=TheCall(
@@ -147,11 +171,12 @@ def start_call(
         call_end=call_end,
         client=connect,
         patience=setup.patience,
+        greetings=setup.greetings,
         record=record,
         measure=measure,
     )
     pipeline = Pipeline([*setup.definition.build(parts), call_end])
-    return RunningCall(line, call_end, pipeline, measure)
+    return RunningCall(line, playback, call_end, pipeline, meter, measure)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

@@ -23,12 +23,13 @@ from pipecat.frames.frames import (
     TTSAudioRawFrame,
     TTSStoppedFrame,
     TTSTextFrame,
+    UserStartedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from agent.calls import Speaker as Who
-from agent.measures import BargeIn, FirstSound, MeasureSink, TurnResponse
-from agent.ports import SpokenTurn
+from agent.measures import BargeIn, DownlinkShare, FirstSound, MeasureSink, TurnResponse
+from agent.ports import Record, SpokenTurn
 from pipelines.caller_speech import CallerSpeech
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback, Reply
@@ -37,6 +38,8 @@ from processors.frames import TurnFrame
 from processors.polyphase import Polyphase
 
 MARK_EVERY_BYTES = PHONE_RATE // 2
+# So much speech over words that the model takes for heard long ago stops them: no cough does.
+BARGES_IN_AFTER_SECS = 0.25
 
 
 class Speaker(FrameProcessor):
@@ -47,9 +50,15 @@ class Speaker(FrameProcessor):
     """
 
     def __init__(
-        self, line: PhoneLine, speech: CallerSpeech, playback: Playback, measure: MeasureSink
+        self,
+        line: PhoneLine,
+        speech: CallerSpeech,
+        playback: Playback,
+        record: Record,
+        measure: MeasureSink,
     ) -> None:
         super().__init__(enable_direct_mode=True)
+        self._record = record
         self._line = line
         self._speech = speech
         self._playback = playback
@@ -58,10 +67,14 @@ class Speaker(FrameProcessor):
         self._unmarked_bytes = 0
         self._reply_bytes = 0
         self._answered_speech: float | None = None
-        self._made_a_sound = False
+        self._started = False
+        # A reply has begun before the answer: nobody was told yet.
+        self._began_early = False
         self._heard: asyncio.Queue[Reply] = asyncio.Queue()
         self._passing_on: asyncio.Task[None] | None = None
         playback.on_heard = self._heard.put_nowait
+        line.on_bound.append(self._answered)
+        line.on_first_sound = self._first_sound
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Play audio, book words, take back on an interruption."""
@@ -79,7 +92,11 @@ class Speaker(FrameProcessor):
         elif isinstance(frame, LLMFullResponseEndFrame):
             await self._complete()
             self._playback.closed()
+        elif isinstance(frame, UserStartedSpeakingFrame):
+            if self._playback.hears_early_speech:
+                self.create_task(self._stop_early_speech(), name="barge-in")
         elif isinstance(frame, StartFrame):
+            self._started = True
             self._passing_on = self.create_task(self._pass_on_what_was_heard(), name="heard")
         elif isinstance(frame, EndFrame | CancelFrame):
             await self._stop()
@@ -88,7 +105,11 @@ class Speaker(FrameProcessor):
     async def _play(self, pcm: bytes) -> None:
         if not pcm:
             return
+        came = self.get_event_loop().time()
+        begins = not self._reply_bytes
         await self._send(audioop.lin2ulaw(pcm, 2))
+        if begins and self._line.bound:
+            self._measure(DownlinkShare(self.get_event_loop().time() - came))
 
     async def _send(self, payload: bytes) -> None:
         if not self._line.carries:
@@ -106,15 +127,38 @@ class Speaker(FrameProcessor):
             await self._line.mark(self._playback.mark())
 
     async def _began(self) -> None:
-        now = self.get_event_loop().time()
+        if self._line.answered_at is None:
+            self._began_early = True
+            return
         last_sound = self._speech.last_sound
-        if not self._made_a_sound and self._line.answered_at is not None:
-            self._measure(FirstSound(now - self._line.answered_at))
-        elif last_sound is not None and last_sound != self._answered_speech:
-            self._measure(TurnResponse(now - last_sound))
-        self._made_a_sound = True
+        if last_sound is not None and last_sound != self._answered_speech:
+            secs = self.get_event_loop().time() - last_sound
+            self._measure(TurnResponse(secs))
+            self._record.event("latency.response", {"ms": round(secs * 1000, 1)})
         self._answered_speech = last_sound
         await self.broadcast_frame(BotStartedSpeakingFrame)
+
+    def _answered(self) -> None:
+        """A stream is bound: what waited is heard from now on."""
+        if self._began_early and self._started:
+            self._began_early = False
+            self.create_task(self.broadcast_frame(BotStartedSpeakingFrame), name="began")
+
+    def _first_sound(self) -> None:
+        if self._line.answered_at is not None:
+            secs = asyncio.get_running_loop().time() - self._line.answered_at
+            self._measure(FirstSound(secs))
+            self._record.event("latency.first_sound", {"ms": round(secs * 1000, 1)})
+
+    async def _stop_early_speech(self) -> None:
+        """Stop words that the model takes for heard long ago: it will not do so itself."""
+        await asyncio.sleep(BARGES_IN_AFTER_SECS)
+        started, last = self._speech.started, self._speech.last_sound
+        if started is None or last is None or last - started < BARGES_IN_AFTER_SECS:
+            return
+        if self._playback.hears_early_speech:
+            await self.broadcast_interruption()
+            await self._interrupt()
 
     async def _complete(self) -> None:
         """The reply has no more speech: send the filter's tail, whole packets, and a last mark."""
@@ -141,7 +185,9 @@ class Speaker(FrameProcessor):
         self._playback.take_back()
         await self._line.clear()
         if (started := self._speech.started) is not None:
-            self._measure(BargeIn(self.get_event_loop().time() - started))
+            secs = self.get_event_loop().time() - started
+            self._measure(BargeIn(secs))
+            self._record.event("latency.barge_in", {"ms": round(secs * 1000, 1)})
 
     def _begin_anew(self) -> None:
         self._resampler.reset()

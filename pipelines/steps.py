@@ -1,5 +1,6 @@
 """The steps that ship, as a definition writes them down; `custom` makes one of any processor."""
 
+import asyncio
 from collections.abc import Callable
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -10,6 +11,7 @@ from pipelines.gemini import GeminiLive
 from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
 from pipelines.speaker import Speaker
+from processors.answer_shield import AnswerShield
 from processors.keypad import Keypad
 from processors.polyphase import Polyphase
 from processors.record_turns import RecordTurns
@@ -40,6 +42,11 @@ def resample(*, to: int) -> Step:
     return Step(f"resample(to={to})", _unfitted, fit=fit)
 
 
+def answer_shield() -> Step:
+    """Keeps the callee's first "Hello?" from the model, as `AgentProfile.answer_shield` says."""
+    return Step("answer_shield", _answer_shield)
+
+
 def keypad(pause_secs: float = 1.5) -> Step:
     """Key presses reach the model as one line of text."""
     return Step("keypad", lambda _: Keypad(pause_secs))
@@ -65,7 +72,7 @@ def speaker() -> Step:
     """Back to mu-law and out; a barge-in empties Twilio's queue."""
     return Step(
         "speaker",
-        lambda parts: Speaker(parts.line, parts.speech, parts.playback, parts.measure),
+        _speaker,
         role=Role.SPEAKER,
         agent=Sound(takes=GEMINI_SPEAKS_AT, consumes=True),
     )
@@ -90,11 +97,34 @@ def _unfitted(_: CallParts) -> FrameProcessor:
     raise TypeError("a resample step is built by the definition it stands in")
 
 
+def _answer_shield(parts: CallParts) -> FrameProcessor:
+    shield = parts.profile.answer_shield
+
+    def up() -> bool:
+        answered = parts.line.answered_at
+        if answered is None:
+            return True
+        if shield == "greeting":
+            return parts.playback.hears_first_reply
+        return asyncio.get_running_loop().time() < answered + shield / 1000
+
+    return AnswerShield(
+        up,
+        lambda: [(stretch.start, stretch.end) for stretch in parts.speech.stretches],
+        lambda: parts.speech.speaking,
+        lambda: parts.speech.loud,
+    )
+
+
 def _remember_caller(parts: CallParts) -> FrameProcessor:
     def stretches_since(moment: float) -> list[tuple[float, float]]:
         return [(stretch.start, stretch.end) for stretch in parts.speech.since(moment)]
 
     return RememberCaller(parts.conversation, stretches_since, parts.line.ms_from_answer)
+
+
+def _speaker(parts: CallParts) -> FrameProcessor:
+    return Speaker(parts.line, parts.speech, parts.playback, parts.record, parts.measure)
 
 
 def _gemini_live(parts: CallParts) -> FrameProcessor:
@@ -108,4 +138,5 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         record=parts.record,
         measure=parts.measure,
         patience=parts.patience,
+        greetings=parts.greetings,
     )

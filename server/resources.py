@@ -27,9 +27,10 @@ from agent.profile import AgentProfile
 from agent.recorder import RecordWriter
 from pipelines import catalogue
 from pipelines.gemini_client import ConnectModel, GeminiClient
+from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
 from server.claims import Claims
-from server.desk import Desk
+from server.desk import Desk, WarmPolicy
 from server.metrics import LoopLag, Metrics
 from server.migrations import upgrade
 from server.security import ApiKeys, TwilioSignatures
@@ -106,6 +107,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         telephone = _open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
+        greetings = Greetings() if settings.greeting_cache else None
+
         def start(call: Call) -> RunningCall:
             setup = CallSetup(
                 call_id=call.id,
@@ -115,6 +118,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 metadata=call.extra,
                 # The number may be one that somebody talked the model into.
                 may_transfer=settings.allows_transfer,
+                greetings=greetings,
             )
             return start_call(
                 setup, connect=model, record=records.recorder(call.id), measure=metrics.observe
@@ -126,6 +130,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
             capacity=settings.max_concurrent_calls,
             clock=clock,
+            warming=WarmPolicy(call_log.get, settings.prewarm_limit, metrics.observe)
+            if settings.prewarm_limit and settings.gemini_api_key
+            else None,
         )
         metrics.active.set_function(lambda: desk.held)
         metrics.talking.set_function(lambda: desk.talking)

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     )
     max_concurrent_calls: int = Field(default=50, ge=1)
     ring_timeout_seconds: int = Field(default=60, ge=5, le=600)
+    prewarm_limit: int = Field(default=50, ge=0)
+    greeting_cache: bool = True
+    answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
 
     @field_validator("log_level")
     @classmethod

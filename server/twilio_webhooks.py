@@ -104,6 +104,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             opened.metrics.rejected.labels("capacity").inc()
             return _xml(twiml.say_and_hang_up("busy", profile.language))
         call = await _open(call, profile, opened)
+        await opened.desk.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
     return _xml(_next(call, state, opened))
 

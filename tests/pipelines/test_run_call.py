@@ -34,9 +34,17 @@ class OnStage:
         self.record = MemoryRecord()
         self.measures: list[Measure] = []
         definition = setup.pop("definition", catalogue.find("phone_call"))
+        greetings = setup.pop("greetings", None)
         profile = AgentProfile(**{"greeting": "Hello there.", "silence_seconds": 10, **setup})
         self.running: RunningCall = start_call(
-            CallSetup("call-1", "+15550100", profile, definition, {"name": "Ms Lee"}),
+            CallSetup(
+                "call-1",
+                "+15550100",
+                profile,
+                definition,
+                {"name": "Ms Lee"},
+                greetings=greetings,
+            ),
             connect=model,
             record=self.record,
             measure=self.measures.append,

@@ -1,0 +1,62 @@
+"""Greetings that many calls share: generated once, played at once.
+
+A greeting is the same sound for the same words, voice, language and model. It is kept as the model
+made it, PCM16 at 24 kHz, and told to each new session as what was said.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from agent.profile import AgentProfile
+from pipelines.rates import GEMINI_SPEAKS_AT
+
+# Half a minute of speech is 1.4 MB; so many bytes of greetings are kept, the latest used.
+MOST_BYTES = 64_000_000
+LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
+
+
+@dataclass(frozen=True, slots=True)
+class GreetingKey:
+    """What makes two greetings the same."""
+
+    words: str
+    voice: str | None
+    language: str
+    model: str
+
+    @classmethod
+    def of(cls, profile: AgentProfile, model: str) -> "GreetingKey":
+        """The greeting of this profile, said by this model."""
+        return cls(profile.greeting, profile.voice, profile.language, model)
+
+
+class Greetings:
+    """The greetings of one process, the least recently used dropped first."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[GreetingKey, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def find(self, key: GreetingKey) -> bytes | None:
+        """The sound of a greeting, if it was said before."""
+        pcm = self._kept.get(key)
+        if pcm is not None:
+            self._kept.move_to_end(key)
+        return pcm
+
+    def keep(self, key: GreetingKey, pcm: bytes, said: str) -> None:
+        """Keep a greeting that was said whole, if `said` is what it should say."""
+        if key in self._kept or not 0 < len(pcm) <= LONGEST_BYTES:
+            return
+        if _words(said) != _words(key.words):
+            return
+        self._kept[key] = pcm
+        self._bytes += len(pcm)
+        while self._bytes > self._most_bytes:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= len(dropped)
+
+
+def _words(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())

@@ -1,0 +1,97 @@
+"""Keeps the callee's "Hello?" from cutting the greeting: at first, the model hears no speech.
+
+It hears the line instead, noise and all: from silence to noise would sound like speech, too.
+
+answer |---- shield ----|
+caller    ▁hello?▁          short: the model never hears it
+caller        ▁▁▁who is there, what do you want?▁   long: sent when the shield ends, then live
+model  ................|▁▁▁▁▁▁▁▁▁▁
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+# Speech under the shield that is longer than this is more than a hello.
+MORE_THAN_HELLO_SECS = 0.7
+# What is sent afterwards begins this much before the speech, so that no sound of it is clipped.
+LEAD_SECS = 0.2
+# Longer than any shield: what is kept of the caller's sound at the most.
+LONGEST_SECS = 30.0
+
+
+class AnswerShield(FrameProcessor):
+    """Takes speech out of the caller's sound while `up()`, and sends real speech on afterwards.
+
+    `stretches` gives when the caller was heard so far, in seconds of the call's clock; `speaking`
+    whether they speak now; `loud` whether the packet that comes now may be speech.
+    """
+
+    def __init__(
+        self,
+        up: Callable[[], bool],
+        stretches: Callable[[], list[tuple[float, float]]],
+        speaking: Callable[[], bool],
+        loud: Callable[[], bool],
+    ) -> None:
+        super().__init__(enable_direct_mode=True)
+        self._up = up
+        self._stretches = stretches
+        self._speaking = speaking
+        self._loud = loud
+        # The line without speech, as it was heard last.
+        self._quiet = b""
+        # (end of the packet, its frame), oldest first, while the shield is up.
+        self._kept: deque[tuple[float, InputAudioRawFrame]] = deque()
+        self._over = False
+        self._held_start = False
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Shield the caller's sound and the signs of their speech; everything else passes."""
+        await super().process_frame(frame, direction)
+        if not self._over and direction is FrameDirection.DOWNSTREAM:
+            if isinstance(frame, InputAudioRawFrame):
+                await self._shield(frame)
+                return
+            if isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame):
+                self._held_start = isinstance(frame, UserStartedSpeakingFrame)
+                return
+        await self.push_frame(frame, direction)
+
+    async def _shield(self, frame: InputAudioRawFrame) -> None:
+        now = self.get_event_loop().time()
+        if self._up():
+            self._kept.append((now, frame))
+            while self._kept[0][0] < now - LONGEST_SECS:
+                self._kept.popleft()
+            if not self._loud():
+                self._quiet = frame.audio
+            quiet = self._quiet[: len(frame.audio)].ljust(len(frame.audio), b"\x00")
+            await self.push_frame(InputAudioRawFrame(quiet, frame.sample_rate, 1))
+            return
+        self._over = True
+        await self._send_what_mattered()
+        await self.push_frame(frame)
+
+    async def _send_what_mattered(self) -> None:
+        """What was said under the shield, if it goes on or was more than a hello."""
+        kept, self._kept = self._kept, deque()
+        stretches = self._stretches()
+        if not kept or not stretches:
+            return
+        spoken = sum(end - start for start, end in stretches)
+        if spoken < MORE_THAN_HELLO_SECS and not self._speaking():
+            return
+        if self._held_start:
+            await self.push_frame(UserStartedSpeakingFrame())
+        since = stretches[0][0] - LEAD_SECS
+        for ended, frame in kept:
+            if ended > since:
+                await self.push_frame(frame)

@@ -1,0 +1,217 @@
+"""Calls that are prepared while they ring: the greeting waits for the answer, and is heard whole."""
+
+import asyncio
+import audioop
+
+import numpy as np
+import pytest
+
+from agent.calls import Speaker
+from agent.measures import FirstSound
+from agent.profile import AgentProfile
+from pipelines.greetings import GreetingKey, Greetings
+from tests.pipelines.model import PlayedModel, PlayedSession
+from tests.pipelines.test_run_call import OnStage, call, scene
+from tests.pipelines.tone import mulaw_tone
+
+
+async def prepared(stage: OnStage, secs: float = 2.0) -> PlayedSession:
+    """The greeting was generated while the phone rings."""
+    session = await stage.model.session()
+    await session.until(lambda s: s.texts)
+    session.speaks("Hello there, my friend.", secs)
+    await asyncio.wait_for(stage.running.prepared(), 5)
+    return session
+
+
+def heard_secs(stage: OnStage) -> tuple[float, float]:
+    """From the answer to the first sound at the phone, and to the last."""
+    heard = np.frombuffer(audioop.ulaw2lin(bytes(stage.phone.heard), 2), "<i2")
+    loud = np.flatnonzero(abs(heard.astype(int)) > 1000)
+    return loud[0] / 8000, loud[-1] / 8000
+
+
+@scene
+async def test_the_greeting_is_there_when_the_phone_is_picked_up() -> None:
+    async with call() as stage:
+        await prepared(stage)
+        await asyncio.sleep(60)
+        await stage.phone.pick_up()
+        await asyncio.sleep(3)
+        first, last = heard_secs(stage)
+        assert first < 0.05
+        assert last == pytest.approx(2.0, abs=0.1)
+        assert [measure.secs for measure in stage.of(FirstSound)] == [0.0]
+    (turn,) = stage.record.turns
+    assert (turn.text, turn.interrupted) == ("Hello there, my friend.", False)
+    assert (turn.start_ms, turn.end_ms) == pytest.approx((0, 2000), abs=40)
+    assert ("latency.first_sound", {"ms": 0.0}) in stage.record.events
+
+
+@scene
+async def test_an_answer_before_the_session_is_ready_joins_it() -> None:
+    async with call(PlayedModel(setup_secs=2.0)) as stage:
+        await asyncio.sleep(0.5)
+        await stage.phone.pick_up()
+        await prepared(stage)
+        await asyncio.sleep(3)
+        assert len(stage.model.sessions) == 1
+    assert [turn.text for turn in stage.record.turns] == ["Hello there, my friend."]
+
+
+@scene
+async def test_a_session_that_drops_while_it_waits_greets_nobody_twice() -> None:
+    async with call() as stage:
+        session = await prepared(stage)
+        session.drops()
+        fresh = await stage.model.session(2)
+        await fresh.until(lambda s: s.sent)
+        assert fresh.texts == []
+        assert "Hello there" in str(fresh.sent[0])
+        await stage.phone.pick_up()
+        await asyncio.sleep(3)
+    assert [turn.text for turn in stage.record.turns] == ["Hello there, my friend."]
+
+
+@scene
+async def test_a_callee_who_hangs_up_within_the_greeting_leaves_what_was_heard() -> None:
+    async with call() as stage:
+        await prepared(stage, 4.0)
+        await asyncio.sleep(10)
+        await stage.phone.pick_up()
+        await asyncio.sleep(2)
+        stage.phone.put_down()
+        await asyncio.sleep(0.1)
+    (turn,) = stage.record.turns
+    assert turn.interrupted
+    assert turn.text in ("Hello", "Hello there")
+
+
+@scene
+async def test_a_call_that_nobody_answers_leaves_no_turn_and_knows_its_tokens() -> None:
+    async with call() as stage:
+        session = await prepared(stage)
+        details = [{"modality": "AUDIO", "token_count": 50}]
+        session.says({"usage_metadata": {"response_tokens_details": details}})
+        await asyncio.sleep(0.1)
+        assert stage.running.tokens == {("output", "audio"): 50}
+    assert [turn.text for turn in stage.record.turns if turn.text] == []
+
+
+@scene
+async def test_a_greeting_of_half_a_minute_waits_whole() -> None:
+    async with call() as stage:
+        await prepared(stage, 30.0)
+        await stage.phone.pick_up()
+        await asyncio.sleep(31)
+        assert heard_secs(stage)[1] == pytest.approx(30.0, abs=0.1)
+
+
+@scene
+async def test_a_hello_over_the_greeting_is_not_heard_by_the_model() -> None:
+    async with call(answer_shield=1500) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
+        await asyncio.sleep(3)
+        assert len(session.audio) > 100, "silence is sent, not nothing"
+        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        assert stage.phone.events("clear") == []
+    assert stage.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
+
+
+@scene
+async def test_a_question_over_the_greeting_is_sent_after_the_shield() -> None:
+    async with call(answer_shield=1500) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(1.0))
+        await asyncio.sleep(1.45)
+        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        await asyncio.sleep(1)
+        loud = [packet for packet in session.audio if audioop.rms(packet, 2) > 1000]
+        assert 48 <= len(loud) <= 52, "all of it, once"
+
+
+@scene
+async def test_without_a_shield_the_model_hears_at_once() -> None:
+    async with call(answer_shield=0) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
+        await asyncio.sleep(0.8)
+        assert max(audioop.rms(packet, 2) for packet in session.audio) > 1000
+
+
+@scene
+async def test_words_that_the_model_takes_for_heard_are_stopped_by_the_caller_all_the_same() -> (
+    None
+):
+    async with call(answer_shield=0) as stage:
+        await prepared(stage, 6.0)
+        await asyncio.sleep(30)
+        await stage.phone.pick_up()
+        await asyncio.sleep(2)
+        stage.phone.speak(mulaw_tone(1.0))
+        await asyncio.sleep(0.5)
+        assert stage.phone.events("clear") == ["clear"]
+        assert heard_secs(stage)[1] < 2.5
+    first = stage.record.turns[0]
+    assert first.interrupted
+    assert first.text
+
+
+@scene
+async def test_a_cough_stops_nobody() -> None:
+    async with call(answer_shield=0) as stage:
+        await prepared(stage, 6.0)
+        await stage.phone.pick_up()
+        await asyncio.sleep(2)
+        stage.phone.speak(mulaw_tone(0.15))
+        await asyncio.sleep(1.0)
+        assert stage.phone.events("clear") == []
+
+
+@scene
+async def test_a_greeting_that_calls_share_is_generated_once_and_played_at_once() -> None:
+    greetings = Greetings()
+    words = {"greeting": "Hello there, my friend."}
+    async with call(greetings=greetings, **words) as first:
+        await prepared(first)
+        await first.phone.pick_up()
+        await asyncio.sleep(3)
+        one = bytes(first.phone.heard[:16000])
+    async with call(PlayedModel(setup_secs=4.0), greetings=greetings, **words) as second:
+        await second.phone.pick_up()
+        await asyncio.sleep(3)
+        assert heard_secs(second)[0] < 0.1
+        session = await second.model.session()
+        await session.until(lambda s: s.sent)
+        assert session.texts == [], "it is told, not asked"
+        assert "Hello there, my friend." in str(session.sent[0])
+        two = bytes(second.phone.heard[:16000])
+    assert one.strip(b"\xff") == two.strip(b"\xff")
+    assert second.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
+
+
+@scene
+async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
+    greetings = Greetings()
+    async with call(greetings=greetings, greeting="Hello.") as stage:
+        await prepared(stage)
+        await stage.phone.pick_up()
+        await asyncio.sleep(3)
+    async with call(greetings=greetings, greeting="Hello.") as stage:
+        session = await stage.model.session()
+        await session.until(lambda s: s.texts)
+        assert "word for word" in session.texts[0]
+
+
+def test_the_least_used_greeting_is_dropped_first() -> None:
+    greetings = Greetings(most_bytes=100)
+    a, b, c = (GreetingKey.of(AgentProfile(greeting=word), "m") for word in ("a", "b", "c"))
+    greetings.keep(a, bytes(40), "A.")
+    greetings.keep(b, bytes(40), "b")
+    assert greetings.find(a) == bytes(40)
+    greetings.keep(c, bytes(40), "c")
+    assert (greetings.find(a), greetings.find(b)) == (bytes(40), None)
