@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
+from server.cli.latency_chart import draw, shows_blocks
 
 app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
 
@@ -38,13 +39,16 @@ def list_calls(
 
 @app.command()
 def show(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
-    """One call, field by field, and what happened in it."""
+    """One call, field by field, how fast it was, and what happened in it."""
     with CallsApi(server, api_key) as api:
         call = api.get(f"/calls/{call_id}").json()
         events = api.get(f"/calls/{call_id}/events").json()["events"]
+    latency = call.pop("latency")
     for name, value in call.items():
         if value not in (None, {}):
             typer.echo(f"{name:<17} {value}")
+    for line in draw(latency, blocks=shows_blocks()):
+        typer.echo(line)
     for event in events:
         detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
         typer.echo(f"{event['at'][11:23]}  {event['kind']:<20} {detail}".rstrip())
