@@ -1,7 +1,8 @@
 """Where a known sound is in what was heard, and what became of it on the way.
 
 The sound is looked for in pieces of half a second: pieces that lie further apart or closer together
-than they were said tell of sound that was added or lost; an end without energy was cut off.
+than they were said tell of sound that was added or lost; a stretch without energy was muted, an end
+without it cut off.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ Samples = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A sound as it was heard. Times in seconds from the answer, lengths in ms of sound."""
+    """A sound as it was heard. Times in seconds from the answer, lengths in ms of sound.
+
+    `altered_ms`: how far its pieces moved, or how much of it fell silent before its end.
+    """
 
     start_secs: float
     end_secs: float
@@ -47,17 +51,21 @@ def find(sound: Samples, heard: Samples, *, after_secs: float) -> Match | None:
     head = _offset(active[:PIECE], line)
     if head is None:
         return None
-    altered = 0.0
-    for at in range(PIECE, active.size - PIECE // 2, PIECE):
-        low = max(0, head + at - REACH)
-        moved = _offset(active[at : at + PIECE], line[low : head + at + PIECE + REACH])
-        if moved is not None:
-            altered = max(altered, abs(low + moved - head - at), key=abs)
     cut_ms = _cut_off_ms(active, line[head : head + active.size])
+    kept = active[: active.size - round(cut_ms * RATE / 1000)]
+    moved_ms, muted_ms = 0.0, _muted_ms(kept[:PIECE], line[head:])
+    for at in range(PIECE, kept.size - PIECE // 2, PIECE):
+        piece = kept[at : at + PIECE]
+        low = max(0, head + at - REACH)
+        place = _offset(piece, line[low : head + at + PIECE + REACH])
+        if place is None:
+            muted_ms += _muted_ms(piece, np.zeros_like(piece))
+            continue
+        moved_ms = max(moved_ms, abs(low + place - head - at) * 1000 / RATE)
+        muted_ms += _muted_ms(piece, line[low + place :])
     at_secs = (start + head) / RATE
-    return Match(
-        at_secs, at_secs + active.size / RATE - cut_ms / 1000, altered * 1000 / RATE, cut_ms
-    )
+    end_secs = at_secs + active.size / RATE - cut_ms / 1000
+    return Match(at_secs, end_secs, max(moved_ms, muted_ms), cut_ms)
 
 
 def _offset(piece: NDArray[np.float32], line: NDArray[np.float32]) -> int | None:
@@ -87,6 +95,14 @@ def _cut_off_ms(sound: NDArray[np.float32], heard: NDArray[np.float32]) -> float
             break
         lost += 1
     return lost * FRAME * 1000 / RATE
+
+
+def _muted_ms(piece: NDArray[np.float32], heard: NDArray[np.float32]) -> float:
+    """How much of a piece that was found is silence at the phone, but was none when it was said."""
+    frames = min(piece.size, heard.size) // FRAME
+    said, came = _levels(piece, frames), _levels(heard, frames)
+    muted = (said > said.max(initial=0.0) / 10) & (came < said / 10)
+    return float(muted.sum()) * FRAME * 1000 / RATE
 
 
 def _levels(samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
