@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from server.emulators.speech import speak
-from server.emulators.twilio import Handset, HungUp
+from server.emulators.twilio import Handset
 from server.emulators.twilio.mulaw import RATE
 from server.replay.events import Timeline
 from server.replay.matching import Standing, State, stand
@@ -85,8 +85,7 @@ class ScriptedCaller:
             await self._wait_for(turn.send_after)
         else:
             await self._until_quiet()
-        if self._timeline.over:
-            raise HungUp
+        await phone.pause(0)  # raises HungUp when the turn comes too late
         self._sent_at = self._timeline.now()
         self._sent += 1
         if turn.hang_up:
