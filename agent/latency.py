@@ -25,9 +25,9 @@ LONGEST_MS = 14_400_000
 class Latency:
     """The latencies of one call in ms; None and empty: not known, or it did not come to that."""
 
-    # From the answer to the first speech sent.
+    # From the answer to the first speech heard, as a mark told.
     first_sound: float | None = None
-    # From the caller's last sound to the first of the reply sent, in order.
+    # From the caller's last sound to the first of the reply heard, in order.
     responses: tuple[float, ...] = ()
     # From the caller's first sound over the agent to `clear` sent, in order.
     barge_ins: tuple[float, ...] = ()

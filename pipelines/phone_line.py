@@ -78,8 +78,6 @@ class PhoneLine:
         self.packets_sent = 0
         # Called, in this order, whenever a stream is bound, before anything is sent over it.
         self.on_bound: list[Callable[[], None]] = []
-        # Called once, when the first speech has gone out to a stream.
-        self.on_first_sound: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
 
     @property
@@ -208,5 +206,3 @@ class PhoneLine:
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
         await stream.send(encode_media(stream.stream_sid, payload))
-        if self.packets_sent == 1:
-            self.on_first_sound()

@@ -38,6 +38,8 @@ class Reply:
     doubtful: bool = False
     # It was made before the answer: the model believes that it was heard then.
     early: bool = False
+    # When its first sound was at the ear, as a mark told; None before that.
+    first_heard: float | None = None
     # (name, ms of this reply that were sent before it), in the order sent.
     marks: deque[tuple[str, float]] = field(default_factory=deque)
 
@@ -82,6 +84,8 @@ class Playback:
         self._after_cut = False
         self._count = 0
         self.on_heard: Callable[[Reply], None] = lambda _: None
+        # Called once for each reply of which a mark says that its first sound was heard.
+        self.on_first_heard: Callable[[Reply], None] = lambda _: None
         # The first words are whole: ready to be heard at the answer.
         self.prepared = asyncio.Event()
         # When the last sound of all was, or will be, at the ear; None before the first.
@@ -186,13 +190,17 @@ class Playback:
         reply = next((r for r in self._replies if any(n == name for n, _ in r.marks)), None)
         if reply is None:
             return
+        now = self._now()
         while reply.marks:
             passed, position_ms = reply.marks.popleft()
             reply.heard_ms = position_ms
             if passed == name:
                 break
         # The ear is where the mark was, now: later by the network than the clock assumed.
-        late = self._now() - (reply.start + reply.heard_ms / 1000)
+        if reply.first_heard is None:
+            reply.first_heard = now - reply.heard_ms / 1000
+            self.on_first_heard(reply)
+        late = now - (reply.start + reply.heard_ms / 1000)
         if late > 0:
             for waiting in self._replies:
                 waiting.start += late

@@ -26,6 +26,7 @@ from pipelines.live_call import TheCall
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.shares import Shares
 from pipelines.token_meter import TokenMeter
 
 # How often the packets of a running call are reported; never one by one.
@@ -64,13 +65,14 @@ class RunningCall:
         call_end: CallEnd,
         pipeline: Pipeline,
         meter: TokenMeter,
-        measure: MeasureSink,
+        shares: Shares,
     ) -> None:
         self.line = line
         self._playback = playback
         self._meter = meter
         self._call_end = call_end
-        self._measure = measure
+        self._shares = shares
+        self._measure = shares.take
         self._worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
@@ -112,8 +114,12 @@ class RunningCall:
         await asyncio.wait({self._running}, timeout=STOPPED_WITHIN_SECS)
         await self.line.close()
         await asyncio.wait({self._running})
+        if self._counting.done():
+            return
         self._counting.cancel()
         await asyncio.wait({self._counting})
+        if (detail := self._shares.typical()) is not None:
+            self._meter.event("latency.share", detail)
 
     async def _count_packets(self) -> None:
         reported = Packets(0, 0)
@@ -149,6 +155,8 @@ def start_call(
     profile = setup.profile.filled_with(setup.metadata)
     meter = TokenMeter(record)
     record = meter
+    shares = Shares(measure)
+    measure = shares.take
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
     line.on_lost = playback.lost
     line.on_bound.append(playback.begin)
@@ -176,7 +184,7 @@ def start_call(
         measure=measure,
     )
     pipeline = Pipeline([*setup.definition.build(parts), call_end])
-    return RunningCall(line, playback, call_end, pipeline, meter, measure)
+    return RunningCall(line, playback, call_end, pipeline, meter, shares)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

@@ -67,14 +67,16 @@ class Speaker(FrameProcessor):
         self._unmarked_bytes = 0
         self._reply_bytes = 0
         self._answered_speech: float | None = None
+        # By the number of a reply, the caller's last sound before it.
+        self._answers: dict[int, float] = {}
         self._started = False
         # A reply has begun before the answer: nobody was told yet.
         self._began_early = False
         self._heard: asyncio.Queue[Reply] = asyncio.Queue()
         self._passing_on: asyncio.Task[None] | None = None
         playback.on_heard = self._heard.put_nowait
+        playback.on_first_heard = self._first_heard
         line.on_bound.append(self._answered)
-        line.on_first_sound = self._first_sound
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Play audio, book words, take back on an interruption."""
@@ -116,25 +118,26 @@ class Speaker(FrameProcessor):
             self._begin_anew()  # the stream is lost, and with it what this belongs to
             return
         begins = not self._reply_bytes or self._playback.current is None
-        self._playback.sent(len(payload))
+        reply = self._playback.sent(len(payload))
         self._reply_bytes += len(payload)
         self._unmarked_bytes += len(payload)
         await self._line.play(payload)
         if begins:
-            await self._began()
+            await self._began(reply)
         if self._unmarked_bytes >= MARK_EVERY_BYTES and self._playback.current is not None:
             self._unmarked_bytes = 0
             await self._line.mark(self._playback.mark())
 
-    async def _began(self) -> None:
+    async def _began(self, reply: Reply) -> None:
+        """The first sound of a reply is out: a mark will tell when it is heard."""
+        if reply is self._playback.current:
+            await self._line.mark(self._playback.mark())
         if self._line.answered_at is None:
             self._began_early = True
             return
         last_sound = self._speech.last_sound
         if last_sound is not None and last_sound != self._answered_speech:
-            secs = self.get_event_loop().time() - last_sound
-            self._measure(TurnResponse(secs))
-            self._record.event("latency.response", {"ms": round(secs * 1000, 1)})
+            self._answers[reply.number] = last_sound
         self._answered_speech = last_sound
         await self.broadcast_frame(BotStartedSpeakingFrame)
 
@@ -144,11 +147,19 @@ class Speaker(FrameProcessor):
             self._began_early = False
             self.create_task(self.broadcast_frame(BotStartedSpeakingFrame), name="began")
 
-    def _first_sound(self) -> None:
-        if self._line.answered_at is not None:
-            secs = asyncio.get_running_loop().time() - self._line.answered_at
+    def _first_heard(self, reply: Reply) -> None:
+        if reply.first_heard is None:
+            return
+        if reply.number == 1 and self._line.answered_at is not None:
+            secs = max(0.0, reply.first_heard - self._line.answered_at)
             self._measure(FirstSound(secs))
             self._record.event("latency.first_sound", {"ms": round(secs * 1000, 1)})
+        last_sound = self._answers.pop(reply.number, None)
+        if last_sound is not None:
+            secs = max(0.0, reply.first_heard - last_sound)
+            self._measure(TurnResponse(secs))
+            detail = {"ms": round(secs * 1000, 1), "turn": reply.number}
+            self._record.event("latency.response", detail)
 
     async def _stop_early_speech(self) -> None:
         """Stop words that the model takes for heard long ago: it will not do so itself."""

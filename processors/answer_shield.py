@@ -8,6 +8,7 @@ caller        ▁▁▁who is there, what do you want?▁   long: sent when the 
 model  ................|▁▁▁▁▁▁▁▁▁▁
 """
 
+import audioop
 from collections import deque
 from collections.abc import Callable
 
@@ -25,6 +26,11 @@ MORE_THAN_HELLO_SECS = 0.7
 LEAD_SECS = 0.2
 # Longer than any shield: what is kept of the caller's sound at the most.
 LONGEST_SECS = 30.0
+# So many packets before loud ones are taken for the soft beginning of speech, and so many behind
+# them for its end.
+BEFORE_SPEECH_PACKETS = 3
+BEHIND_SPEECH_PACKETS = 15
+DIGITAL_SILENCE = 8
 
 
 class AnswerShield(FrameProcessor):
@@ -46,8 +52,11 @@ class AnswerShield(FrameProcessor):
         self._stretches = stretches
         self._speaking = speaking
         self._loud = loud
-        # The line without speech, as it was heard last.
-        self._quiet = b""
+        # The quietest packet of the line's own noise so far, and packets that may be noise, too.
+        self._noise = b""
+        self._noise_level = 0
+        self._maybe_noise: deque[bytes] = deque()
+        self._since_loud = BEHIND_SPEECH_PACKETS
         # (end of the packet, its frame), oldest first, while the shield is up.
         self._kept: deque[tuple[float, InputAudioRawFrame]] = deque()
         self._over = False
@@ -71,14 +80,30 @@ class AnswerShield(FrameProcessor):
             self._kept.append((now, frame))
             while self._kept[0][0] < now - LONGEST_SECS:
                 self._kept.popleft()
-            if not self._loud():
-                self._quiet = frame.audio
-            quiet = self._quiet[: len(frame.audio)].ljust(len(frame.audio), b"\x00")
-            await self.push_frame(InputAudioRawFrame(quiet, frame.sample_rate, 1))
+            self._learn_noise(frame.audio)
+            noise = self._noise[: len(frame.audio)].ljust(len(frame.audio), b"\x00")
+            await self.push_frame(InputAudioRawFrame(noise, frame.sample_rate, 1))
             return
         self._over = True
         await self._send_what_mattered()
         await self.push_frame(frame)
+
+    def _learn_noise(self, pcm: bytes) -> None:
+        if self._loud():
+            self._maybe_noise.clear()
+            self._since_loud = 0
+            return
+        self._since_loud += 1
+        if self._since_loud <= BEHIND_SPEECH_PACKETS:
+            return
+        self._maybe_noise.append(pcm)
+        if len(self._maybe_noise) <= BEFORE_SPEECH_PACKETS:
+            return
+        noise = self._maybe_noise.popleft()
+        level = audioop.rms(noise, 2)
+        # A digital silence says nothing of the noise that may begin.
+        if level >= DIGITAL_SILENCE and (not self._noise or level < self._noise_level):
+            self._noise, self._noise_level = noise, level
 
     async def _send_what_mattered(self) -> None:
         """What was said under the shield, if it goes on or was more than a hello."""

@@ -41,11 +41,12 @@ async def test_the_greeting_is_there_when_the_phone_is_picked_up() -> None:
         first, last = heard_secs(stage)
         assert first < 0.05
         assert last == pytest.approx(2.0, abs=0.1)
-        assert [measure.secs for measure in stage.of(FirstSound)] == [0.0]
+        (heard,) = stage.of(FirstSound)
+        assert heard.secs <= 0.021, "the phone notices what it plays every 20 ms"
     (turn,) = stage.record.turns
     assert (turn.text, turn.interrupted) == ("Hello there, my friend.", False)
     assert (turn.start_ms, turn.end_ms) == pytest.approx((0, 2000), abs=40)
-    assert ("latency.first_sound", {"ms": 0.0}) in stage.record.events
+    assert "latency.first_sound" in stage.kinds()
 
 
 @scene

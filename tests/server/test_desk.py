@@ -8,9 +8,11 @@ import server.desk as desk_module
 from agent.calls import Call, CallStatus, Direction, EndReason
 from agent.lifecycle import ConversationEnded, Event
 from agent.live_calls import LiveCallsInMemory
+from agent.measures import Measure, WarmUp, WarmWaste
 from pipelines.phone_line import PhoneLine
 from pipelines.run_call import CallSummary
-from server.desk import ConversationOver, Desk
+from server.desk import ConversationOver, Desk, WarmPolicy
+from tests import virtual_time
 
 
 class ScriptedPipeline:
@@ -19,6 +21,7 @@ class ScriptedPipeline:
     def __init__(self, log: list[str]) -> None:
         self.line = PhoneLine(asyncio.get_running_loop().time)
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        self.tokens: dict[tuple[str, str], int] = {}
         self._log = log
 
     async def ended(self) -> CallSummary:
@@ -61,8 +64,9 @@ class ScriptedLife:
 class Office:
     """A desk with scripted parts."""
 
-    def __init__(self, capacity: int = 2) -> None:
+    def __init__(self, capacity: int = 2, warm: int | None = None) -> None:
         self.log: list[str] = []
+        self.measures: list[Measure] = []
         self.pipelines: list[ScriptedPipeline] = []
         self.live_calls = LiveCallsInMemory()
         self.life = ScriptedLife(self.log)
@@ -72,8 +76,15 @@ class Office:
             instance="here",
             capacity=capacity,
             clock=lambda: 1.0,
+            warming=None if warm is None else WarmPolicy(self._find, warm, self.measures.append),
         )
         self.desk.report_to(self.life)  # type: ignore[arg-type]
+
+    async def _find(self, call_id: str) -> Call:
+        return a_call(call_id)
+
+    def warm_ups(self) -> list[str]:
+        return [m.outcome for m in self.measures if isinstance(m, WarmUp)]
 
     def _start(self, call: Call) -> ScriptedPipeline:
         self.pipelines.append(ScriptedPipeline(self.log))
@@ -189,3 +200,72 @@ async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
     assert office.desk.talking == 1
     await office.desk.end("1", EndReason.API)
     assert office.desk.talking == 0
+
+
+async def test_a_call_that_rings_is_prepared_and_its_first_stream_joins() -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    await office.desk.warm("1")
+    assert (len(office.pipelines), office.desk.prepared, office.desk.talking) == (1, 1, 0)
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    assert (len(office.pipelines), office.desk.prepared, office.desk.talking) == (1, 0, 1)
+    assert office.warm_ups() == ["used"]
+    await office.desk.close()
+
+
+async def test_a_call_that_nobody_answers_gives_back_what_was_prepared() -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    office.pipelines[0].tokens = {("output", "audio"): 25}
+    await office.desk.release("1")
+    assert (office.desk.held, office.desk.prepared) == (0, 0)
+    assert office.pipelines[0].over.done()
+    assert office.warm_ups() == ["released"]
+    assert WarmWaste("output", "audio", 25) in office.measures
+    assert office.life.events == []
+
+
+async def test_only_so_many_are_prepared_and_the_others_are_answered_cold() -> None:
+    office = Office(capacity=5, warm=1)
+    await office.desk.warm("1")
+    await office.desk.warm("2")
+    assert (len(office.pipelines), office.desk.held) == (1, 2)
+    await office.desk.carry(a_call("2"), office.stream("MZ1"))
+    assert office.warm_ups() == ["limit", "cold"]
+    await office.desk.close()
+
+
+async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    office.pipelines[0].over.set_result(CallSummary(EndReason.NO_MODEL, error="refused"))
+    await office.desk.told("1")
+    assert office.life.events == []
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    assert len(office.pipelines) == 2
+    assert office.warm_ups() == ["failed", "cold"]
+    await office.desk.close()
+
+
+def test_a_call_that_rings_for_long_gets_a_fresh_session() -> None:
+    async def scene() -> None:
+        office = Office(warm=5)
+        await office.desk.warm("1")
+        await asyncio.sleep(desk_module.WARM_FOR_SECS + 1)
+        assert (len(office.pipelines), office.desk.prepared) == (2, 1)
+        assert set(office.log) == {"pipeline ended"}
+        await office.desk.carry(a_call(), office.stream("MZ1"))
+        assert office.warm_ups() == ["too_old", "used"]
+        assert len(office.pipelines) == 2
+        await office.desk.close()
+
+    virtual_time.run(scene())
+
+
+async def test_a_process_that_stops_leaves_nothing_prepared_behind() -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    await office.desk.warm("2")
+    await office.desk.close()
+    assert all(pipeline.over.done() for pipeline in office.pipelines)
+    assert office.desk.prepared == 0

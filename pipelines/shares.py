@@ -1,0 +1,30 @@
+"""Our own share of a call's latency, gathered while it is measured, told once at the end."""
+
+from statistics import median
+
+from agent.measures import DownlinkShare, Measure, MeasureSink, UplinkShare
+
+# One sample a second each way; an hour of them is enough to know a call.
+MOST_SAMPLES = 3_600
+
+
+class Shares:
+    """A sink that passes everything on, and keeps the shares."""
+
+    def __init__(self, measure: MeasureSink) -> None:
+        self._measure = measure
+        self._in: list[float] = []
+        self._out: list[float] = []
+
+    def take(self, measure: Measure) -> None:
+        """Take one measure of a running call."""
+        if isinstance(measure, UplinkShare) and len(self._in) < MOST_SAMPLES:
+            self._in.append(measure.secs)
+        elif isinstance(measure, DownlinkShare) and len(self._out) < MOST_SAMPLES:
+            self._out.append(measure.secs)
+        self._measure(measure)
+
+    def typical(self) -> dict[str, float] | None:
+        """The median of each, in ms, as far as there are any."""
+        sides = {"in_ms": self._in, "out_ms": self._out}
+        return {name: round(median(secs) * 1000, 2) for name, secs in sides.items() if secs} or None
