@@ -8,7 +8,7 @@ from agent.latency import Latency
 
 LATENCY_EXAMPLE = {
     "first_sound_ms": 4.2,
-    "response_ms": {"p50": 880.0, "max": 947.0, "each": [880.0, 861.5, 947.0]},
+    "response_ms": {"p50": 1053.0, "max": 1226.0, "each": [880.0, 1226.0]},
     "barge_in_ms": [40.0],
     "share_ms": {"in": 0.4, "out": 0.6},
 }
@@ -28,18 +28,20 @@ class ShareView(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     in_: float | None = Field(alias="in", description="From the caller's packet to Gemini.")
-    out: float | None = Field(description="From Gemini's chunk to the packet sent.")
+    out: float | None = Field(description="From Gemini's chunk to its packet.")
 
 
 class LatencyView(BaseModel):
     """How fast the call was, in ms; null and empty: not known, or it did not come to that."""
 
-    first_sound_ms: float | None = Field(description="From answer to the agent's first sound.")
+    first_sound_ms: float | None = Field(
+        description="From answer to the agent's first sound at the ear."
+    )
     response_ms: ResponseView = Field(
-        description="From the caller's last sound to the first of the reply."
+        description="From the caller's last sound to the first of the reply at the ear."
     )
     barge_in_ms: list[float] = Field(
-        description="From the caller's first sound over the agent to the agent's silence."
+        description="From the caller's first sound over the agent to `clear` at Twilio."
     )
     share_ms: ShareView
 

@@ -87,8 +87,8 @@ class Metrics:
             "From the beginning of preparing a call to its answer, when that was used.",
             RING_BUCKETS,
         )
-        self.wasted_tokens = Counter(
-            "voice_ai_wasted_tokens",
+        self.warm_waste = Counter(
+            "voice_ai_warm_waste_tokens",
             "Tokens of sessions that were prepared, and that nobody talked to.",
             ["direction", "modality"],
             registry=self.registry,
@@ -150,7 +150,7 @@ class Metrics:
                 if outcome == "used":
                     self.warm_for.observe(secs)
             case WarmWaste(direction, modality, tokens):
-                self.wasted_tokens.labels(direction, modality).inc(tokens)
+                self.warm_waste.labels(direction, modality).inc(tokens)
             case ModelConnect(outcome, secs):
                 self.connects.labels(outcome).inc()
                 self.connect.observe(secs)

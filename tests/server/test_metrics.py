@@ -1,9 +1,11 @@
 """What is measured arrives in Prometheus' text, app by app."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,6 +25,8 @@ from agent.measures import (
     WarmWaste,
 )
 from server.metrics import LoopLag, Metrics
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -63,8 +67,8 @@ def test_every_measure_of_a_call_is_counted() -> None:
     assert seen["voice_ai_warm_ups_total", ("used",)] == 1
     assert seen["voice_ai_warm_ups_total", ("released",)] == 2
     assert seen["voice_ai_warm_up_seconds_sum", ()] == 2.4
-    assert seen["voice_ai_wasted_tokens_total", ("output", "audio")] == 100
-    assert seen["voice_ai_wasted_tokens_total", ("input", "text")] == 300
+    assert seen["voice_ai_warm_waste_tokens_total", ("output", "audio")] == 100
+    assert seen["voice_ai_warm_waste_tokens_total", ("input", "text")] == 300
     assert seen["voice_ai_model_connect_seconds_count", ()] == 2
     assert seen["voice_ai_model_connects_total", ("ok",)] == 1
     assert seen["voice_ai_model_connects_total", ("1011",)] == 1
@@ -108,6 +112,21 @@ def bucket_counts(metrics: Metrics, name: str) -> dict[float, float]:
         for (sample, labels), value in samples(metrics).items()
         if sample == f"voice_ai_{name}_seconds_bucket"
     }
+
+
+def test_the_metrics_that_the_documentation_names_are_there() -> None:
+    families = text_string_to_metric_families(Metrics().as_text().decode())
+    kinds = {family.name: family.type for family in families}
+    named = {
+        (page.name, name)
+        for page in DOCS.glob("*.md")
+        for name in re.findall(r"\bvoice_ai_\w+", page.read_text())
+    }
+    assert sum(page == "latency.md" for page, _ in named) > 8
+    for page, name in named:
+        family = re.sub(r"_(bucket|total|count|sum)$", "", name)
+        assert family in kinds, f"{page}: {name}"
+        assert (kinds[family] == "counter") == name.endswith("_total"), f"{page}: {name}"
 
 
 def test_a_call_is_counted_with_its_outcome_and_how_long_it_was() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import inspect
 import io
+import json
 import os
 import pty
+import re
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from agent.latency import LONGEST_MS, Latency
 from server.cli import latency_chart
 from server.cli.latency_chart import WIDTH, draw, shows_blocks
 from server.emulators.twilio import Busy, TwilioEmulator
-from server.latency_view import LatencyView
+from server.latency_view import LATENCY_EXAMPLE, LatencyView
 from tests.server.cli.test_commands import MAIN, ROOT
 from tests.server.conftest import THEIRS, Running
 
@@ -40,6 +42,14 @@ def test_the_chart_is_the_one_that_the_module_shows() -> None:
     assert module is not None
     example = textwrap.dedent(module.split("\n\n", 1)[1])
     assert example.splitlines() == draw(shown(EXAMPLE), blocks=True)
+
+
+def test_the_documentation_shows_the_chart_and_the_answer_that_it_is_drawn_from() -> None:
+    page = (ROOT / "docs" / "latency.md").read_text()
+    assert "```text\n" + "\n".join(draw(shown(EXAMPLE), blocks=True)) + "\n```" in page
+    (answer,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert json.loads(answer) == {"latency": shown(EXAMPLE)}
+    assert shown(EXAMPLE) == LATENCY_EXAMPLE
 
 
 def test_plain_bars_are_plain_text_of_the_same_length() -> None:
