@@ -18,12 +18,15 @@ from server.emulators.twilio.sound import Span, at_line_rate
 from server.replay.events import REPLY_PAUSE_SECS, Timeline
 from server.replay.results import Stretch
 from server.replay.scenario import Scenario, Turn
-from server.replay.sound_match import Match, find
+from server.replay.sound_match import Match, Samples, find
 from server.replay.stage import Stage
 from server.replay.tasks import stopped
 
 # Words begin and end more softly than a detector hears.
 MARGIN_SECS = 0.15
+# A sound that came through like this is the sound that was made.
+UNALTERED_MS = 20.0
+WHOLE_MS = 60.0
 # A model's reply is on its way this long at most before it is heard.
 ON_ITS_WAY_SECS = 0.1
 # The record is written behind; a little later it holds what was just heard.
@@ -84,7 +87,10 @@ class Hearing:
         self.timeline.heard(span.start_secs, span.end_secs, text)
 
     async def _recognise(self, span: Span) -> str | None:
+        """What was said: by its own sound where it came through whole, else by a recogniser."""
         pcm = self.stage.twilio.calls[-1].record.agent_audio
+        if (said := self._by_its_sound(span, np.frombuffer(pcm, dtype="<i2"))) is not None:
+            return said
         start, end = max(0.0, span.start_secs - MARGIN_SECS), span.end_secs + MARGIN_SECS
         piece = pcm[2 * round(start * RATE) : 2 * round(end * RATE)]
         known = self._known_sentences()
@@ -92,6 +98,20 @@ class Hearing:
             return None
         language = str(self.scenario.call.request.get("language", "en-US"))
         return await Ears(known, language=language).listen(piece, RATE)
+
+    def _by_its_sound(self, span: Span, heard: Samples) -> str | None:
+        """The replies whose very sound is in this stretch, unaltered; None when there is none."""
+        within = heard[: round((span.end_secs + MARGIN_SECS) * RATE)]
+        found = []
+        for session in self.stage.gemini.sessions if self.stage.gemini else ():
+            for reply in session.log.replies:
+                sound = at_line_rate(
+                    speak(reply.text, voice=reply.voice, rate=SPEAKS_AT), SPEAKS_AT
+                )
+                match = find(sound, within, after_secs=span.start_secs - MARGIN_SECS)
+                if match and match.altered_ms <= UNALTERED_MS and match.cut_off_ms <= WHOLE_MS:
+                    found.append((match.start_secs, reply.text))
+        return " ".join(text for _, text in sorted(found)) or None
 
     def _known_sentences(self) -> list[str]:
         """What may have been said: by the model in this call, singly and together, or by Twilio."""
