@@ -22,7 +22,7 @@ from server.emulators.gemini_live.session_log import Event
 from server.emulators.twilio import CallbackPlan, EmulatedCall, TwilioEmulator
 from server.emulators.twilio.record import Moment
 from server.migrations import upgrade
-from server.replay.scenario import Scenario
+from server.replay.scenario import CallPlan, Scenario
 from server.serving import listen, serving
 from server.settings import Settings
 
@@ -94,7 +94,7 @@ async def own_stage(
             twilio_phone_number=plan.our_number,
             twilio_api_base_url=twilio.url,
             gemini_api_key=real_model_key or MODEL_KEY,
-            inbound_numbers={plan.our_number: _route(plan.request)},
+            inbound_numbers=_routes(plan),
             ring_timeout_seconds=60,
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
@@ -197,9 +197,12 @@ def _scratch() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="voice-ai-replay-")
 
 
-def _route(request: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in request.items() if name != "metadata"}
-    return {"pipeline": "phone_call", **fields}
+def _routes(plan: CallPlan) -> dict[str, Any]:
+    """INBOUND_NUMBERS. A call that we place is refused by the API, not by the server's start."""
+    if plan.direction == "outbound":
+        return {}
+    fields = {name: value for name, value in plan.request.items() if name != "metadata"}
+    return {plan.our_number: {"pipeline": "phone_call", **fields}}
 
 
 @contextmanager
