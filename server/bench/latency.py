@@ -21,7 +21,7 @@ from server.bench.cores import Cores, shared_out, staying_on
 from server.bench.figures import Figure, figures_of
 from server.bench.loop_lag import loop_lag
 from server.bench.statistics import Summary, share_of, summarise
-from server.bench.systems import OUR_NUMBER, Dial, System, running
+from server.bench.systems import OUR_NUMBER, USUAL, Dial, System, running
 from server.emulators.gemini_live import GeminiLiveEmulator, Session
 from server.emulators.twilio import Answer, EmulatedCall, TwilioEmulator
 from server.emulators.twilio.errors import RestError
@@ -42,7 +42,7 @@ class BenchOptions:
     setup_secs: float = 2.0
     thinking_secs: float = 0.5
     pin: bool = True
-    systems: tuple[System, ...] = tuple(System)
+    systems: tuple[System, ...] = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,7 @@ class _Stage:
     async def call(self, index: int) -> _Lived:
         """One call, from dialling until both vendors are done with it."""
         number = f"+1555{index % 10_000_000:07d}"
-        # Cold: there is no time to prepare anything.
-        ring_secs = 0.0 if self.system is System.COLD else self.options.ring_secs
+        ring_secs = self.options.ring_secs if self.system.has_time else 0.0
         self.twilio.people[number] = Answer(CALLER, ring_secs)
         try:
             await self.dial(number)

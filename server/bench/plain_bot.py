@@ -2,6 +2,8 @@
 
 Nothing here is tuned and nothing is left out. Twilio is told by TwiML to open a WebSocket; there, a
 pipeline is built from Pipecat's own transport, serializer, Gemini service and context aggregators.
+It runs at the phone's 8 kHz, as Pipecat's guide to Twilio says, or at Pipecat's own rates, which
+its starter for Gemini on the phone leaves as they are.
 
 Sources: https://docs.pipecat.ai/pipecat/telephony/twilio-websockets,
 https://docs.pipecat.ai/pipecat/features/gemini-live and the phone bot among Pipecat's Gemini Live
@@ -32,6 +34,16 @@ from server.bench.texts import AGENT_VOICE, GREETING, system_prompt
 TWIML = """<?xml version="1.0" encoding="UTF-8"?>
 <Response><Connect><Stream url={url}><Parameter name="to_number" value={to}/></Stream></Connect>
 </Response>"""
+
+PARAMS = {
+    "phone": PipelineParams(
+        audio_in_sample_rate=8_000,
+        audio_out_sample_rate=8_000,
+        enable_metrics=True,
+        enable_usage_metrics=True,
+    ),
+    "default": PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+}
 
 app = FastAPI()
 
@@ -90,7 +102,7 @@ async def media(websocket: WebSocket) -> None:
                 assistant_aggregator,
             ]
         ),
-        params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+        params=PARAMS[app.state.rates].model_copy(),
     )
 
     async def greet(_: FastAPIWebsocketTransport, __: WebSocket) -> None:
@@ -106,10 +118,11 @@ async def media(websocket: WebSocket) -> None:
     await runner.run()
 
 
-def serve(bound: socket.socket) -> None:
-    """Serve on this socket until the process is told to end."""
+def serve(bound: socket.socket, rates: str) -> None:
+    """Serve on this socket until the process is told to end; `rates` is one of `PARAMS`."""
+    app.state.rates = rates
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[bound])
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

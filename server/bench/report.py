@@ -13,7 +13,7 @@ from server.bench.statistics import Summary
 from server.bench.systems import System
 
 TITLES = {
-    Figure.START_TO_MEDIA: "Twilio's start → our first media message",
+    Figure.START_TO_MEDIA: "Twilio's start → the first media message back",
     Figure.ANSWER_TO_SOUND: "answer → first sound heard",
     Figure.RESPONSE: "caller's last sound → first sound of the reply",
     Figure.CHUNK_TO_SOUND: "Gemini's first chunk → first sound at the phone",
@@ -47,8 +47,8 @@ def print_result(result: BenchResult, console: Console) -> None:
     console.print(table)
     console.print(
         f"Gemini takes {options.setup_secs:g} s to open a session and {options.thinking_secs:g} s "
-        f"to think; the phone rings for {options.ring_secs:g} s, and not at all when ours is cold. "
-        "“of plain”: the p50 as a share of the plain Pipecat bot's."
+        f"to think; the phone rings for {options.ring_secs:g} s, or not at all where ours has no "
+        "time to prepare. “of plain”: the p50 as a share of the plain Pipecat bot's."
     )
     for measured in result.systems.values():
         for sentence in _remarks(measured):

@@ -22,11 +22,22 @@ _IMPORTED_FROM = Path(__file__).parents[2]
 
 
 class System(StrEnum):
-    """Who answers the calls."""
+    """Who answers the calls.
+
+    `WARM`: the call is prepared while the phone rings. `COLD`: the phone is picked up at once, and
+    nothing is prepared. `CACHED`: the same, but the greeting is known from an earlier call.
+    """
 
     WARM = "warm"
     COLD = "cold"
+    CACHED = "cached"
     PLAIN = "plain"
+    PLAIN_STARTER = "plain-starter"
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the phone rings before it is picked up."""
+        return self not in (System.COLD, System.CACHED)
 
     @property
     def label(self) -> str:
@@ -37,8 +48,13 @@ class System(StrEnum):
 _LABELS = {
     System.WARM: "ours, warm",
     System.COLD: "ours, cold",
+    System.CACHED: "ours, greeting known",
     System.PLAIN: "plain Pipecat",
+    System.PLAIN_STARTER: "plain Pipecat, its own rates",
 }
+
+# What a bench is about when nobody says otherwise.
+USUAL = (System.WARM, System.COLD, System.PLAIN)
 
 Dial = Callable[[str], Awaitable[None]]
 
@@ -58,8 +74,9 @@ async def running(
 
     Raises: StageError when it does not start.
     """
-    if system is System.PLAIN:
-        async with _plain_bot(gemini, twilio, folder) as url:
+    if system in (System.PLAIN, System.PLAIN_STARTER):
+        rates = "phone" if system is System.PLAIN else "default"
+        async with _plain_bot(gemini, twilio, folder, rates) as url:
 
             async def have_dialled(number: str) -> None:
                 twilio.place({"To": [number], "From": [OUR_NUMBER], "Url": [f"{url}/"]})
@@ -69,10 +86,13 @@ async def running(
     # Read by the server in its working folder.
     settings: dict[str, object] = {
         "MAX_CONCURRENT_CALLS": max(50, 2 * at_once),
+        "PREWARM_LIMIT": max(50, 2 * at_once),
         "DAILY_CALL_LIMIT": 1_000_000,
     }
-    if system is System.COLD:
-        settings["PREWARM"] = "off"
+    if system is not System.CACHED:
+        settings["GREETING_CACHE"] = "false"
+    if system is not System.WARM:
+        settings["PREWARM_LIMIT"] = 0
     lines = [f"{name}={value}\n" for name, value in settings.items()]
     (folder / ".env").write_text("".join(lines), encoding="utf-8")
     async with server_process(gemini, twilio, folder) as api:
@@ -91,7 +111,7 @@ async def running(
 
 @asynccontextmanager
 async def _plain_bot(
-    gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
+    gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path, rates: str
 ) -> AsyncIterator[str]:
     """The plain bot in a process of its own; gives its address. Raises: StageError."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -101,7 +121,7 @@ async def _plain_bot(
         **twilio.environment(),
         "GEMINI_API_KEY": "emulated",
         "PYTHONPATH": str(_IMPORTED_FROM),
-        # Pipecat logs every frame's fate by default, which nobody leaves on.
+        # As this system logs by default; Pipecat's own default is DEBUG.
         "LOGURU_LEVEL": "INFO",
     }
     log = folder / "server.log"
@@ -111,7 +131,7 @@ async def _plain_bot(
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "server.bench.plain_bot", str(bound.fileno())),
+            *("-m", "server.bench.plain_bot", str(bound.fileno()), rates),
             env=environment,
             cwd=folder,
             pass_fds=[bound.fileno()],

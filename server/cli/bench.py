@@ -32,7 +32,10 @@ def latency(
     ] = 0.5,
     system: Annotated[
         list[str] | None,
-        typer.Option(help="warm, cold or plain; may be given several times. All by default."),
+        typer.Option(
+            help="warm, cold, cached, plain or plain-starter; as often as there are systems to "
+            "measure. By default: warm, cold and plain."
+        ),
     ] = None,
     pin: Annotated[
         bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
@@ -52,7 +55,7 @@ def latency(
 
         from server.bench.latency import BenchOptions, run_latency
         from server.bench.report import as_json, print_result
-        from server.bench.systems import System
+        from server.bench.systems import USUAL, System
         from server.demo.stage import StageError
     except ModuleNotFoundError as error:
         typer.echo(
@@ -63,7 +66,7 @@ def latency(
         raise typer.Exit(1) from None
 
     try:
-        systems = tuple(dict.fromkeys(System(name) for name in system or System))
+        systems = tuple(dict.fromkeys(System(name) for name in system or USUAL))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(System)}") from None
     options = BenchOptions(calls, at_once, warm_up, ring, setup, thinking, pin, systems)
