@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from server.bench.figures import Figure
@@ -99,7 +100,8 @@ def _remarks(measured: SystemResult) -> list[str]:
         if was_late(measured):
             says = f"[yellow]{says}: too late, the figures hold that too.[/yellow]"
         remarks.append(says)
-    remarks += [f"[red]{measured.system.label}: {problem}[/red]" for problem in measured.problems]
+    for problem in measured.problems:
+        remarks.append(f"[red]{measured.system.label}: {escape(problem)}[/red]")
     return remarks
 
 

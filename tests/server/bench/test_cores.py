@@ -1,0 +1,39 @@
+"""Who runs where, and that nobody stays there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from server.bench.cores import shared_out, staying_on
+
+ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+
+
+def test_server_and_load_never_share_a_core() -> None:
+    cores = shared_out()
+    if len(ALL) < 2:
+        assert cores is None
+    else:
+        assert cores is not None
+        assert len(cores.server) == 1
+        assert not cores.server & cores.load
+        assert cores.server | cores.load == ALL
+
+
+def test_a_system_without_cores_to_choose_shares_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert shared_out() is None
+
+
+def test_a_process_stays_where_it_was_started_and_who_started_it_does_not() -> None:
+    one = frozenset({max(ALL)})
+    ask = "import os; print(sorted(os.sched_getaffinity(0)))"
+    with staying_on(one):
+        inside = os.sched_getaffinity(0)
+        child = subprocess.check_output([sys.executable, "-c", ask], text=True)
+    assert (inside, child.strip()) == (one, str(sorted(one)))
+    assert os.sched_getaffinity(0) == ALL
+    with staying_on(None):
+        assert os.sched_getaffinity(0) == ALL
