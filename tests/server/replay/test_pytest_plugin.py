@@ -1,0 +1,100 @@
+"""`pytest --scenarios DIR` in a repository of one's own."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+BUSY = "call: {answer: busy, ring_ms: 200}\noutcome:\n  status: %s\n"
+NOT_CHECKED = "persona: somebody\ngoal: to complain\n"
+
+
+@pytest.fixture
+def repo(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A repository with calls that hold and fail, and a test of its own."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    calls = pytester.mkdir("calls")
+    (calls / "holds.yaml").write_text(BUSY % "busy")
+    (calls / "fails.yaml").write_text(BUSY % "completed")
+    (calls / "shared.yaml").write_text("answer: busy\nring_ms: 200\n")
+    (calls / "includes.yaml").write_text("call: !include shared.yaml\noutcome: {status: busy}\n")
+    other = pytester.mkdir("other")
+    (other / "elsewhere.yaml").write_text(BUSY % "completed")
+    pytester.makepyfile(test_own="def test_own() -> None:\n    pass\n")
+    return pytester
+
+
+def run(repo: pytest.Pytester, *words: str) -> pytest.RunResult:
+    return repo.runpytest_inprocess("-p", "no:cacheprovider", *words)
+
+
+def test_each_scenario_is_a_test_and_a_failure_names_its_line(repo: pytest.Pytester) -> None:
+    result = run(repo, "--scenarios", "calls", "-m", "scenario")
+    result.assert_outcomes(passed=2, failed=1, deselected=1)
+    said = result.stdout.str()
+    assert "fails.yaml:3: expected status completed, saw status busy" in said
+    assert "FAILED calls/fails.yaml::fails" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("named", [[], ["test_own.py"]])
+def test_a_folder_comes_beside_the_other_tests(repo: pytest.Pytester, named: list[str]) -> None:
+    run(repo, "--scenarios", "calls", *named).assert_outcomes(passed=3, failed=1)
+
+
+def test_the_folder_may_stand_in_the_settings(repo: pytest.Pytester) -> None:
+    repo.makeini("[pytest]\nscenarios = calls\ntestpaths = .\n")
+    run(repo).assert_outcomes(passed=3, failed=1)
+    # Who names tests wants those alone.
+    run(repo, "test_own.py").assert_outcomes(passed=1)
+    run(repo, "calls/holds.yaml").assert_outcomes(passed=1)
+
+
+def test_a_single_file_is_a_folder_too(repo: pytest.Pytester) -> None:
+    run(repo, "--scenarios", "calls/holds.yaml").assert_outcomes(passed=2)
+
+
+def test_without_the_option_no_yaml_is_looked_at(repo: pytest.Pytester) -> None:
+    run(repo).assert_outcomes(passed=1)
+
+
+def test_a_file_that_cannot_be_read_is_an_error_at_its_line(repo: pytest.Pytester) -> None:
+    (repo.path / "calls" / "wrong.yaml").write_text("turns:\n  - usr: Hello\n")
+    result = run(repo, "--scenarios", "calls", "--continue-on-collection-errors")
+    result.assert_outcomes(passed=3, failed=1, errors=1)
+    assert "wrong.yaml:2: turns[0].usr: expected user" in result.stdout.str()
+
+
+def test_what_cannot_be_checked_is_skipped_and_said(repo: pytest.Pytester) -> None:
+    (repo.path / "calls" / "persona.yaml").write_text(NOT_CHECKED)
+    result = run(repo, "--scenarios", "calls", "-rs", "-k", "persona")
+    result.assert_outcomes(skipped=1, deselected=4)
+    assert "nothing in it can be checked at a phone" in result.stdout.str()
+
+
+def test_a_call_that_the_server_refuses_says_so(repo: pytest.Pytester) -> None:
+    (repo.path / "calls" / "refused.yaml").write_text(
+        "call: {pipeline: nowhere}\noutcome: {status: busy}\n"
+    )
+    result = run(repo, "--scenarios", "calls/refused.yaml")
+    result.assert_outcomes(failed=1, passed=1)
+    assert "the replay broke: POST /calls: 422" in result.stdout.str()
+
+
+def test_scenarios_are_spread_over_processes(repo: pytest.Pytester) -> None:
+    result = repo.runpytest_subprocess("-n", "2", "--scenarios", "calls")
+    result.assert_outcomes(passed=3, failed=1)
+    assert "fails.yaml:3: expected status completed" in result.stdout.str()
+
+
+def test_scenarios_are_chosen_by_mark_and_name(repo: pytest.Pytester) -> None:
+    run(repo, "--scenarios", "calls", "-m", "scenario", "-k", "holds").assert_outcomes(
+        passed=1, deselected=3
+    )
+
+
+def test_a_folder_that_is_not_there_is_said(repo: pytest.Pytester) -> None:
+    result = run(repo, "--scenarios", "nowhere")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "nowhere" in result.stderr.str() + result.stdout.str()
