@@ -50,7 +50,7 @@ def check_outcome(
         sounds = [outcome.cut_off_ms, outcome.altered_ms, outcome.added_ms, outcome.uplink_lost_ms]
         asked: list[Limit | HeardSentence | None] = [*sounds, *outcome.heard]
         for limit in asked:
-            found.leave_out(limit, "the real Gemini's words and sound are not known beforehand")
+            found.leave_out(limit, "the model's words and sound are not known beforehand")
     else:
         found.failures += _heard(outcome, hearing)
     if call is None or call.line is None:
