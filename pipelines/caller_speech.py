@@ -69,6 +69,13 @@ class CallerSpeech:
         """When the stretch that goes on now began; None in silence."""
         return self.stretches[-1].start if self.speaking else None
 
+    @property
+    def onset(self) -> float | None:
+        """When the sound that goes on now began, be it speech yet or not; None in silence."""
+        if self.speaking:
+            return self.stretches[-1].start
+        return self._loud_since if self._loud_ms else None
+
     def hear(self, pcm: bytes, now: float, packet_ms: float) -> Change | None:
         """Take one packet of PCM16 at 8 kHz, of `packet_ms`, that ended at `now`.
 

@@ -82,7 +82,7 @@ class Speaker(FrameProcessor):
         """Play audio, book words, take back on an interruption."""
         await super().process_frame(frame, direction)
         if isinstance(frame, TTSAudioRawFrame):
-            await self._play(self._resampler.convert(frame.audio))
+            await self._play(frame.audio)
             return
         if isinstance(frame, InterruptionFrame):
             await self._interrupt()
@@ -104,11 +104,12 @@ class Speaker(FrameProcessor):
             await self._stop()
         await self.push_frame(frame, direction)
 
-    async def _play(self, pcm: bytes) -> None:
-        if not pcm:
-            return
+    async def _play(self, chunk: bytes) -> None:
         came = self.get_event_loop().time()
         begins = not self._reply_bytes
+        pcm = self._resampler.convert(chunk)
+        if not pcm:
+            return
         await self._send(audioop.lin2ulaw(pcm, 2))
         if begins and self._line.bound:
             self._measure(DownlinkShare(self.get_event_loop().time() - came))
@@ -150,11 +151,12 @@ class Speaker(FrameProcessor):
     def _first_heard(self, reply: Reply) -> None:
         if reply.first_heard is None:
             return
-        if reply.number == 1 and self._line.answered_at is not None:
+        last_sound = self._answers.pop(reply.number, None)
+        # Where the caller speaks first, the agent's first words are an answer.
+        if reply.number == 1 and last_sound is None and self._line.answered_at is not None:
             secs = max(0.0, reply.first_heard - self._line.answered_at)
             self._measure(FirstSound(secs))
             self._record.event("latency.first_sound", {"ms": round(secs * 1000, 1)})
-        last_sound = self._answers.pop(reply.number, None)
         if last_sound is not None:
             secs = max(0.0, reply.first_heard - last_sound)
             self._measure(TurnResponse(secs))
@@ -195,8 +197,8 @@ class Speaker(FrameProcessor):
         # Booked first: Twilio answers a clear by echoing every mark that it throws away.
         self._playback.take_back()
         await self._line.clear()
-        if (started := self._speech.started) is not None:
-            secs = self.get_event_loop().time() - started
+        if (onset := self._speech.onset) is not None:
+            secs = self.get_event_loop().time() - onset
             self._measure(BargeIn(secs))
             self._record.event("latency.barge_in", {"ms": round(secs * 1000, 1)})
 

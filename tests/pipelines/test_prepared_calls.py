@@ -1,4 +1,4 @@
-"""Calls that are prepared while they ring: the greeting waits for the answer, and is heard whole."""
+"""Calls that are prepared while they ring: the greeting waits, and is heard whole."""
 
 import asyncio
 import audioop
