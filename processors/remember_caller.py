@@ -28,6 +28,9 @@ from agent.conversation import Conversation
 from agent.ports import SpokenTurn
 from processors.frames import TurnFrame
 
+# Who speaks this shortly before the agent has finished is already at their answer.
+OVER_THE_END_SECS = 1.5
+
 # Seconds on the call's clock.
 StretchesSince = Callable[[float], list[tuple[float, float]]]
 
@@ -66,6 +69,9 @@ class RememberCaller(FrameProcessor):
         elif isinstance(frame, BotStoppedSpeakingFrame | InterruptionFrame):
             if self._answered_at is not None:
                 await self._close()
+            if isinstance(frame, BotStoppedSpeakingFrame):
+                # What was said over the agent and did not stop it begins no turn, but for its end.
+                self._began_after = max(self._began_after, self._now() - OVER_THE_END_SECS)
         elif isinstance(frame, EndFrame | CancelFrame):
             await self._close()
         await self.push_frame(frame, direction)

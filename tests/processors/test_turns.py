@@ -75,6 +75,23 @@ def test_a_turn_is_what_was_said_before_the_answer_and_late_words_still_find_it(
     virtual_time.run(scene())
 
 
+def test_a_hello_over_the_greeting_begins_no_turn() -> None:
+    async def scene() -> None:
+        caller = Caller()
+        async with on_stage(RememberCaller(Conversation(), caller.since, ms)) as stage:
+            await stage.up(BotStartedSpeakingFrame())
+            caller.speaks(0.1, 0.6)
+            await until(4)
+            await stage.up(BotStoppedSpeakingFrame())
+            caller.speaks(4.5, 5.0)
+            await until(5.5)
+            await words(stage, "What is it?")
+            await stage.up(BotStartedSpeakingFrame(), BotStoppedSpeakingFrame())
+            assert turns(stage) == [SpokenTurn(Speaker.CALLER, "What is it?", 4500, 5000)]
+
+    virtual_time.run(scene())
+
+
 def test_an_interruption_ends_the_turn_before_it() -> None:
     async def scene() -> None:
         caller = Caller()
