@@ -74,7 +74,10 @@ async def own_stage(
     plan = scenario.call
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-replay-")))
-        twilio = await stack.enter_async_context(_twilio(scenario, on_moment))
+        twilio = _twilio(scenario, stack.enter_context(_telling(on_moment)))
+        stack.callback(twilio.calls.clear)
+        stack.callback(twilio.people.clear)
+        await stack.enter_async_context(twilio)
         gemini = None
         environment: dict[str, str | None] = {}
         if real_model_key is None:
@@ -156,6 +159,25 @@ def script_of(scenario: Scenario) -> Script:
 def _twilio(scenario: Scenario, on_moment: Watch) -> TwilioEmulator:
     numbers = [scenario.call.our_number]
     return TwilioEmulator(numbers=numbers, callbacks=_callbacks(scenario), on_moment=on_moment)
+
+
+@contextmanager
+def _telling(watch: Watch) -> Iterator[Watch]:
+    """Tells `watch`, and lets go of it at the end.
+
+    FastAPI keeps the last thousands of route functions of a process, and with them the emulators
+    that they answer for: what leads from there to a replay stays in memory for as long.
+    """
+    told = [watch]
+
+    def tell(call: EmulatedCall, moment: Moment) -> None:
+        for each in told:
+            each(call, moment)
+
+    try:
+        yield tell
+    finally:
+        told.clear()
 
 
 def _callbacks(scenario: Scenario) -> CallbackPlan:
