@@ -31,6 +31,8 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+# These need no server.
+REPLAYS = [command for command in COMMANDS if command.startswith(f"{VOICE_AI} replay ")]
 # These go on until they are stopped: each has a test of its own below.
 SERVERS = [f"{VOICE_AI} serve", f"{VOICE_AI} emulate gemini", f"{VOICE_AI} emulate twilio"]
 
@@ -42,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / VOICE_AI).symlink_to(Path(sys.executable).parent / "voice-ai")
     shutil.copy(REPO / ".env.example", folder)
+    (folder / "scenarios").symlink_to(REPO / "scenarios")
     return folder
 
 
@@ -141,7 +144,8 @@ async def test_the_commands_work_against_the_server_they_speak_of(
     address, twilio = served
     said = {}
     for command in COMMANDS:
-        if command.startswith(("curl ", f"{VOICE_AI} ")) and command not in SERVERS:
+        alone = [*SERVERS, *REPLAYS]
+        if command.startswith(("curl ", f"{VOICE_AI} ")) and command not in alone:
             code, said[command] = await run(command.replace("127.0.0.1:8000", address), folder)
             assert code == 0, f"{command}\n{said[command]}"
     everything = "\n".join(said.values())
@@ -155,6 +159,20 @@ async def test_the_commands_work_against_the_server_they_speak_of(
     ):
         assert sign in everything, sign
     await twilio.calls[-1].settled()
+
+
+@pytest.mark.parametrize("command", REPLAYS)
+async def test_every_shipped_scenario_holds(command: str, folder: Path) -> None:
+    code, said = await run(command, folder)
+    assert code == 0, said
+    assert re.search(r"^\d+ passed in ", said, re.MULTILINE), said
+    assert (folder / "out" / "replay.html").stat().st_size > 100_000
+
+
+async def test_the_scenario_holds(folder: Path) -> None:
+    (folder / "bakery.yaml").write_text(blocks("yaml")[1])
+    code, said = await run(f"{VOICE_AI} replay bakery.yaml", folder)
+    assert (code, "1 passed in" in said) == (0, True), said
 
 
 @pytest.mark.parametrize("command", SERVERS[1:])
