@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 TICK_SECS = 0.005
 # Beyond this, lateness of ours is no longer small against what is measured.
 LATE_MS = 5.0
+# One that lasts longer than a packet of sound shows in the highest percentiles.
+STALL_MS = 20.0
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from server.bench.figures import Figure
 from server.bench.latency import BenchResult, SystemResult
-from server.bench.loop_lag import LATE_MS
+from server.bench.loop_lag import LATE_MS, STALL_MS
 from server.bench.statistics import Summary
 from server.bench.systems import System
 
@@ -98,7 +98,9 @@ def _remarks(measured: SystemResult) -> list[str]:
         says = f"{measured.system.label}: the load generator was {lag.p99:.1f} ms late at p99"
         says += f", {lag.largest:.1f} ms at most"
         if was_late(measured):
-            says = f"[yellow]{says}: too late, the figures hold that too.[/yellow]"
+            says = f"[yellow]{says}: too late, the figures hold that too[/yellow]"
+        elif lag.largest > STALL_MS:
+            says += ": a p99 may hold that"
         remarks.append(says)
     for problem in measured.problems:
         remarks.append(f"[red]{measured.system.label}: {escape(problem)}[/red]")
