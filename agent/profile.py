@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from string import Template
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,7 +53,7 @@ class AgentProfile(BaseModel):
     max_duration_seconds: int = Field(default=1800, ge=1, le=14_400)
     # How long after the answer the model does not hear the caller, so that a "Hello?" does not cut
     # the greeting: ms, 0 for not at all, or until the greeting is over.
-    answer_shield: int | Literal["greeting"] = Field(default=1500, ge=0, le=30_000)
+    answer_shield: Annotated[int, Field(ge=0, le=30_000)] | Literal["greeting"] = 1500
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
 

@@ -87,6 +87,8 @@ class Desk:
         self._start = start
         self._warming = warming
         self._renewing: set[asyncio.Task[None]] = set()
+        # Resolved when the next pipeline begins.
+        self._begin_waiters: list[asyncio.Future[None]] = []
         self._clock = clock
         self._live_calls = live_calls
         self._capacity = capacity
@@ -147,10 +149,15 @@ class Desk:
 
     async def until_prepared(self, call_id: str, patience_secs: float) -> None:
         """Wait until the call's first words are ready, or for so long."""
-        talk = self._talks.get(call_id)
-        if talk is not None and patience_secs > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(talk.running.prepared(), patience_secs)
+        if self._warming is None or patience_secs <= 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_secs):
+                while (talk := self._talks.get(call_id)) is None:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._begin_waiters.append(waiter)
+                    await waiter
+                await talk.running.prepared()
 
     async def release(self, call_id: str) -> None:
         """Nobody answered: free the place, and what was prepared."""
@@ -204,6 +211,10 @@ class Desk:
     def _begin(self, call: Call) -> _Talk:
         talk = self._talks[call.id] = _Talk(self._start(call))
         talk.watch = asyncio.create_task(self._watch(call.id, talk), name=f"talk-{call.id}")
+        waiters, self._begin_waiters = self._begin_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         if self._warming is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(self._warming.for_secs, self._renew, call, talk)

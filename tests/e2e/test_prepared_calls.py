@@ -2,8 +2,12 @@
 
 import asyncio
 
-from server.emulators.twilio import Answer, Busy, HangUp, Person, WaitForAgent
-from tests.e2e.conftest import GREETING, World, heard, turns
+import pytest
+
+from server.emulators.gemini_live import GeminiLiveEmulator
+from server.emulators.twilio import Answer, Busy, HangUp, Person, TwilioEmulator, WaitForAgent
+from tests.e2e.conftest import GREETING, SCRIPT, World, heard, turns
+from tests.server.conftest import ServerFactory
 
 
 async def test_the_first_word_is_there_when_the_phone_is_picked_up(world: World) -> None:
@@ -54,3 +58,20 @@ async def test_two_calls_to_one_number_are_prepared_each(world: World) -> None:
         await world.result(call)
     assert len(world.gemini.sessions) == 2
     assert all(call.record.gaps == [] for call in world.twilio.calls)
+
+
+async def test_an_incoming_call_may_ring_until_its_greeting_is_ready(
+    start_server: ServerFactory, twilio: TwilioEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firsts = []
+    async with GeminiLiveEmulator(SCRIPT, setup_secs=1.0, thinking_secs=0.5) as gemini:
+        for name, value in gemini.environment().items():
+            monkeypatch.setenv(name, value)
+        for hold_ms in (5000, 0):
+            async with start_server(answer_hold_ms=hold_ms, greeting_cache=False) as server:
+                world = World(server, gemini, twilio)
+                call = await world.call_in(Person([WaitForAgent(), HangUp()]))
+                await call.settled()
+                firsts.append(call.record.first_sound_secs)
+    held, at_once = firsts
+    assert held < at_once / 3

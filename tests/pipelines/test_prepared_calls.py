@@ -135,6 +135,21 @@ async def test_a_question_over_the_greeting_is_sent_after_the_shield() -> None:
 
 
 @scene
+async def test_a_shield_may_last_until_the_greeting_is_over() -> None:
+    async with call(answer_shield="greeting") as stage:
+        session = await prepared(stage, 4.0)
+        await stage.phone.pick_up()
+        await asyncio.sleep(3)
+        stage.phone.speak(mulaw_tone(0.3))
+        await asyncio.sleep(0.9)
+        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        await asyncio.sleep(0.6)
+        stage.phone.speak(mulaw_tone(0.3))
+        await asyncio.sleep(0.5)
+        assert max(audioop.rms(packet, 2) for packet in session.audio) > 1000
+
+
+@scene
 async def test_without_a_shield_the_model_hears_at_once() -> None:
     async with call(answer_shield=0) as stage:
         session = await prepared(stage)
