@@ -16,8 +16,9 @@ from server.emulators.twilio.mulaw import RATE, encode
 from server.emulators.twilio.playout import Gap
 from server.emulators.twilio.record import Moment, Said
 from server.emulators.twilio.sound import tone
+from server.replay.figures_check import longest_silence
 from server.replay.hearing import HeardReply, Hearing
-from server.replay.outcome import check_outcome, longest_silence
+from server.replay.outcome import check_outcome
 from server.replay.results import Failure
 from server.replay.scenario import (
     Fact,

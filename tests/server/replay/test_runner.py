@@ -1,5 +1,6 @@
 """Many replays: their order, their repetitions, their processes, and what they leave behind."""
 
+import gc
 import logging
 import os
 import signal
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from server.emulators.twilio.line import Line
 from server.replay.crew import Crew
+from server.replay.events import Timeline
 from server.replay.results import Replay, Verdict
 from server.replay.runner import RunOptions, play_one, run_all
 from server.replay.scenario import (
@@ -24,6 +27,7 @@ from server.replay.scenario import (
     Scenario,
     Turn,
 )
+from server.replay.virtual_time import VirtualTimeLoop
 from tests.server.replay.stands import at
 
 BUSY = CallPlan(answer="busy", ring_ms=200)
@@ -126,6 +130,17 @@ def test_a_call_that_holds_leaves_nothing_behind(
     before = left_behind(tmp_path)
     assert play_one(short(), RunOptions()).verdict is Verdict.PASSED
     assert left_behind(tmp_path) == before
+
+
+def test_nothing_of_a_replay_stays_in_memory() -> None:
+    def remembered() -> set[int]:
+        gc.collect()
+        return {id(it) for it in gc.get_objects() if type(it) in (VirtualTimeLoop, Timeline, Line)}
+
+    before = remembered()
+    for _ in range(2):
+        assert play_one(short(), RunOptions()).verdict is Verdict.PASSED
+    assert remembered() <= before
 
 
 def test_an_unknown_pipeline_is_told_in_the_servers_words() -> None:

@@ -49,6 +49,22 @@ def test_the_clock_stands_while_a_thread_works() -> None:
     run(scene())
 
 
+def test_the_end_waits_for_threads_as_long_as_they_work() -> None:
+    may_end = threading.Event()
+
+    async def scene() -> None:
+        asyncio.get_running_loop().run_in_executor(None, may_end.wait)
+        threading.Timer(0.1, may_end.set).start()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(scene())
+        loop = runner.get_loop()
+        began = loop.time()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        assert may_end.is_set()
+        assert loop.time() == began
+
+
 def test_the_same_scenario_twice_gives_the_same_messages_twice() -> None:
     first = replay("conversation.yaml", "barge_in_twice")
     second = replay("conversation.yaml", "barge_in_twice")
