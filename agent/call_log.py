@@ -34,7 +34,7 @@ from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
-from agent.lifecycle import CallState
+from agent.life_state import CallState
 from agent.storable import make_storable
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)

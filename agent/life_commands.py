@@ -13,7 +13,7 @@ from loguru import logger
 from agent.call_log import CallLog
 from agent.calls import CallEvent
 from agent.clock import moment
-from agent.lifecycle import (
+from agent.life_events import (
     Dial,
     DialFailed,
     Dialled,

@@ -52,55 +52,9 @@ from agent.life_events import (
     WriteOutcome,
 )
 from agent.life_state import (
-    RULES_VERSION,
-    Apologise,
     CallState,
-    HandOn,
-    HangUpVerb,
-    OpenStream,
-    Patience,
-    Plan,
-    new_call,
-    next_verbs,
 )
 from agent.words import CallStatus, Direction, EndReason
-
-__all__ = [
-    "RULES_VERSION",
-    "Apologise",
-    "CallState",
-    "CancelTimer",
-    "Command",
-    "ConversationEnded",
-    "Dial",
-    "DialFailed",
-    "DialUnclear",
-    "Dialled",
-    "EndMedia",
-    "Event",
-    "HandOn",
-    "HangUp",
-    "HangUpVerb",
-    "LookUp",
-    "OpenStream",
-    "Patience",
-    "Placed",
-    "Plan",
-    "Release",
-    "SetTimer",
-    "StreamEnded",
-    "StreamStarted",
-    "Terminate",
-    "Timer",
-    "TimerFired",
-    "TwilioStatus",
-    "TwimlFetched",
-    "Warm",
-    "WriteOutcome",
-    "decide",
-    "new_call",
-    "next_verbs",
-]
 
 # https://www.twilio.com/docs/voice/api/call-resource#call-status-values, and "answered" and
 # "initiated" as status callbacks name them.

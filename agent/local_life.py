@@ -19,9 +19,7 @@ from agent.calls import Call, CallEvent
 from agent.clock import Clock, loop_clock, moment
 from agent.database import is_passing
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
-from agent.life_events import as_record
-from agent.lifecycle import (
-    CallState,
+from agent.life_events import (
     CancelTimer,
     Command,
     Dial,
@@ -30,7 +28,6 @@ from agent.lifecycle import (
     Event,
     HangUp,
     LookUp,
-    Patience,
     Placed,
     Release,
     SetTimer,
@@ -38,9 +35,10 @@ from agent.lifecycle import (
     TimerFired,
     Warm,
     WriteOutcome,
-    decide,
-    new_call,
+    as_record,
 )
+from agent.life_state import CallState, Patience, new_call
+from agent.lifecycle import decide
 from agent.ports import MediaDesk, Telephone
 from agent.words import Direction
 

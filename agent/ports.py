@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.calls import Call, EndReason, Speaker
-from agent.lifecycle import CallState, Event, Placed
+from agent.life_events import Event, Placed
+from agent.life_state import CallState
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from agent.call_log import (
     NoSuchCall,
 )
 from agent.calls import Call, CallStatus, Direction, new_call_id
-from agent.lifecycle import Placed, Terminate
+from agent.life_events import Placed, Terminate
 from agent.profile import TooLong
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline

@@ -20,7 +20,7 @@ from loguru import logger
 
 from agent.calls import Call, EndReason
 from agent.clock import Clock
-from agent.lifecycle import ConversationEnded
+from agent.life_events import ConversationEnded
 from agent.live_calls import LiveCalls
 from agent.measures import MeasureSink, WarmUp, WarmWaste
 from agent.ports import CallLife

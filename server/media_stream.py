@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from agent.call_log import NoSuchCall
 from agent.calls import Call
-from agent.lifecycle import StreamEnded, StreamStarted
+from agent.life_events import StreamEnded, StreamStarted
 from pipelines.phone_line import PhoneLine
 from pipelines.twilio_stream import Connected, Start, StreamError, decode
 from server.desk import ConversationOver

@@ -20,16 +20,8 @@ from starlette.exceptions import HTTPException as UnreadableForm
 
 from agent.call_log import NoSuchCall
 from agent.calls import Call, CallStatus, Direction, new_call_id
-from agent.lifecycle import (
-    Apologise,
-    CallState,
-    HandOn,
-    OpenStream,
-    Placed,
-    TwilioStatus,
-    TwimlFetched,
-    next_verbs,
-)
+from agent.life_events import Placed, TwilioStatus, TwimlFetched
+from agent.life_state import Apologise, CallState, HandOn, OpenStream, next_verbs
 from agent.profile import AgentProfile
 from pipelines import catalogue
 from server import twiml

@@ -20,7 +20,7 @@ from agent.call_log import (
     NoSuchCall,
 )
 from agent.calls import Call, CallEvent, TokenUsage, Turn
-from agent.lifecycle import CallState, new_call
+from agent.life_state import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
 
 MakeCall = Callable[..., Call]

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent.lifecycle import (
-    Apologise,
-    CallState,
+from agent.life_events import (
     CancelTimer,
     Command,
     ConversationEnded,
@@ -18,11 +16,8 @@ from agent.lifecycle import (
     DialUnclear,
     EndMedia,
     Event,
-    HandOn,
     HangUp,
-    HangUpVerb,
     LookUp,
-    OpenStream,
     Placed,
     Release,
     SetTimer,
@@ -35,10 +30,17 @@ from agent.lifecycle import (
     TwimlFetched,
     Warm,
     WriteOutcome,
-    decide,
+)
+from agent.life_state import (
+    Apologise,
+    CallState,
+    HandOn,
+    HangUpVerb,
+    OpenStream,
     new_call,
     next_verbs,
 )
+from agent.lifecycle import decide
 from agent.words import CallStatus, Direction, EndReason
 
 SID = "CA1"

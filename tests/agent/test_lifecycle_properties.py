@@ -8,8 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.strategies import DrawFn
 
-from agent.lifecycle import (
-    CallState,
+from agent.life_events import (
     CancelTimer,
     Command,
     ConversationEnded,
@@ -32,10 +31,9 @@ from agent.lifecycle import (
     TwilioStatus,
     TwimlFetched,
     WriteOutcome,
-    decide,
-    new_call,
-    next_verbs,
 )
+from agent.life_state import CallState, new_call, next_verbs
+from agent.lifecycle import decide
 from agent.words import CallStatus, Direction, EndReason
 
 RANK = {CallStatus.INITIATED: 0, CallStatus.RINGING: 1, CallStatus.IN_PROGRESS: 2}

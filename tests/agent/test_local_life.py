@@ -11,10 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
 from agent.calls import Call
-from agent.lifecycle import (
-    CallState,
+from agent.life_events import (
     ConversationEnded,
-    Patience,
     Placed,
     StreamEnded,
     StreamStarted,
@@ -22,6 +20,7 @@ from agent.lifecycle import (
     TwilioStatus,
     TwimlFetched,
 )
+from agent.life_state import CallState, Patience
 from agent.local_life import LocalLife
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
 from agent.words import CallStatus, Direction, EndReason

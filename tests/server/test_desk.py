@@ -6,7 +6,7 @@ import pytest
 
 import server.desk as desk_module
 from agent.calls import Call, CallStatus, Direction, EndReason
-from agent.lifecycle import ConversationEnded, Event
+from agent.life_events import ConversationEnded, Event
 from agent.live_calls import LiveCallsInMemory
 from agent.measures import Measure, WarmUp, WarmWaste
 from pipelines.phone_line import PhoneLine
