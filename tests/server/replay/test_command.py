@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +47,18 @@ scenarios:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "holds.yaml").write_text(HOLDS)
     return tmp_path
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A temporary folder with a short name: a socket's path in it has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="r-") as name:
+        yield Path(name)
+
+
+def databases(folder: Path) -> list[Path]:
+    """Those of replays that go on, or that were left behind."""
+    return list(folder.rglob("replay.db"))
 
 
 def environ_of_ours() -> list[str]:
@@ -235,13 +248,13 @@ async def test_a_process_that_dies_breaks_only_the_scenario_it_played(folder: Pa
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-async def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path, jobs: str) -> None:
-    scratch = folder / "scratch"
-    scratch.mkdir()
+async def test_ctrl_c_ends_it_at_once_and_leaves_nothing(
+    folder: Path, scratch: Path, jobs: str
+) -> None:
     (folder / "holds.yaml").write_text(LONG)
     words = ("holds.yaml", "--speed", "real", "--jobs", jobs)
     async with started(folder, *words, TMPDIR=str(scratch)) as process:
-        while not list(scratch.rglob("replay.db")):
+        while not databases(scratch):
             assert process.returncode is None
             await asyncio.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
@@ -249,5 +262,5 @@ async def test_ctrl_c_ends_it_at_once_and_leaves_nothing(folder: Path, jobs: str
             said, _ = await process.communicate()
         assert process.returncode == 130
         assert "Traceback" not in said.decode()
-        assert list(scratch.rglob("*.db")) == []
+        assert databases(scratch) == []
         await alone(process)

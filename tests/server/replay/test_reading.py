@@ -193,7 +193,7 @@ def test_no_record_at_all_can_be_demanded(tmp_path: Path) -> None:
 
 
 def test_all_that_an_outcome_can_demand_can_be_written() -> None:
-    assert set(OUTCOME_KEYS) == {field.name for field in fields(Outcome)}
+    assert {*OUTCOME_KEYS, "record_where"} == {field.name for field in fields(Outcome)}
 
 
 @pytest.mark.parametrize("limit", LIMITS)
