@@ -17,7 +17,7 @@ from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
 from server.emulators.twilio.record import Moment
 
 OURS, THEIRS = "+15550100999", "+15550100123"
-RING_SECS = 1.0
+RING_SECS = 2.0
 # Gemini as it was measured: opening a session, and thinking before each answer.
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
 
@@ -79,6 +79,9 @@ class _Told:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
+        self._answered = False
+        # What was made ready while the phone rang: nobody hears it before the answer.
+        self._prepared: list[str] = []
 
     def phone(self, _: EmulatedCall, moment: Moment) -> None:
         match moment.kind:
@@ -86,6 +89,9 @@ class _Told:
                 self._tell("phone", "rings")
             case "in-progress":
                 self._tell("phone", "is picked up")
+                self._answered = True
+                for words in self._prepared:
+                    self._tell("agent", words)
             case "caller.says":
                 self._tell("caller", str(moment.detail["text"]))
             case "clear":
@@ -94,8 +100,10 @@ class _Told:
                 self._tell("phone", "the line is closed")
 
     def model(self, _: Session, event: Event) -> None:
-        if event.kind == "says":
+        if event.kind == "says" and self._answered:
             self._tell("agent", str(event.message))
+        elif event.kind == "says":
+            self._prepared.append(str(event.message))
         elif event.kind == "toolCall":
             for called in event.message["functionCalls"]:
                 self._tell("tool", f"{called['name']}({_arguments(called['args'])})")
