@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.conversation import Conversation
@@ -78,6 +79,9 @@ class Step:
     role: Role = Role.PROCESSOR
     caller: Sound = Sound()
     agent: Sound = Sound()
+    # The frames, sound apart, that it acts on and that it makes; all others pass.
+    takes: tuple[type[Frame], ...] = ()
+    gives: tuple[type[Frame], ...] = ()
     # Rates that depend on what comes: given the rate before the step, the step that is meant.
     fit: "Callable[[int], Step] | None" = field(default=None, compare=False)
 
@@ -171,7 +175,19 @@ class PipelineDefinition:
             caller = self._follow(step, step.caller, caller, "the caller's sound")
             agent = self._follow(step, step.agent, agent, "the agent's sound")
             fitted.append(step)
+        self._check_frames(fitted)
         return tuple(fitted)
+
+    def _check_frames(self, steps: Sequence[Step]) -> None:
+        """What a step acts on must come from somewhere, upstream or down."""
+        for step in steps:
+            given = [frame for other in steps if other is not step for frame in other.gives]
+            for frame in step.takes:
+                if not any(issubclass(kind, frame) for kind in given):
+                    raise DefinitionError(
+                        f"pipeline {self.name!r}: {step.name!r} waits for {frame.__name__}, "
+                        "and no other step gives it"
+                    )
 
     def _check_roles(self, steps: Sequence[Step]) -> None:
         for step in steps:

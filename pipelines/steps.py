@@ -3,6 +3,18 @@
 import asyncio
 from collections.abc import Callable
 
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    InputDTMFFrame,
+    InputTextRawFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.ports import LiveCall
@@ -12,6 +24,7 @@ from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
 from pipelines.speaker import Speaker
 from processors.answer_shield import AnswerShield
+from processors.frames import TurnFrame
 from processors.keypad import Keypad
 from processors.polyphase import Polyphase
 from processors.record_turns import RecordTurns
@@ -27,6 +40,7 @@ def microphone() -> Step:
         lambda parts: Microphone(parts.line, parts.speech, parts.playback),
         role=Role.MICROPHONE,
         caller=Sound(begins=True, gives=PHONE_RATE),
+        gives=(InputDTMFFrame, UserStartedSpeakingFrame, UserStoppedSpeakingFrame),
     )
 
 
@@ -44,17 +58,28 @@ def resample(*, to: int) -> Step:
 
 def answer_shield() -> Step:
     """Keeps the callee's first "Hello?" from the model, as `AgentProfile.answer_shield` says."""
-    return Step("answer_shield", _answer_shield)
+    speaking = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
+    return Step("answer_shield", _answer_shield, takes=speaking)
 
 
 def keypad(pause_secs: float = 1.5) -> Step:
     """Key presses reach the model as one line of text."""
-    return Step("keypad", lambda _: Keypad(pause_secs))
+    return Step(
+        "keypad",
+        lambda _: Keypad(pause_secs),
+        takes=(InputDTMFFrame,),
+        gives=(InputTextRawFrame,),
+    )
 
 
 def remember_caller() -> Step:
     """What the caller said becomes turns; before the model, whose transcripts come upstream."""
-    return Step("remember_caller", _remember_caller)
+    return Step(
+        "remember_caller",
+        _remember_caller,
+        takes=(TranscriptionFrame, BotStartedSpeakingFrame, BotStoppedSpeakingFrame),
+        gives=(TurnFrame,),
+    )
 
 
 def gemini_live() -> Step:
@@ -65,6 +90,7 @@ def gemini_live() -> Step:
         role=Role.MODEL,
         caller=Sound(takes=GEMINI_HEARS_AT, consumes=True),
         agent=Sound(begins=True, gives=GEMINI_SPEAKS_AT),
+        gives=(TranscriptionFrame, TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
     )
 
 
@@ -75,17 +101,21 @@ def speaker() -> Step:
         _speaker,
         role=Role.SPEAKER,
         agent=Sound(takes=GEMINI_SPEAKS_AT, consumes=True),
+        takes=(TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
+        gives=(TurnFrame, BotStartedSpeakingFrame, BotStoppedSpeakingFrame),
     )
 
 
 def remember_agent() -> Step:
     """What the caller heard of the agent becomes part of the conversation."""
-    return Step("remember_agent", lambda parts: RememberAgent(parts.conversation))
+    return Step(
+        "remember_agent", lambda parts: RememberAgent(parts.conversation), takes=(TurnFrame,)
+    )
 
 
 def record_turns() -> Step:
     """Every finished turn goes into the record."""
-    return Step("record_turns", lambda parts: RecordTurns(parts.record))
+    return Step("record_turns", lambda parts: RecordTurns(parts.record), takes=(TurnFrame,))
 
 
 def custom(name: str, build: Callable[[LiveCall], FrameProcessor]) -> Step:

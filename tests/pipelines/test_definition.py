@@ -1,14 +1,21 @@
 """Definitions: those that work, those that are refused, and how they are drawn."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
+from pipecat.frames.frames import DataFrame
 from pipecat.processors.filters.identity_filter import IdentityFilter
 
 from agent.tools.hang_up import hang_up
 from pipelines import catalogue
 from pipelines.definition import DefinitionError, PipelineDefinition, Sound, Step
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+
+
+@dataclass
+class UserIdleFrame(DataFrame):
+    """A frame of a user's own."""
 
 
 def define(*steps: Step, tools: Sequence[object] = ()) -> PipelineDefinition:
@@ -67,6 +74,14 @@ def test_a_definition_that_cannot_work_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(DefinitionError, match=says):
         define(*steps)
+
+
+def test_a_step_that_waits_for_what_nobody_gives_is_refused_with_a_sentence() -> None:
+    waits = Step("waits", lambda _: IdentityFilter(), takes=(UserIdleFrame,))
+    with pytest.raises(DefinitionError, match="'waits' waits for UserIdleFrame, and no other step"):
+        define(*works(), waits)
+    gives = Step("gives", lambda _: IdentityFilter(), gives=(UserIdleFrame,))
+    assert define(*works(), waits, gives).steps[-1].name == "gives"
 
 
 @pytest.mark.parametrize(
