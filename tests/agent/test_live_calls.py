@@ -77,8 +77,11 @@ async def test_a_token_works_once(live_calls: LiveCalls):
     assert await live_calls.use_token("t2", 60)
 
 
-async def test_ping(live_calls: LiveCalls):
+async def test_a_ping_is_answered_by_what_is_there_and_by_nothing_else(live_calls: LiveCalls):
     await live_calls.ping()
+    assert await live_calls.count() == 0
+    with pytest.raises(RedisConnectionError):
+        await LiveCallsInRedis(Redis(host="127.0.0.1", port=1)).ping()
 
 
 async def test_two_instances_see_the_same_calls(redis: Redis):

@@ -85,10 +85,15 @@ async def test_it_is_written_without_being_asked(
     call = await database.create(a_call())
     writer.recorder(call.id).turn(turn("hi"))
     await database.tried.wait()
+    await writer.flush(call.id)
+    assert [kept.text for kept in await database.transcript(call.id)] == ["hi"]
 
 
-async def test_a_flush_with_nothing_to_write_does_not_wait(writer: RecordWriter):
+async def test_a_flush_with_nothing_to_write_does_not_wait(
+    writer: RecordWriter, database: Database
+):
     await writer.flush("never seen")
+    assert database.batches == []
 
 
 async def test_an_outage_loses_nothing_and_keeps_the_order(

@@ -396,6 +396,11 @@ async def test_two_calls_of_a_tool_at_once_are_both_answered() -> None:
         await asyncio.sleep(0.1)
         release.set()
         await session.until(lambda s: len([k for k, _ in s.sent if k == "tool"]) == 2)
+        answers = [value for kind, value in session.sent if kind == "tool"]
+        assert {answer.id: answer.response for answer in answers} == {
+            "f0": {"result": "0"},
+            "f1": {"result": "1"},
+        }
 
 
 @scene

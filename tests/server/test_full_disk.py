@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-import pytest
 from twilio.request_validator import RequestValidator
 
 import server as server_package
@@ -26,10 +25,6 @@ from tests.server.test_media_stream import kinds
 
 ROOT = Path(server_package.__file__).parents[1]
 VOICE_AI = "from server.cli.main import app; app()"
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(resource, "prlimit"), reason="only Linux limits a process that runs already"
-)
 
 
 class Disk:

@@ -89,6 +89,7 @@ async def test_client_content_that_completes_a_turn_interrupts(
             turns=types.Content(role="user", parts=[types.Part(text="Be quiet.")])
         )
         await caller.until(lambda c: c.interruptions)
+        assert caller.interruptions == 1
 
 
 async def test_the_setup_can_forbid_it(emulator: GeminiLiveEmulator) -> None:
