@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -70,7 +71,7 @@ def _is_no_banner(record: "Record") -> bool:
     return record["name"] != "pipecat" or record["level"].no > INFO
 
 
-class _Form:
+class _Form(ABC):
     """Turns a record into the one line that is written, through loguru's format hook."""
 
     def __init__(self, *, show_personal: bool) -> None:
@@ -89,6 +90,7 @@ class _Form:
         record["extra"]["line"] = self.line(record, message, fields, failure)
         return "{extra[line]}\n"
 
+    @abstractmethod
     def line(
         self,
         record: "Record",
@@ -97,7 +99,6 @@ class _Form:
         failure: list[str] | None,
     ) -> str:
         """The text of one record."""
-        raise NotImplementedError
 
 
 class _Readable(_Form):
