@@ -72,7 +72,8 @@ class DownlinkShare:
 class WarmUp:
     """What became of preparing a call while it rang; `secs` from the beginning to that.
 
-    `outcome`: used, released (nobody answered), cold (answered unprepared), limit, failed, too_old.
+    `outcome`: used, released (nobody answered), cold (answered unprepared), limit, too_old, or
+    failed_ and the reason.
     """
 
     outcome: str

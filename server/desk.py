@@ -273,7 +273,8 @@ class Desk:
                 # The phone still rings: whoever answers it finds nothing prepared, and no harm.
                 self._talks.pop(call_id, None)
                 logger.warning("A call could not be prepared", error=summary.error)
-                self._waste(talk, "failed")
+                reason = summary.reason or EndReason.SYSTEM
+                self._waste(talk, f"failed_{reason.value}")
                 asked_to_end = True
             try:
                 if not asked_to_end:

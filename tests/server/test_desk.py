@@ -243,7 +243,7 @@ async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
     assert office.life.events == []
     await office.desk.carry(a_call(), office.stream("MZ1"))
     assert len(office.pipelines) == 2
-    assert office.warm_ups() == ["failed", "cold"]
+    assert office.warm_ups() == ["failed_no_model", "cold"]
     await office.desk.close()
 
 
