@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pipecat.frames.frames import Frame
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.conversation import Conversation
@@ -25,6 +32,7 @@ from pipelines.gemini_session import Patience
 from pipelines.greetings import Greetings
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
+from pipelines.sound_way import UNHEARD, Sound, lay_sound
 from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
 
 
@@ -57,33 +65,23 @@ class CallParts:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What a step does to one stream of sound. Rates in Hz, PCM16 mono.
-
-    `takes` None: any rate passes, unheard or as it is. `gives` None: what comes goes on as it is.
-    `consumes`: nothing goes on. `begins`: nothing needs to come.
-    """
-
-    takes: int | None = None
-    gives: int | None = None
-    consumes: bool = False
-    begins: bool = False
-
-
-@dataclass(frozen=True)
 class Step:
     """One step of a pipeline. `build` makes its processor, once for each call."""
 
     name: str
     build: Callable[[CallParts], FrameProcessor]
     role: Role = Role.PROCESSOR
-    caller: Sound = Sound()
-    agent: Sound = Sound()
+    caller: Sound = UNHEARD
+    agent: Sound = UNHEARD
     # The frames, sound apart, that it acts on and that it makes; all others pass.
     takes: tuple[type[Frame], ...] = ()
     gives: tuple[type[Frame], ...] = ()
     # Rates that depend on what comes: given the rate before the step, the step that is meant.
     fit: "Callable[[int], Step] | None" = field(default=None, compare=False)
+
+
+# Every processor of a pipeline is told of these.
+_COME_ANYWAY: list[type[Frame]] = [StartFrame, EndFrame, CancelFrame]
 
 
 class DefinitionError(ValueError):
@@ -116,7 +114,14 @@ class PipelineDefinition:
 
     def build(self, parts: CallParts) -> list[FrameProcessor]:
         """The processors of one call, in order."""
-        return [step.build(parts) for step in self.steps]
+        built = [step.build(parts) for step in self.steps]
+        return lay_sound(
+            built,
+            {
+                InputAudioRawFrame: [step.caller for step in self.steps],
+                OutputAudioRawFrame: [step.agent for step in self.steps],
+            },
+        )
 
     def as_text(self) -> str:
         """The pipeline drawn for a terminal, the sound beside its steps."""
@@ -182,6 +187,7 @@ class PipelineDefinition:
         """What a step acts on must come from somewhere, upstream or down."""
         for step in steps:
             given = [frame for other in steps if other is not step for frame in other.gives]
+            given += _COME_ANYWAY
             for frame in step.takes:
                 if not any(issubclass(kind, frame) for kind in given):
                     raise DefinitionError(

@@ -17,7 +17,6 @@ import json
 from collections.abc import Sequence
 
 from google.genai import types
-from google.genai.live import AsyncSession
 from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
@@ -38,7 +37,7 @@ from pipecat.frames.frames import (
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.utils.time import time_now_iso8601
 
@@ -48,17 +47,16 @@ from agent.measures import MeasureSink
 from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd
-from pipelines.gemini_client import ConnectModel
+from pipelines.gemini_client import ConnectModel, ModelSession
 from pipelines.gemini_session import GeminiSession, NoModel, Patience
 from pipelines.gemini_setup import live_config
 from pipelines.greetings import GreetingKey, Greetings
-from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.rates import GEMINI_SPEAKS_AT
 from pipelines.tools import Tool
+from processors.direct import DirectProcessor, Sound
 
 # 100 ms of speech.
 SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 2
-
-_AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 
 GREET = '[The caller is on the line. Greet them: say this, word for word: "{}"]'
 GO_ON = (
@@ -78,8 +76,10 @@ REMEMBER = (
 )
 
 
-class GeminiLive(FrameProcessor):
+class GeminiLive(DirectProcessor):
     """Talks with Gemini Live for one call."""
+
+    hears = InputAudioRawFrame
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class GeminiLive(FrameProcessor):
         patience: Patience,
         greetings: Greetings | None = None,
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._profile = profile
         self._tools = {tool.name: tool for tool in tools}
         self._call = call
@@ -106,6 +106,7 @@ class GeminiLive(FrameProcessor):
             client,
             lambda resume: live_config(profile, tools, resume),
             on_message=self._take,
+            on_speech=self._speak,
             on_connected=self._connected,
             record=record,
             measure=measure,
@@ -118,7 +119,7 @@ class GeminiLive(FrameProcessor):
         self._running: asyncio.Task[None] | None = None
         self._tool_tasks: dict[str, asyncio.Task[None]] = {}
         # The session that was asked for the greeting, and whether any of it was said.
-        self._greeting: AsyncSession | None = None
+        self._greeting: ModelSession | None = None
         self._has_spoken = False
         # What the caller said since the last reply, and the words of this one; as far as is known.
         self._unanswered = ""
@@ -133,9 +134,6 @@ class GeminiLive(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Send the model what is meant for it; everything but the caller's sound passes on."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            self._hear(frame.audio)
-            return
         if isinstance(frame, InputTextRawFrame):
             self._tell(frame.text)
             return
@@ -153,19 +151,17 @@ class GeminiLive(FrameProcessor):
                 self._session.send(_activity_end)
         await self.push_frame(frame, direction)
 
+    async def hear(self, frame: Sound) -> None:
+        """Send the caller's sound: PCM16 at 16 kHz."""
+        self._session.hear(frame.audio)
+
     async def cleanup(self) -> None:
         """Leave no session and no tool behind."""
         await self._stop()
         await super().cleanup()
 
-    def _hear(self, pcm: bytes) -> None:
-        async def send(session: AsyncSession) -> None:
-            await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=_AUDIO_TYPE))
-
-        self._session.send(send, perishable=True)
-
     def _tell(self, text: str) -> None:
-        async def send(session: AsyncSession) -> None:
+        async def send(session: ModelSession) -> None:
             await session.send_realtime_input(text=text)
 
         self._session.send(send)
@@ -236,7 +232,7 @@ class GeminiLive(FrameProcessor):
         if pcm and self._greetings is not None:
             self._greetings.keep(self._greeting_key, bytes(pcm), self._reply_text)
 
-    async def _greet(self, session: AsyncSession) -> None:
+    async def _greet(self, session: ModelSession) -> None:
         # One that could not be sent waits still, behind the one for this session.
         if self._greeting is not session and not self._has_spoken:
             self._greeting = session
@@ -297,7 +293,7 @@ class GeminiLive(FrameProcessor):
         if not self._sounding:
             self._sounding = True
             await self.push_frame(TTSStartedFrame())
-        await self.push_frame(TTSAudioRawFrame(pcm, GEMINI_SPEAKS_AT, 1))
+        await self.push_sound(TTSAudioRawFrame(pcm, GEMINI_SPEAKS_AT, 1))
 
     async def _begin_reply(self) -> None:
         if not self._replying:
@@ -343,7 +339,7 @@ class GeminiLive(FrameProcessor):
         ok = "error" not in response
         self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
 
-        async def send(session: AsyncSession) -> None:
+        async def send(session: ModelSession) -> None:
             if asked_over != self._connections:
                 # A session that did not ask cannot be answered.
                 text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
@@ -367,15 +363,15 @@ class GeminiLive(FrameProcessor):
             logger.debug("tool call taken back by the model")
 
 
-async def _activity_start(session: AsyncSession) -> None:
+async def _activity_start(session: ModelSession) -> None:
     await session.send_realtime_input(activity_start=types.ActivityStart())
 
 
-async def _activity_end(session: AsyncSession) -> None:
+async def _activity_end(session: ModelSession) -> None:
     await session.send_realtime_input(activity_end=types.ActivityEnd())
 
 
-async def _remember(session: AsyncSession, history: str) -> None:
+async def _remember(session: ModelSession, history: str) -> None:
     turn = types.Content(role="user", parts=[types.Part(text=history)])
     await session.send_client_content(turns=turn, turn_complete=False)
 

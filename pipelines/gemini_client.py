@@ -1,11 +1,15 @@
 """The one Gemini client of a process: every call's sessions are opened through it."""
 
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, Protocol
 
 from google import genai
 from google.genai import types
 from google.genai.live import AsyncSession
+
+from pipelines.model_socket import ModelSocket, OnSpeech, sockets_opened
 
 # What Pipecat's own service defaults to, too: https://ai.google.dev/gemini-api/docs/models
 DEFAULT_MODEL = "models/gemini-3.8-live"
@@ -13,6 +17,36 @@ DEFAULT_MODEL = "models/gemini-3.8-live"
 # Gemini's pongs were seen to take 8 to 30 s; the websockets default of 20 s drops live calls.
 PING_EVERY_SECS = 20.0
 PONG_WITHIN_SECS = 60.0
+
+
+class ModelSession(Protocol):
+    """An open session: google-genai's `AsyncSession`, and a short way for sound."""
+
+    # Told each message that is nothing but speech, as PCM16 at 24 kHz, in the order that it came.
+    on_speech: OnSpeech
+
+    def hear(self, pcm: bytes) -> bool:
+        """Send PCM16 at 16 kHz now; False when it has to wait, as `send_realtime_input` does."""
+        ...
+
+    async def send_realtime_input(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    async def send_client_content(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    async def send_tool_response(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    def receive(self) -> AsyncIterator[types.LiveServerMessage]:
+        """As google-genai has it, less the messages that are nothing but speech."""
+        ...
+
+
+Connection = AbstractAsyncContextManager[ModelSession]
 
 
 class ConnectModel(Protocol):
@@ -23,7 +57,7 @@ class ConnectModel(Protocol):
         """The model's name."""
         ...
 
-    def connect(self, config: types.LiveConnectConfig) -> AbstractAsyncContextManager[AsyncSession]:
+    def connect(self, config: types.LiveConnectConfig) -> Connection:
         """Open a session; entering raises when it is refused."""
         ...
 
@@ -36,22 +70,70 @@ class GeminiClient:
 
     def __init__(self, api_key: str, model: str = DEFAULT_MODEL) -> None:
         self.model = model
-        keep_alive: dict[str, Any] = {
+        # What websockets is told of each connection.
+        options: dict[str, Any] = {
+            "create_connection": ModelSocket,
             "ping_interval": PING_EVERY_SECS,
             "ping_timeout": PONG_WITHIN_SECS,
+            # Deflating base64 costs more than sending it.
+            "compression": None,
         }
         self._client = genai.Client(
-            api_key=api_key, http_options=types.HttpOptions(async_client_args=keep_alive)
+            api_key=api_key, http_options=types.HttpOptions(async_client_args=options)
         )
 
-    def connect(self, config: types.LiveConnectConfig) -> AbstractAsyncContextManager[AsyncSession]:
+    def connect(self, config: types.LiveConnectConfig) -> Connection:
         """Open a session of the model.
 
         Raises, on entering: google.genai.errors.APIError with the close code when the setup is
         refused; OSError or websockets' exceptions when there is no connection.
         """
-        return self._client.aio.live.connect(model=self.model, config=config)
+        return _Connection(self._client.aio.live.connect(model=self.model, config=config))
 
     async def aclose(self) -> None:
         """Close what the client keeps open."""
         await self._client.aio.aclose()
+
+
+_Sends = Callable[..., Coroutine[Any, Any, None]]
+
+
+class _Session:
+    """`ModelSession` of google-genai's session and the socket that it is open over."""
+
+    def __init__(self, session: AsyncSession, socket: ModelSocket) -> None:
+        self._socket = socket
+        self.hear = socket.hear
+        self.send_realtime_input: _Sends = session.send_realtime_input
+        self.send_client_content: _Sends = session.send_client_content
+        self.send_tool_response: _Sends = session.send_tool_response
+        self.receive = session.receive
+
+    @property
+    def on_speech(self) -> OnSpeech:
+        """Told each message that is nothing but speech."""
+        return self._socket.on_speech
+
+    @on_speech.setter
+    def on_speech(self, told: OnSpeech) -> None:
+        self._socket.on_speech = told
+
+
+class _Connection(AbstractAsyncContextManager[ModelSession]):
+    """A connection of google-genai's; may be left by another task than entered it."""
+
+    def __init__(self, connection: AbstractAsyncContextManager[AsyncSession]) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> ModelSession:
+        with sockets_opened() as made:
+            session = await self._connection.__aenter__()
+        return _Session(session, made[-1])
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._connection.__aexit__(kind, error, traceback)

@@ -12,17 +12,16 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from google.genai import errors, types
-from google.genai.live import AsyncSession
 from loguru import logger
 from websockets.exceptions import ConnectionClosed
 
 from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
 from agent.ports import Record
-from pipelines.gemini_client import ConnectModel
+from pipelines.gemini_client import Connection, ConnectModel, ModelSession
+from pipelines.model_socket import AUDIO_TYPE, OnSpeech
 from pipelines.packet_stamp import take_stamp
 
 # Ten seconds of 20 ms packets; older sound is of no use to a conversation.
@@ -58,8 +57,7 @@ class Patience:
     short_session_secs: float = 2.0
 
 
-Connection = AbstractAsyncContextManager[AsyncSession]
-Send = Callable[[AsyncSession], Awaitable[None]]
+Send = Callable[[ModelSession], Awaitable[None]]
 
 
 class GeminiSession:
@@ -71,6 +69,7 @@ class GeminiSession:
         config: Callable[[str | None], types.LiveConnectConfig],
         *,
         on_message: Callable[[types.LiveServerMessage], Awaitable[None]],
+        on_speech: OnSpeech,
         on_connected: Callable[[bool], Awaitable[None]],
         record: Record,
         measure: MeasureSink,
@@ -78,18 +77,21 @@ class GeminiSession:
     ) -> None:
         """`config` makes the setup for a resume handle, or for a session from scratch.
 
-        `on_connected` hears of each session that is open, with whether it remembers the call.
+        `on_speech` takes the messages that are nothing but speech, `on_message` all others, in
+        the order that they came. `on_connected` hears of each session that is open, with whether
+        it remembers the call.
         """
         self._client = client
         self._config = config
         self._on_message = on_message
+        self._on_speech = on_speech
         self._on_connected = on_connected
         self._record = record
         self._measure = measure
         self._patience = patience
         self._handle: str | None = None
         # The session that is open now, and is sent what comes.
-        self._open: AsyncSession | None = None
+        self._open: ModelSession | None = None
         self._waiting: deque[tuple[bool, Send]] = deque()
         self._waits = asyncio.Event()
         self._going_away = False
@@ -101,15 +103,33 @@ class GeminiSession:
         # Connections that are being closed, beside what goes on.
         self._closing: set[asyncio.Task[None]] = set()
 
-    def send(self, what: Send, *, perishable: bool = False) -> None:
-        """Send in order; of perishable things (sound) only the newest ones are kept waiting."""
-        if perishable and len(self._waiting) >= MOST_WAITING:
+    def hear(self, pcm: bytes) -> None:
+        """Send a packet of the caller's sound, PCM16 at 16 kHz: now, or behind what waits.
+
+        Of sound that has to wait, only the newest is kept.
+        """
+        session = self._open
+        if session is not None and not self._waiting and session.hear(pcm):
+            if (came := take_stamp()) is not None:
+                self._measure(UplinkShare(asyncio.get_running_loop().time() - came))
+            return
+        if len(self._waiting) >= MOST_WAITING:
             oldest = next((item for item in self._waiting if item[0]), None)
             if oldest is not None:
                 self._waiting.remove(oldest)
-        if perishable and self._open is not None and (came := take_stamp()) is not None:
-            what = self._timed(what, came, self._open)
-        self._waiting.append((perishable, what))
+
+        async def send(session: ModelSession) -> None:
+            await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
+
+        what: Send = send
+        if session is not None and (came := take_stamp()) is not None:
+            what = self._timed(what, came, session)
+        self._waiting.append((True, what))
+        self._waits.set()
+
+    def send(self, what: Send) -> None:
+        """Send behind what waits."""
+        self._waiting.append((False, what))
         self._waits.set()
 
     def send_first(self, what: Send) -> None:
@@ -127,6 +147,7 @@ class GeminiSession:
             opened, resumed = asyncio.get_running_loop().time(), self._handle
             try:
                 self._going_away = self._busy = False
+                session.on_speech = self._take_speech
                 self._open = session
                 await self._on_connected(resumed is not None)
                 reason = await self._pump(session)
@@ -143,17 +164,17 @@ class GeminiSession:
             else:
                 await self._bear(reason, hopeless=reason in _HOPELESS_CLOSES)
 
-    def _timed(self, send: Send, came: float, opened: AsyncSession) -> Send:
+    def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
         """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
 
-        async def timed(session: AsyncSession) -> None:
+        async def timed(session: ModelSession) -> None:
             await send(session)
             if session is opened:
                 self._measure(UplinkShare(asyncio.get_running_loop().time() - came))
 
         return timed
 
-    async def _connect(self) -> tuple[Connection, AsyncSession]:
+    async def _connect(self) -> tuple[Connection, ModelSession]:
         loop = asyncio.get_running_loop()
         while True:
             attempted = loop.time()
@@ -196,7 +217,7 @@ class GeminiSession:
         self._trouble_since, self._hopeless = None, 0
         self._pause = self._patience.first_pause_secs
 
-    async def _pump(self, session: AsyncSession) -> str:
+    async def _pump(self, session: ModelSession) -> str:
         """Send and receive until the connection is no more; returns why."""
         sending = asyncio.create_task(self._send_waiting(session), name="to model")
         receiving = asyncio.create_task(self._receive(session), name="from model")
@@ -211,7 +232,7 @@ class GeminiSession:
                 task.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
-    async def _send_waiting(self, session: AsyncSession) -> str:
+    async def _send_waiting(self, session: ModelSession) -> str:
         unsendable = 0
         while True:
             await self._waits.wait()
@@ -233,7 +254,7 @@ class GeminiSession:
                     self._waiting.remove(item)
             self._waits.clear()
 
-    async def _receive(self, session: AsyncSession) -> str:
+    async def _receive(self, session: ModelSession) -> str:
         unreadable = 0
         while True:
             try:
@@ -261,6 +282,10 @@ class GeminiSession:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await asyncio.wait({closing}, timeout=CLOSED_WITHIN_SECS)
+
+    async def _take_speech(self, pcm: bytes) -> None:
+        self._busy = True  # until a handle that knows of it has come
+        await self._on_speech(pcm)
 
     def _keep_handle(self, message: types.LiveServerMessage) -> None:
         content = message.server_content

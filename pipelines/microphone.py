@@ -11,20 +11,21 @@ from pipecat.frames.frames import (
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from pipelines.caller_speech import CallerSpeech, Change
 from pipelines.packet_stamp import STAMPED_EVERY, stamped
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import PHONE_RATE, mulaw_ms
+from processors.direct import DirectProcessor
 
 
-class Microphone(FrameProcessor):
+class Microphone(DirectProcessor):
     """Pushes PCM16 at 8 kHz (`InputAudioRawFrame`), keys, and when the caller speaks."""
 
     def __init__(self, line: PhoneLine, speech: CallerSpeech, playback: Playback) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._line = line
         self._speech = speech
         self._playback = playback
@@ -61,6 +62,6 @@ class Microphone(FrameProcessor):
         change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
         if change is Change.STARTED:
             await self.push_frame(UserStartedSpeakingFrame())
-        await self.push_frame(InputAudioRawFrame(pcm, PHONE_RATE, 1))
+        await self.push_sound(InputAudioRawFrame(pcm, PHONE_RATE, 1))
         if change is Change.STOPPED:
             await self.push_frame(UserStoppedSpeakingFrame())

@@ -19,13 +19,13 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
+    OutputAudioRawFrame,
     StartFrame,
-    TTSAudioRawFrame,
     TTSStoppedFrame,
     TTSTextFrame,
     UserStartedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from agent.calls import Speaker as Who
 from agent.measures import BargeIn, DownlinkShare, FirstSound, MeasureSink, TurnResponse
@@ -34,6 +34,7 @@ from pipelines.caller_speech import CallerSpeech
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback, Reply
 from pipelines.rates import GEMINI_SPEAKS_AT, MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+from processors.direct import DirectProcessor, Sound
 from processors.frames import TurnFrame
 from processors.polyphase import Polyphase
 
@@ -42,12 +43,14 @@ MARK_EVERY_BYTES = PHONE_RATE // 2
 BARGES_IN_AFTER_SECS = 0.25
 
 
-class Speaker(FrameProcessor):
-    """Sends PCM16 at 24 kHz (`TTSAudioRawFrame`) to the line as mu-law at 8 kHz.
+class Speaker(DirectProcessor):
+    """Sends PCM16 at 24 kHz (`OutputAudioRawFrame`) to the line as mu-law at 8 kHz.
 
     Audio stops here; all other frames pass. A reply that was heard, or cut, goes on as a
     `TurnFrame` with the words that were heard.
     """
+
+    hears = OutputAudioRawFrame
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class Speaker(FrameProcessor):
         record: Record,
         measure: MeasureSink,
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._record = record
         self._line = line
         self._speech = speech
@@ -79,11 +82,8 @@ class Speaker(FrameProcessor):
         line.on_bound.append(self._answered)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Play audio, book words, take back on an interruption."""
+        """Book words, take back on an interruption."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, TTSAudioRawFrame):
-            await self._play(frame.audio)
-            return
         if isinstance(frame, InterruptionFrame):
             await self._interrupt()
         elif isinstance(frame, TTSTextFrame):
@@ -104,10 +104,11 @@ class Speaker(FrameProcessor):
             await self._stop()
         await self.push_frame(frame, direction)
 
-    async def _play(self, chunk: bytes) -> None:
+    async def hear(self, frame: Sound) -> None:
+        """Play a chunk of speech: PCM16 at 24 kHz."""
         came = self.get_event_loop().time()
         begins = not self._reply_bytes
-        pcm = self._resampler.convert(chunk)
+        pcm = self._resampler.convert(frame.audio)
         if not pcm:
             return
         await self._send(audioop.lin2ulaw(pcm, 2))

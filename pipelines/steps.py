@@ -1,16 +1,20 @@
 """The steps that ship, as a definition writes them down; `custom` makes one of any processor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipecat.frames.frames import (
+    AudioRawFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
+    Frame,
+    InputAudioRawFrame,
     InputDTMFFrame,
     InputTextRawFrame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
     TranscriptionFrame,
+    TTSAudioRawFrame,
     TTSTextFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -18,10 +22,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.ports import LiveCall
-from pipelines.definition import CallParts, Role, Sound, Step
+from pipelines.definition import CallParts, Role, Step
 from pipelines.gemini import GeminiLive
 from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
+from pipelines.sound_way import Sound
 from pipelines.speaker import Speaker
 from processors.answer_shield import AnswerShield
 from processors.frames import TurnFrame
@@ -50,7 +55,9 @@ def resample(*, to: int) -> Step:
     def fit(rate: int) -> Step:
         Polyphase(rate, to)  # raises when the rates do not fit
         return Step(
-            f"resample(to={to})", lambda _: Resample(rate, to), caller=Sound(takes=rate, gives=to)
+            f"resample(to={to})",
+            lambda _: Resample(rate, to),
+            caller=Sound(hears=True, takes=rate, gives=to),
         )
 
     return Step(f"resample(to={to})", _unfitted, fit=fit)
@@ -59,7 +66,7 @@ def resample(*, to: int) -> Step:
 def answer_shield() -> Step:
     """Keeps the callee's first "Hello?" from the model, as `AgentProfile.answer_shield` says."""
     speaking = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
-    return Step("answer_shield", _answer_shield, takes=speaking)
+    return Step("answer_shield", _answer_shield, caller=Sound(hears=True), takes=speaking)
 
 
 def keypad(pause_secs: float = 1.5) -> Step:
@@ -88,7 +95,7 @@ def gemini_live() -> Step:
         "gemini_live",
         _gemini_live,
         role=Role.MODEL,
-        caller=Sound(takes=GEMINI_HEARS_AT, consumes=True),
+        caller=Sound(hears=True, takes=GEMINI_HEARS_AT, consumes=True),
         agent=Sound(begins=True, gives=GEMINI_SPEAKS_AT),
         gives=(TranscriptionFrame, TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
     )
@@ -100,7 +107,7 @@ def speaker() -> Step:
         "speaker",
         _speaker,
         role=Role.SPEAKER,
-        agent=Sound(takes=GEMINI_SPEAKS_AT, consumes=True),
+        agent=Sound(hears=True, takes=GEMINI_SPEAKS_AT, consumes=True),
         takes=(TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
         gives=(TurnFrame, BotStartedSpeakingFrame, BotStoppedSpeakingFrame),
     )
@@ -118,9 +125,28 @@ def record_turns() -> Step:
     return Step("record_turns", lambda parts: RecordTurns(parts.record), takes=(TurnFrame,))
 
 
-def custom(name: str, build: Callable[[LiveCall], FrameProcessor]) -> Step:
-    """Any Pipecat processor as a step; `build` makes one for each call."""
-    return Step(name, lambda parts: build(parts.call))
+def custom(
+    name: str,
+    build: Callable[[LiveCall], FrameProcessor],
+    *,
+    takes: Sequence[type[Frame]] | None = None,
+) -> Step:
+    """Any Pipecat processor as a step; `build` makes one for each call.
+
+    `takes` are the frames that it acts on. Sound that is not among them goes around it, and costs
+    it nothing; None: all sound comes to it.
+    """
+
+    def hears(kind: type[Frame]) -> Sound:
+        return Sound(hears=takes is None or any(issubclass(kind, taken) for taken in takes))
+
+    return Step(
+        name,
+        lambda parts: build(parts.call),
+        caller=hears(InputAudioRawFrame),
+        agent=hears(TTSAudioRawFrame),
+        takes=tuple(taken for taken in takes or () if not issubclass(taken, AudioRawFrame)),
+    )
 
 
 def _unfitted(_: CallParts) -> FrameProcessor:

@@ -18,7 +18,9 @@ from pipecat.frames.frames import (
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
+
+from processors.direct import DirectProcessor, Sound
 
 # Speech under the shield that is longer than this is more than a hello.
 MORE_THAN_HELLO_SECS = 0.7
@@ -33,12 +35,14 @@ BEHIND_SPEECH_PACKETS = 15
 DIGITAL_SILENCE = 8
 
 
-class AnswerShield(FrameProcessor):
+class AnswerShield(DirectProcessor):
     """Takes speech out of the caller's sound while `up()`, and sends real speech on afterwards.
 
     `stretches` gives when the caller was heard so far, in seconds of the call's clock; `speaking`
     whether they speak now; `loud` whether the packet that comes now may be speech.
     """
+
+    hears = InputAudioRawFrame
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class AnswerShield(FrameProcessor):
         speaking: Callable[[], bool],
         loud: Callable[[], bool],
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._up = up
         self._stretches = stretches
         self._speaking = speaking
@@ -58,23 +62,25 @@ class AnswerShield(FrameProcessor):
         self._maybe_noise: deque[bytes] = deque()
         self._since_loud = BEHIND_SPEECH_PACKETS
         # (end of the packet, its frame), oldest first, while the shield is up.
-        self._kept: deque[tuple[float, InputAudioRawFrame]] = deque()
+        self._kept: deque[tuple[float, Sound]] = deque()
         self._over = False
         self._held_start = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Shield the caller's sound and the signs of their speech; everything else passes."""
+        """Shield the signs of the caller's speech; everything but their sound passes."""
         await super().process_frame(frame, direction)
-        if not self._over and direction is FrameDirection.DOWNSTREAM:
-            if isinstance(frame, InputAudioRawFrame):
-                await self._shield(frame)
-                return
-            if isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame):
-                self._held_start = isinstance(frame, UserStartedSpeakingFrame)
-                return
+        signs = UserStartedSpeakingFrame | UserStoppedSpeakingFrame
+        shielded = not self._over and direction is FrameDirection.DOWNSTREAM
+        if shielded and isinstance(frame, signs):
+            self._held_start = isinstance(frame, UserStartedSpeakingFrame)
+            return
         await self.push_frame(frame, direction)
 
-    async def _shield(self, frame: InputAudioRawFrame) -> None:
+    async def hear(self, frame: Sound) -> None:
+        """Shield the caller's sound while `up()`."""
+        if self._over:
+            await self.push_sound(frame)
+            return
         now = self.get_event_loop().time()
         if self._up():
             self._kept.append((now, frame))
@@ -82,11 +88,11 @@ class AnswerShield(FrameProcessor):
                 self._kept.popleft()
             self._learn_noise(frame.audio)
             noise = self._noise[: len(frame.audio)].ljust(len(frame.audio), b"\x00")
-            await self.push_frame(InputAudioRawFrame(noise, frame.sample_rate, 1))
+            await self.push_sound(InputAudioRawFrame(noise, frame.sample_rate, 1))
             return
         self._over = True
         await self._send_what_mattered()
-        await self.push_frame(frame)
+        await self.push_sound(frame)
 
     def _learn_noise(self, pcm: bytes) -> None:
         if self._loud():
@@ -119,4 +125,4 @@ class AnswerShield(FrameProcessor):
         since = stretches[0][0] - LEAD_SECS
         for ended, frame in kept:
             if ended > since:
-                await self.push_frame(frame)
+                await self.push_sound(frame)

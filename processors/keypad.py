@@ -3,17 +3,19 @@
 import asyncio
 
 from pipecat.frames.frames import Frame, InputDTMFFrame, InputTextRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
+
+from processors.direct import DirectProcessor
 
 
-class Keypad(FrameProcessor):
+class Keypad(DirectProcessor):
     """Collects digits until `pause_secs` without one, or until `#`, and pushes a text for them.
 
     `most` digits are a line of their own: a stuck key is not one endless text.
     """
 
     def __init__(self, pause_secs: float = 1.5, most: int = 32) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._pause_secs = pause_secs
         self._most = most
         self._digits = ""

@@ -1,17 +1,18 @@
 """Every finished turn goes into the call's record."""
 
 from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from agent.ports import Record
+from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 
 
-class RecordTurns(FrameProcessor):
+class RecordTurns(DirectProcessor):
     """Hands the turns of `TurnFrame`s that hold words to the record."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._record = record
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -1,18 +1,19 @@
 """What the caller heard of the agent becomes part of the conversation, and nothing else does."""
 
 from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from agent.calls import Speaker
 from agent.conversation import Conversation
+from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 
 
-class RememberAgent(FrameProcessor):
+class RememberAgent(DirectProcessor):
     """Adds the agent's `TurnFrame`s, which hold what was heard, to the conversation."""
 
     def __init__(self, conversation: Conversation) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._conversation = conversation
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

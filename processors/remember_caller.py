@@ -21,11 +21,12 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     TranscriptionFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from agent.calls import Speaker
 from agent.conversation import Conversation
 from agent.ports import SpokenTurn
+from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 
 # Who speaks this shortly before the agent has finished is already at their answer.
@@ -35,7 +36,7 @@ OVER_THE_END_SECS = 1.5
 StretchesSince = Callable[[float], list[tuple[float, float]]]
 
 
-class RememberCaller(FrameProcessor):
+class RememberCaller(DirectProcessor):
     """Collects `TranscriptionFrame`s into `TurnFrame`s, which go downstream.
 
     `stretches_since` gives when the caller was heard, `ms` turns the clock into ms from answer.
@@ -47,7 +48,7 @@ class RememberCaller(FrameProcessor):
         stretches_since: StretchesSince,
         ms: Callable[[float], int],
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._conversation = conversation
         self._stretches_since = stretches_since
         self._ms = ms

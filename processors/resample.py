@@ -1,22 +1,28 @@
 """The caller's audio at another rate, with 2 ms of delay and nothing held back."""
 
 from pipecat.frames.frames import Frame, InputAudioRawFrame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
+from processors.direct import DirectProcessor, Sound
 from processors.polyphase import Polyphase
 
 
-class Resample(FrameProcessor):
+class Resample(DirectProcessor):
     """Turns `InputAudioRawFrame`s of `from_rate` into ones of `to_rate` Hz, PCM16 mono."""
 
+    hears = InputAudioRawFrame
+
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._to_rate = to_rate
         self._line = Polyphase(from_rate, to_rate)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Resample the caller's audio; pass everything else."""
+        """Pass everything that is not the caller's sound."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            frame = InputAudioRawFrame(self._line.convert(frame.audio), self._to_rate, 1)
         await self.push_frame(frame, direction)
+
+    async def hear(self, frame: Sound) -> None:
+        """Resample the caller's sound."""
+        pcm = self._line.convert(frame.audio)
+        await self.push_sound(InputAudioRawFrame(pcm, self._to_rate, 1))

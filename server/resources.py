@@ -7,13 +7,12 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, NoReturn, TypedDict
 
 from fastapi import Depends
 from google.genai import types
-from google.genai.live import AsyncSession
 from loguru import logger
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
@@ -26,7 +25,7 @@ from agent.local_life import LocalLife
 from agent.profile import AgentProfile
 from agent.recorder import RecordWriter
 from pipelines import catalogue
-from pipelines.gemini_client import ConnectModel, GeminiClient
+from pipelines.gemini_client import Connection, ConnectModel, GeminiClient
 from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
 from server.claims import Claims
@@ -77,7 +76,7 @@ class NoModel:
 
     model = "none"
 
-    def connect(self, config: types.LiveConnectConfig) -> AbstractAsyncContextManager[AsyncSession]:
+    def connect(self, config: types.LiveConnectConfig) -> Connection:
         """Refuse."""
         return self._refuse()
 

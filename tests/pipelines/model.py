@@ -6,22 +6,31 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from google.genai import errors, types
-from google.genai.live import AsyncSession
 
+from pipelines.gemini_client import ModelSession
+from pipelines.model_socket import OnSpeech
 from tests.pipelines.tone import pcm_tone
 
 
+async def _unheard(_: bytes) -> None:
+    pass
+
+
 class PlayedSession:
-    """One session: what `AsyncSession` does, without a socket."""
+    """One session: what `ModelSession` does, without a socket."""
 
     def __init__(self, config: types.LiveConnectConfig) -> None:
         self.config = config
         self.audio: list[bytes] = []
         self.sent: list[tuple[str, Any]] = []
+        self.on_speech: OnSpeech = _unheard
         self._messages: asyncio.Queue[types.LiveServerMessage | Exception] = asyncio.Queue()
         self._changed = asyncio.Condition()
 
     # --- as the product sees it ---
+
+    def hear(self, pcm: bytes) -> bool:
+        return False
 
     async def send_realtime_input(self, **what: Any) -> None:
         ((kind, value),) = what.items()
@@ -98,7 +107,7 @@ class PlayedModel:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[AsyncSession]:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
         self.attempts += 1
         await asyncio.sleep(self.setup_secs)
         if self.refusals:
@@ -107,7 +116,7 @@ class PlayedModel:
         self.sessions.append(session)
         async with self._changed:
             self._changed.notify_all()
-        yield session  # type: ignore[misc]
+        yield session
 
     async def session(self, number: int = 1) -> PlayedSession:
         """Wait for the n-th session."""

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from google.genai import types
-from google.genai.live import AsyncSession
 from pipecat.frames.frames import Frame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from websockets.exceptions import ConnectionClosedError
@@ -16,6 +15,7 @@ from agent.calls import EndReason, Speaker
 from agent.measures import ModelDrop
 from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
+from pipelines.gemini_client import ModelSession
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
 from tests.pipelines.model import PlayedModel, PlayedSession
 from tests.pipelines.phone import Phone
@@ -46,7 +46,7 @@ class DroppingModel(PlayedModel):
     """Every session is taken on, and dropped at once."""
 
     @asynccontextmanager
-    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[AsyncSession]:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
         async with super().connect(config) as session:
             session.drops(1011)  # type: ignore[attr-defined]
             yield session
@@ -61,7 +61,7 @@ class SlowlyLeft(PlayedModel):
         self.failure = failure
 
     @asynccontextmanager
-    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[AsyncSession]:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
         async with super().connect(config) as session:
             yield session
             await asyncio.sleep(self.close_secs)

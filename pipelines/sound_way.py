@@ -1,0 +1,74 @@
+"""The ways of sound through a call: from a step that gives it, straight to the next that hears it.
+
+steps        microphone   keypad   loudness   remember_caller   model   speaker
+caller       gives ──────────────▶ hears ─────────────────────▶ hears
+agent                                                           gives ─▶ hears
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from processors.direct import Around, DirectProcessor
+from processors.direct import Sound as SoundFrame
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a step does to one stream of sound. Rates in Hz, PCM16 mono.
+
+    `hears`: it comes to the step; sound goes around all others. `takes`: at this rate; None: at
+    any. `gives` None: what comes goes on at its rate. `consumes`: nothing goes on. `begins`:
+    nothing needs to come.
+    """
+
+    hears: bool = False
+    takes: int | None = None
+    gives: int | None = None
+    consumes: bool = False
+    begins: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether sound comes out of the step that came to it, or begins there."""
+        return self.begins or (self.hears and not self.consumes)
+
+
+# A step that has nothing to do with a kind of sound.
+UNHEARD = Sound()
+
+
+def lay_sound(
+    processors: Sequence[FrameProcessor], sounds: Mapping[type[SoundFrame], Sequence[Sound]]
+) -> list[FrameProcessor]:
+    """Lead each kind of sound around the processors that do not hear it.
+
+    `sounds` says, for each kind, what each processor does to it. A processor of ours is told where
+    its sound goes; behind one of somebody else's, a small one is put that parts sound from the
+    rest. Returns the processors to link, in order.
+    """
+    laid: list[FrameProcessor] = []
+    for index, processor in enumerate(processors):
+        laid.append(processor)
+        onward = {
+            kind: following
+            for kind, does in sounds.items()
+            if does[index].goes_on
+            and (following := _next_that_hears(processors, does, index)) is not None
+        }
+        if isinstance(processor, DirectProcessor) and len(onward) == 1:
+            (processor.sound_to,) = onward.values()
+            continue
+        straight = processors[index + 1] if index + 1 < len(processors) else None
+        laid += [Around(kind, beyond) for kind, beyond in onward.items() if beyond is not straight]
+    return laid
+
+
+def _next_that_hears(
+    processors: Sequence[FrameProcessor], does: Sequence[Sound], index: int
+) -> FrameProcessor | None:
+    for place in range(index + 1, len(processors)):
+        if does[place].hears:
+            return processors[place]
+    return None

@@ -1,0 +1,74 @@
+"""What our steps share: they run at once, and sound takes the short way through them.
+
+Pipecat gives each frame to each processor of a call, with a hook, an observer and a log line at
+every hop. That is right for what happens now and then; sound happens a hundred times a second. A
+step that hears one kind of sound gets it by `hear`, straight from the step that gave it, and the
+definition lays the way around all steps that do not hear it.
+
+    microphone ──▶ keypad ──▶ loudness ──▶ remember_caller ──▶ model        all other frames
+        └───────────────────────▲ └─────────────────────────────▲           the caller's sound
+"""
+
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.processors.frame_processor import (
+    FrameCallback,
+    FrameDirection,
+    FrameProcessor,
+)
+
+Sound = InputAudioRawFrame | OutputAudioRawFrame
+
+
+class DirectProcessor(FrameProcessor):
+    """A processor without queues or tasks: what it is given, it has done when that call returns."""
+
+    # The one kind of sound that comes by `hear` and not by `process_frame`, if any does.
+    hears: type[Sound] | None = None
+
+    def __init__(self) -> None:
+        super().__init__(enable_direct_mode=True)
+        # Where sound goes that this step gives; None: to the next step, as all else.
+        self.sound_to: FrameProcessor | None = None
+
+    async def hear(self, frame: Sound) -> None:
+        """Take one piece of the sound that `hears` names."""
+        raise TypeError(f"{self} hears nothing")
+
+    async def push_sound(self, frame: Sound) -> None:
+        """Give sound to the next step that hears it."""
+        following = self.sound_to or self._next
+        if following is not None and not self._cancelling:
+            await following.queue_frame(frame, FrameDirection.DOWNSTREAM)
+
+    async def queue_frame(
+        self,
+        frame: Frame,
+        direction: FrameDirection = FrameDirection.DOWNSTREAM,
+        callback: FrameCallback | None = None,
+    ) -> None:
+        """Take a frame: sound by the short way, everything else as Pipecat has it."""
+        if self.hears is None or not isinstance(frame, self.hears):
+            await super().queue_frame(frame, direction, callback)
+        elif not self._cancelling:
+            try:
+                await self.hear(frame)
+            except Exception as error:
+                await self.push_error(f"sound could not be taken: {error}", exception=error)
+
+
+class Around(DirectProcessor):
+    """Takes sound around the steps behind it, which do not hear it; all else goes through them."""
+
+    def __init__(self, hears: type[Sound], beyond: FrameProcessor) -> None:
+        super().__init__()
+        self.hears = hears
+        self.sound_to = beyond
+
+    async def hear(self, frame: Sound) -> None:
+        """Pass it on to the step that hears it."""
+        await self.push_sound(frame)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Everything passes."""
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
