@@ -6,7 +6,15 @@ so a 20 ms packet in is 20 ms out, late only by the filter's own 2 ms; `flush` g
     in   |--- packet 1 ---|--- packet 2 ---|
     out  ..|--- packet 1 ---|--- packet 2 --|+ flush
          2 ms
+
+Sixteen steps of the filter are one row of a matrix product, so that rows overlap little and are
+cheap to lay out:
+
+    samples   a b c d e f g h …            row 1  a b c d e f    out  1 2 3
+                                           row 2      c d e f …       4 5 6
 """
+
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +26,10 @@ _CROSSINGS = 16
 _BETA = 6.0
 # Where the pass band ends, as a part of the lower rate's Nyquist frequency.
 _EDGE = 0.98
+# Steps of the filter in one row.
+_STEPS = 16
+
+_Samples = NDArray[np.float32]
 
 
 class Polyphase:
@@ -29,57 +41,75 @@ class Polyphase:
     def __init__(self, from_rate: int, to_rate: int) -> None:
         if from_rate <= 0 or to_rate <= 0 or max(from_rate, to_rate) % min(from_rate, to_rate):
             raise ValueError(f"{from_rate} Hz and {to_rate} Hz are not multiples of each other")
+        # A step reads `down` samples further on and gives `up`.
         self._up = max(1, to_rate // from_rate)
         self._down = max(1, from_rate // to_rate)
-        self._taps = _low_pass(max(self._up, self._down)) * self._up
-        # Rows of reversed phases: a window of input times a row is one output sample.
-        self._phases = np.stack([self._taps[p :: self._up][::-1] for p in range(self._up)])
-        self._width = self._phases.shape[1]
+        self._steps = _filter_steps(self._up, self._down)
+        self._row = self._steps.shape[0]
+        self._kept = self._row - (_STEPS - 1) * self._down - 1
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard so far; what follows is unrelated to it."""
-        self._history = np.zeros(self._width - 1, dtype=np.float32)
+        self._history: _Samples = np.zeros(self._kept, dtype=np.float32)
         # Input samples to pass over before the next one that an output is made for.
         self._skip = 0
 
     def convert(self, pcm: bytes) -> bytes:
         """PCM16 in, PCM16 out; an odd trailing byte is not a sample and is left out."""
-        samples = np.frombuffer(pcm, dtype="<i2", count=len(pcm) // 2).astype(np.float32)
-        if not samples.size:
-            return b""
-        return self._convert(samples)
+        return self._convert(np.frombuffer(pcm, dtype="<i2", count=len(pcm) // 2))
 
     def flush(self) -> bytes:
         """The 2 ms that the filter still holds; then as new."""
-        tail = self._convert(np.zeros(self._width // 2, dtype=np.float32))
+        tail = self._convert(np.zeros((self._kept + 1) // 2, dtype=np.int16))
         self.reset()
         return tail
 
-    def _convert(self, samples: NDArray[np.float32]) -> bytes:
-        line = np.concatenate((self._history, samples))
-        self._history = line[-(self._width - 1) :]
-        starts = samples.size - self._skip
-        if starts <= 0:
-            self._skip = -starts
-            return b""
-        windows = np.lib.stride_tricks.as_strided(
-            line[self._skip :],
-            shape=(-(-starts // self._down), self._width),
-            strides=(line.strides[0] * self._down, line.strides[0]),
-            writeable=False,
+    def _convert(self, samples: NDArray[np.int16]) -> bytes:
+        count, kept = samples.size, self._kept
+        steps = max(0, -(-(count - self._skip) // self._down))
+        rows = -(-steps // _STEPS)
+        stride = _STEPS * self._down
+        line: _Samples = np.zeros(
+            max(kept + count, self._skip + (rows - 1) * stride + self._row), dtype=np.float32
         )
-        self._skip = (-starts) % self._down
-        out = (windows @ self._phases.T).reshape(-1)
+        line[:kept] = self._history
+        line[kept : kept + count] = samples
+        self._history = line[count : count + kept]
+        skipped, self._skip = self._skip, self._skip + steps * self._down - count
+        if not rows:
+            return b""
+        windows: _Samples = np.ndarray(
+            (rows, self._row),
+            dtype=np.float32,
+            buffer=line,
+            offset=skipped * line.itemsize,
+            strides=(stride * line.itemsize, line.itemsize),
+        )
+        out = (windows @ self._steps).reshape(-1)[: steps * self._up]
         np.rint(out, out=out)
         np.clip(out, -32768, 32767, out=out)
         return out.astype("<i2").tobytes()
 
 
-def _low_pass(ratio: int) -> NDArray[np.float32]:
+@lru_cache(maxsize=16)
+def _filter_steps(up: int, down: int) -> _Samples:
+    """The filter as a matrix: a row of samples times it is `_STEPS` steps of `up` outputs each."""
+    taps = _low_pass(max(up, down)) * up
+    # Columns of reversed phases: a window of input times one is one output sample.
+    phases = np.stack([taps[phase::up][::-1] for phase in range(up)], axis=1)
+    width = phases.shape[0]
+    matrix: _Samples = np.zeros(((_STEPS - 1) * down + width, _STEPS * up), dtype=np.float32)
+    for step in range(_STEPS):
+        matrix[step * down : step * down + width, step * up : (step + 1) * up] = phases
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _low_pass(ratio: int) -> _Samples:
     """A linear-phase low-pass at the lower of two rates, `ratio` apart; its gain is 1."""
     count = 2 * _CROSSINGS * ratio
     moments = np.arange(count) - (count - 1) / 2
     taps = np.sinc(moments * _EDGE / ratio) * np.kaiser(count, _BETA)
-    scaled: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    scaled: _Samples = (taps / taps.sum()).astype(np.float32)
     return scaled

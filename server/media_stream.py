@@ -22,7 +22,7 @@ from agent.life_events import StreamEnded, StreamStarted
 from pipelines.phone_line import PhoneLine
 from pipelines.twilio_stream import Connected, Start, StreamError, decode
 from server.desk import ConversationOver
-from server.patient_socket import SLOW_READER
+from server.patient_socket import DIRECT_SOCKET, SLOW_READER, PatientSocket
 from server.resources import Resources
 from server.serving import MESSAGE_LIMIT_BYTES
 from server.stream_tokens import TokenRefused
@@ -78,6 +78,7 @@ class TwilioSocket:
 
     def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
         self._websocket = websocket
+        self._direct: PatientSocket = websocket.scope["extensions"][DIRECT_SOCKET]
         self._stream_sid = stream_sid
 
     @property
@@ -88,6 +89,8 @@ class TwilioSocket:
     async def send(self, text: str) -> None:
         """Send one message; a socket that has closed takes it and drops it."""
         if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        if self._direct.send_now(text):
             return
         try:
             await self._websocket.send_text(text)

@@ -5,22 +5,46 @@
 
 A transport that is only closed waits for ever for its peer to read the rest: the app would never
 be told, and whoever sends would never wake.
+
+An app that sends often may do so without ASGI's layers: the socket itself is in the scope, as the
+extension `DIRECT_SOCKET`.
 """
 
 import asyncio
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 # Twilio reads as fast as the network carries; it queues what it has no time to play.
 SLOW_READER_SECS = 5.0
 # What the app receives as the code of the disconnect: one of those that are free for private use.
 SLOW_READER = 4008
+# The name of the extension in the scope of each WebSocket that is served by this one.
+DIRECT_SOCKET = "voice_ai.socket"
 
 
 class PatientSocket(WebSocketsSansIOProtocol):
     """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
 
     patience: asyncio.TimerHandle | None = None
+
+    async def run_asgi(self) -> None:
+        """Run the app, with this socket in its scope."""
+        extensions = cast("dict[str, Any]", self.scope["extensions"])
+        extensions[DIRECT_SOCKET] = self
+        await super().run_asgi()
+
+    def send_now(self, text: str) -> bool:
+        """Send one message at once; False when it must wait, or has to fail, by ASGI's `send`."""
+        if not self.handshake_complete or self.close_sent or not self.writable.is_set():
+            return False
+        try:
+            self.conn.send_text(text.encode())
+        except InvalidState:
+            return False
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
 
     def pause_writing(self) -> None:
         """More is unread than should be: the peer has so long to catch up."""
