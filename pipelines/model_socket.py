@@ -15,7 +15,7 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
 import json
-from base64 import b64decode, b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,9 +27,9 @@ from websockets.protocol import State
 from pipelines.rates import GEMINI_HEARS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
-# As google-genai writes it, key for key.
+# As google-genai writes it, to the letter.
 _BEFORE_SOUND = b'{"realtime_input": {"audio": {"data": "'
-_BEHIND_SOUND = b'", "mimeType": "' + AUDIO_TYPE.encode() + b'"}}}'
+_BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 
 _opened: ContextVar[list["ModelSocket"] | None] = ContextVar("opened_sockets", default=None)
 
@@ -54,7 +54,7 @@ class ModelSocket(ClientConnection):
         """Send one packet of PCM16 at 16 kHz now; False when the socket cannot take it now."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
             return False
-        self.protocol.send_text(_BEFORE_SOUND + b64encode(pcm) + _BEHIND_SOUND)
+        self.protocol.send_text(_BEFORE_SOUND + urlsafe_b64encode(pcm) + _BEHIND_SOUND)
         self.send_data()
         return True
 

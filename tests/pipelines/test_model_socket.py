@@ -1,0 +1,175 @@
+"""Sound's short way to and from the model: over the real client, to the emulated Gemini Live."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.genai import types
+from websockets.exceptions import ConnectionClosed
+
+from pipelines.gemini_client import GeminiClient, ModelSession
+from pipelines.model_socket import AUDIO_TYPE, read_speech
+from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from server.emulators.speech import speak
+
+ANSWER = "We are open from nine to five."
+SCRIPT = Script.parse(
+    {"rules": [{"hears": "*", "say": ANSWER}, {"text_matches": "again", "say": ANSWER}]}
+)
+CONFIG = types.LiveConnectConfig(
+    response_modalities=[types.Modality.AUDIO],
+    output_audio_transcription=types.AudioTranscriptionConfig(),
+)
+
+
+@pytest.fixture
+async def emulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GeminiLiveEmulator]:
+    async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.01, pace=0) as emulator:
+        for name, value in emulator.environment().items():
+            monkeypatch.setenv(name, value)
+        yield emulator
+        assert emulator.errors == []
+
+
+class Reader:
+    """Keeps what a session says, in the order that it came: speech as bytes, all else as it is."""
+
+    def __init__(self, session: ModelSession) -> None:
+        self.came: list[bytes | types.LiveServerMessage] = []
+        session.on_speech = self._keep
+        self._session = session
+
+    async def until_turn_complete(self) -> None:
+        async for message in self._session.receive():
+            self.came.append(message)
+
+    @property
+    def speech(self) -> bytes:
+        return b"".join(one for one in self.came if isinstance(one, bytes))
+
+    async def _keep(self, pcm: bytes) -> None:
+        self.came.append(pcm)
+
+
+async def test_speech_comes_by_the_short_way_whole_and_in_order(
+    emulator: GeminiLiveEmulator,
+) -> None:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
+        reader = Reader(session)
+        await session.send_realtime_input(text="again")
+        await reader.until_turn_complete()
+    (reply,) = emulator.sessions[0].log.replies
+    assert reader.speech == speak(ANSWER, voice=reply.voice, rate=24_000)
+    messages = [one for one in reader.came if isinstance(one, types.LiveServerMessage)]
+    assert not any(one.server_content and one.server_content.model_turn for one in messages)
+    spoken = max(i for i, one in enumerate(reader.came) if isinstance(one, bytes))
+    complete = next(
+        i
+        for i, one in enumerate(reader.came)
+        if isinstance(one, types.LiveServerMessage)
+        and one.server_content
+        and one.server_content.generation_complete
+    )
+    assert spoken < complete
+
+
+async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
+    emulator: GeminiLiveEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pcm = bytes(range(256)) * 2
+    sent: list[bytes] = []
+    async with GeminiClient("a-key").connect(CONFIG) as session:
+        protocol = session.hear.__self__.protocol  # type: ignore[attr-defined]
+        really = protocol.send_text
+
+        def keep(data: bytes, *args: Any, **kwargs: Any) -> None:
+            sent.append(bytes(data))
+            really(data, *args, **kwargs)
+
+        monkeypatch.setattr(protocol, "send_text", keep)
+        await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
+        assert session.hear(pcm)
+        await session.send_realtime_input(text="again")
+        await Reader(session).until_turn_complete()
+    by_sdk, by_hand, _ = sent
+    assert by_hand == by_sdk
+    assert bytes(emulator.sessions[0].log.audio) == pcm * 2
+
+
+async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(
+    emulator: GeminiLiveEmulator,
+) -> None:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
+        await emulator.sessions[0].drop(1011)
+        with pytest.raises(Exception, match="1011"):
+            await Reader(session).until_turn_complete()
+        assert not session.hear(bytes(640))
+        with pytest.raises(ConnectionClosed):
+            await session.send_realtime_input(
+                audio=types.Blob(data=bytes(640), mime_type=AUDIO_TYPE)
+            )
+
+
+async def test_a_socket_that_does_not_drain_takes_no_more(emulator: GeminiLiveEmulator) -> None:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
+        socket = session.hear.__self__  # type: ignore[attr-defined]
+        socket.pause_writing()
+        assert not session.hear(bytes(640))
+        socket.resume_writing()
+        assert session.hear(bytes(640))
+
+
+async def test_calls_that_connect_at_once_each_hear_their_own_model(
+    emulator: GeminiLiveEmulator,
+) -> None:
+    client = GeminiClient("a-key")
+
+    async def call(number: int) -> bytes:
+        async with client.connect(CONFIG) as session:
+            reader = Reader(session)
+            assert session.hear(bytes([number]) * 640)
+            await session.send_realtime_input(text="again")
+            await reader.until_turn_complete()
+            return reader.speech
+
+    speeches = await asyncio.gather(*(call(number) for number in range(8)))
+    assert len(set(speeches)) == 1
+    heard = {bytes(session.log.audio) for session in emulator.sessions}
+    assert heard == {bytes([number]) * 640 for number in range(8)}
+
+
+def message(*parts: dict[str, Any], **content: Any) -> bytes:
+    return json.dumps({"serverContent": {"modelTurn": {"parts": list(parts)}, **content}}).encode()
+
+
+def sound(pcm: bytes, kind: str = "audio/pcm;rate=24000") -> dict[str, Any]:
+    return {"inlineData": {"mimeType": kind, "data": base64.b64encode(pcm).decode()}}
+
+
+def test_speech_alone_is_read() -> None:
+    assert read_speech(message(sound(b"abcd"))) == b"abcd"
+    assert read_speech(message(sound(b"ab"), sound(b"cd"))) == b"abcd"
+    assert read_speech(message(sound(b"abcd")).decode()) == b"abcd"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"not JSON, with inlineData",
+        b'"inlineData"',
+        message({"text": "inlineData"}),
+        message(sound(b"abcd"), {"text": "words"}),
+        message(sound(b"abcd") | {"thought": True}),
+        message(sound(b"abcd", "image/png")),
+        message(sound(b"abcd"), turnComplete=True),
+        message({"inlineData": {"mimeType": "audio/pcm", "data": "no base64!"}}),
+        json.dumps(json.loads(message(sound(b"abcd"))) | {"usageMetadata": {}}).encode(),
+        json.dumps({"serverContent": {"interrupted": True}}).encode(),
+    ],
+)
+def test_whatever_else_is_in_a_message_is_left_to_the_sdk(raw: bytes) -> None:
+    assert read_speech(raw) is None
