@@ -6,7 +6,9 @@ be longer than a column that only PostgreSQL measures. Both databases get the sa
 
 import math
 import re
+from collections.abc import Callable
 from enum import Enum as PythonEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Enum, String, inspect
@@ -42,20 +44,41 @@ def storable_json(value: Any) -> Any:
 
 def make_storable(row: SQLModel) -> None:
     """Clean every text and JSON of a row in place, and cut text to the length of its column."""
-    for attribute in inspect(type(row)).column_attrs:
-        column_type = attribute.columns[0].type
-        value = getattr(row, attribute.key)
-        if value is None or isinstance(column_type, Enum):
-            continue
-        if isinstance(column_type, JSON):
-            clean = storable_json(value)
-        elif isinstance(value, str):
-            length = _length(column_type)
-            clean = storable_text(value)[:length]
-        else:
-            continue
-        if clean != value:
-            setattr(row, attribute.key, clean)
+    for key, clean in _attributes(type(row)):
+        if clean is not None and (value := getattr(row, key)) is not None:
+            cleaned = clean(value)
+            if cleaned != value:
+                setattr(row, key, cleaned)
+
+
+def storable_values(row: SQLModel) -> dict[str, Any]:
+    """What a new row is inserted with, by attribute: clean, and without what is not there yet."""
+    return {
+        key: value if clean is None else clean(value)
+        for key, clean in _attributes(type(row))
+        if (value := getattr(row, key)) is not None
+    }
+
+
+_Clean = Callable[[Any], Any]
+
+
+@lru_cache
+def _attributes(table: type[SQLModel]) -> tuple[tuple[str, _Clean | None], ...]:
+    """Each column's attribute, and what cleans its values where they can be unclean."""
+    return tuple(
+        (attribute.key, _cleaner(attribute.columns[0].type))
+        for attribute in inspect(table).column_attrs
+    )
+
+
+def _cleaner(column_type: Any) -> _Clean | None:
+    if isinstance(column_type, Enum):
+        return None
+    if isinstance(column_type, JSON):
+        return storable_json
+    length = _length(column_type)
+    return lambda value: storable_text(value)[:length] if isinstance(value, str) else value
 
 
 def _length(column_type: Any) -> int | None:

@@ -9,7 +9,9 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from loguru import logger
@@ -224,10 +226,12 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
 async def _pump(websocket: WebSocket, line: PhoneLine, opened: Resources, call_id: str) -> None:
     clock = asyncio.get_running_loop().time
     tolerance = Tolerance(window_from=clock())
+    direct: PatientSocket = websocket.scope["extensions"][DIRECT_SOCKET]
+    receive = direct.receive
     try:
         going = True
         while going:
-            text = await _next_text(websocket)
+            text = _text_of(await receive())
             tolerance.take(clock())
             if tolerance.in_window % AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -251,7 +255,10 @@ def _note_bad_message(opened: Resources, call_id: str, error: StreamError) -> No
 
 
 async def _next_text(websocket: WebSocket) -> str:
-    message = await websocket.receive()
+    return _text_of(await websocket.receive())
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
     if message["type"] == "websocket.disconnect":
         code = message.get("code", 1005)
         if code in CLOSED_BELOW:

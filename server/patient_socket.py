@@ -6,8 +6,8 @@
 A transport that is only closed waits for ever for its peer to read the rest: the app would never
 be told, and whoever sends would never wake.
 
-An app that sends often may do so without ASGI's layers: the socket itself is in the scope, as the
-extension `DIRECT_SOCKET`.
+An app that sends and receives often may do so without the layers of ASGI apps in between: the
+socket itself is in the scope, as the extension `DIRECT_SOCKET`.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+
+from server.inbox import Inbox
 
 # Twilio reads as fast as the network carries; it queues what it has no time to play.
 SLOW_READER_SECS = 5.0
@@ -28,6 +30,10 @@ class PatientSocket(WebSocketsSansIOProtocol):
     """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
 
     patience: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue: Inbox = Inbox(self.loop)  # type: ignore[assignment]
 
     async def run_asgi(self) -> None:
         """Run the app, with this socket in its scope."""
@@ -45,6 +51,15 @@ class PatientSocket(WebSocketsSansIOProtocol):
             return False
         self.transport.write(b"".join(self.conn.data_to_send()))
         return True
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message over; reading stops when the app is behind, not after each one."""
+        was_paused, self.read_paused = self.read_paused, True
+        super().send_receive_event_to_app()
+        self.read_paused = was_paused
+        if self.queue.full and not was_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         """More is unread than should be: the peer has so long to catch up."""
