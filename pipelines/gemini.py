@@ -107,6 +107,7 @@ class GeminiLive(DirectProcessor):
             lambda resume: live_config(profile, tools, resume),
             on_message=self._take,
             on_speech=self._speak,
+            on_words=self._take_content,
             on_connected=self._connected,
             record=record,
             measure=measure,

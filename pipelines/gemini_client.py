@@ -9,7 +9,7 @@ from google import genai
 from google.genai import types
 from google.genai.live import AsyncSession
 
-from pipelines.model_socket import ModelSocket, OnSpeech, sockets_opened
+from pipelines.model_socket import ModelSocket, OnSpeech, OnWords, sockets_opened
 
 # What Pipecat's own service defaults to, too: https://ai.google.dev/gemini-api/docs/models
 DEFAULT_MODEL = "models/gemini-3.8-live"
@@ -24,6 +24,8 @@ class ModelSession(Protocol):
 
     # Told each message that is nothing but speech, as PCM16 at 24 kHz, in the order that it came.
     on_speech: OnSpeech
+    # The same for messages that are nothing but a piece of a transcript.
+    on_words: OnWords
 
     def hear(self, pcm: bytes) -> bool:
         """Send PCM16 at 16 kHz now; False when it has to wait, as `send_realtime_input` does."""
@@ -42,7 +44,7 @@ class ModelSession(Protocol):
         ...
 
     def receive(self) -> AsyncIterator[types.LiveServerMessage]:
-        """As google-genai has it, less the messages that are nothing but speech."""
+        """As google-genai has it, less the messages that are speech or words alone."""
         ...
 
 
@@ -117,6 +119,15 @@ class _Session:
     @on_speech.setter
     def on_speech(self, told: OnSpeech) -> None:
         self._socket.on_speech = told
+
+    @property
+    def on_words(self) -> OnWords:
+        """Told each message that is nothing but a piece of a transcript."""
+        return self._socket.on_words
+
+    @on_words.setter
+    def on_words(self, told: OnWords) -> None:
+        self._socket.on_words = told
 
 
 class _Connection(AbstractAsyncContextManager[ModelSession]):

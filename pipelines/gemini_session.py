@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
 from agent.ports import Record
 from pipelines.gemini_client import Connection, ConnectModel, ModelSession
-from pipelines.model_socket import AUDIO_TYPE, OnSpeech
+from pipelines.model_socket import AUDIO_TYPE, OnSpeech, OnWords
 from pipelines.packet_stamp import take_stamp
 
 # Ten seconds of 20 ms packets; older sound is of no use to a conversation.
@@ -70,6 +70,7 @@ class GeminiSession:
         *,
         on_message: Callable[[types.LiveServerMessage], Awaitable[None]],
         on_speech: OnSpeech,
+        on_words: OnWords,
         on_connected: Callable[[bool], Awaitable[None]],
         record: Record,
         measure: MeasureSink,
@@ -77,14 +78,15 @@ class GeminiSession:
     ) -> None:
         """`config` makes the setup for a resume handle, or for a session from scratch.
 
-        `on_speech` takes the messages that are nothing but speech, `on_message` all others, in
-        the order that they came. `on_connected` hears of each session that is open, with whether
-        it remembers the call.
+        `on_speech` and `on_words` take the messages that are nothing but speech, or a piece of a
+        transcript, `on_message` all others, in the order that they came. `on_connected` hears of
+        each session that is open, with whether it remembers the call.
         """
         self._client = client
         self._config = config
         self._on_message = on_message
         self._on_speech = on_speech
+        self._on_words = on_words
         self._on_connected = on_connected
         self._record = record
         self._measure = measure
@@ -148,6 +150,7 @@ class GeminiSession:
             try:
                 self._going_away = self._busy = False
                 session.on_speech = self._take_speech
+                session.on_words = self._on_words
                 self._open = session
                 await self._on_connected(resumed is not None)
                 reason = await self._pump(session)

@@ -1,11 +1,12 @@
-"""The model's WebSocket, with a short way for sound past the general encoder, in both directions.
+"""The model's WebSocket, with a short way past the general encoder for what comes often.
 
-google-genai builds and checks a pydantic message for each packet; 75 times a second and call,
-that is most of what a call costs. Sound has one shape, so it is written and read by hand here;
-everything else goes through the SDK as it is.
+google-genai builds and checks a pydantic message for each packet; 80 times a second and call,
+that is most of what a call costs. Sound and words have one shape each, so they are written and
+read by hand here; everything else goes through the SDK as it is.
 
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or not at all
     socket ─▶ recv ─┬─ nothing but speech ─▶ on_speech
+                    ├─ nothing but words ─▶ on_words
                     └─ all else ─▶ google-genai                   in the order that it came
 
 The SDK hands `create_connection` on to websockets, so this is what it opens its session over.
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from google.genai import types
 from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
@@ -31,22 +33,29 @@ AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 _BEFORE_SOUND = b'{"realtime_input": {"audio": {"data": "'
 _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 
+# Without the checks: the pattern that was matched is the check.
+_CONTENT = types.LiveServerContent.model_construct
+_TRANSCRIPTION = types.Transcription.model_construct
+
 _opened: ContextVar[list["ModelSocket"] | None] = ContextVar("opened_sockets", default=None)
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
+OnWords = Callable[[types.LiveServerContent], Awaitable[None]]
 
 
-async def _unheard(_: bytes) -> None:
-    """Speech that comes before anybody listens is nobody's."""
+async def unheard(_: object) -> None:
+    """What comes before anybody listens is nobody's."""
 
 
 class ModelSocket(ClientConnection):
-    """A client's WebSocket that takes sound without waiting, and hands over speech by itself."""
+    """A client's WebSocket that takes sound without waiting, and hands over what comes often."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Told each message that is nothing but speech: PCM16 as the model made it.
-        self.on_speech: OnSpeech = _unheard
+        self.on_speech: OnSpeech = unheard
+        # Told each message that is nothing but a piece of a transcript, of either side.
+        self.on_words: OnWords = unheard
         if (opened := _opened.get()) is not None:
             opened.append(self)
 
@@ -59,20 +68,23 @@ class ModelSocket(ClientConnection):
         return True
 
     async def recv(self, decode: bool | None = None) -> Any:
-        """The next message that is not speech alone; speech on the way to it is handed over.
+        """The next message that is neither speech nor words alone; those before it are handed over.
 
-        Raises: what `ClientConnection.recv` does, and whatever `on_speech` raises.
+        Raises: what `ClientConnection.recv` does, and whatever their takers raise.
         """
         while True:
             message = await super().recv(decode)
-            speech = read_speech(message)
-            if speech is None:
+            content = read_content(message)
+            if content is None:
                 return message
             try:
-                await self.on_speech(speech)
+                if isinstance(content, bytes):
+                    await self.on_speech(content)
+                else:
+                    await self.on_words(content)
             except TypeError as error:
                 # google-genai takes a TypeError for a recv of old, and would ask again.
-                raise RuntimeError("speech could not be taken") from error
+                raise RuntimeError("a message could not be taken") from error
 
 
 @contextmanager
@@ -86,19 +98,24 @@ def sockets_opened() -> Iterator[list[ModelSocket]]:
         _opened.reset(token)
 
 
-def read_speech(message: str | bytes) -> bytes | None:
-    """The sound of a message that holds nothing else, as PCM16; None for all others."""
-    marker: Any = b'"inlineData"' if isinstance(message, bytes) else '"inlineData"'
-    if marker not in message:
-        return None
+def read_content(message: str | bytes) -> bytes | types.LiveServerContent | None:
+    """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
+
+    None for all other messages.
+    """
     try:
-        match json.loads(message):
-            case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
-                if beside or more or role.keys() - {"role"}:
-                    return None
-                return _sound_of(parts)
-    except ValueError:
-        pass  # the SDK says what is wrong with it
+        read = json.loads(message)
+    except (ValueError, RecursionError):
+        return None  # the SDK says what is wrong with it
+    match read:
+        case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
+            return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
+        case {"serverContent": {"outputTranscription": {"text": str(text), **of_it}, **beside}}:
+            if len(read) == 1 and not beside and not of_it:
+                return _CONTENT(output_transcription=_TRANSCRIPTION(text=text))
+        case {"serverContent": {"inputTranscription": {"text": str(text), **of_it}, **beside}}:
+            if len(read) == 1 and not beside and not of_it:
+                return _CONTENT(input_transcription=_TRANSCRIPTION(text=text))
     return None
 
 
@@ -109,7 +126,10 @@ def _sound_of(parts: list[Any]) -> bytes | None:
             case {"inlineData": {"mimeType": str(kind), "data": str(data), **more}, **beside}:
                 if more or beside or not kind.startswith("audio/pcm"):
                     return None
-                sound.append(b64decode(data, validate=True))
+                try:
+                    sound.append(b64decode(data, validate=True))
+                except ValueError:
+                    return None
             case _:
                 return None
     return sound[0] if len(sound) == 1 else b"".join(sound)

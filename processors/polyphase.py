@@ -29,6 +29,8 @@ _EDGE = 0.98
 # Steps of the filter in one row.
 _STEPS = 16
 
+_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
+
 _Samples = NDArray[np.float32]
 
 
@@ -88,7 +90,7 @@ class Polyphase:
         )
         out = (windows @ self._steps).reshape(-1)[: steps * self._up]
         np.rint(out, out=out)
-        np.clip(out, -32768, 32767, out=out)
+        out.clip(_LOWEST, _HIGHEST, out=out)
         return out.astype("<i2").tobytes()
 
 

@@ -8,12 +8,8 @@ from typing import Any
 from google.genai import errors, types
 
 from pipelines.gemini_client import ModelSession
-from pipelines.model_socket import OnSpeech
+from pipelines.model_socket import OnSpeech, OnWords, unheard
 from tests.pipelines.tone import pcm_tone
-
-
-async def _unheard(_: bytes) -> None:
-    pass
 
 
 class PlayedSession:
@@ -23,7 +19,8 @@ class PlayedSession:
         self.config = config
         self.audio: list[bytes] = []
         self.sent: list[tuple[str, Any]] = []
-        self.on_speech: OnSpeech = _unheard
+        self.on_speech: OnSpeech = unheard
+        self.on_words: OnWords = unheard
         self._messages: asyncio.Queue[types.LiveServerMessage | Exception] = asyncio.Queue()
         self._changed = asyncio.Condition()
 

@@ -11,7 +11,7 @@ from google.genai import types
 from websockets.exceptions import ConnectionClosed
 
 from pipelines.gemini_client import GeminiClient, ModelSession
-from pipelines.model_socket import AUDIO_TYPE, read_speech
+from pipelines.model_socket import AUDIO_TYPE, read_content
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.speech import speak
 
@@ -38,8 +38,9 @@ class Reader:
     """Keeps what a session says, in the order that it came: speech as bytes, all else as it is."""
 
     def __init__(self, session: ModelSession) -> None:
-        self.came: list[bytes | types.LiveServerMessage] = []
+        self.came: list[bytes | types.LiveServerContent | types.LiveServerMessage] = []
         session.on_speech = self._keep
+        session.on_words = self._keep
         self._session = session
 
     async def until_turn_complete(self) -> None:
@@ -50,11 +51,18 @@ class Reader:
     def speech(self) -> bytes:
         return b"".join(one for one in self.came if isinstance(one, bytes))
 
-    async def _keep(self, pcm: bytes) -> None:
-        self.came.append(pcm)
+    @property
+    def words(self) -> str:
+        contents = [one for one in self.came if isinstance(one, types.LiveServerContent)]
+        return "".join(
+            one.output_transcription.text or "" for one in contents if one.output_transcription
+        )
+
+    async def _keep(self, content: bytes | types.LiveServerContent) -> None:
+        self.came.append(content)
 
 
-async def test_speech_comes_by_the_short_way_whole_and_in_order(
+async def test_speech_and_words_come_by_the_short_way_whole_and_in_order(
     emulator: GeminiLiveEmulator,
 ) -> None:
     async with GeminiClient("a-key").connect(CONFIG) as session:
@@ -63,8 +71,10 @@ async def test_speech_comes_by_the_short_way_whole_and_in_order(
         await reader.until_turn_complete()
     (reply,) = emulator.sessions[0].log.replies
     assert reader.speech == speak(ANSWER, voice=reply.voice, rate=24_000)
+    assert " ".join(reader.words.split()) == ANSWER
     messages = [one for one in reader.came if isinstance(one, types.LiveServerMessage)]
-    assert not any(one.server_content and one.server_content.model_turn for one in messages)
+    contents = [one.server_content for one in messages if one.server_content]
+    assert not any(one.model_turn or one.output_transcription for one in contents)
     spoken = max(i for i, one in enumerate(reader.came) if isinstance(one, bytes))
     complete = next(
         i
@@ -145,14 +155,26 @@ def message(*parts: dict[str, Any], **content: Any) -> bytes:
     return json.dumps({"serverContent": {"modelTurn": {"parts": list(parts)}, **content}}).encode()
 
 
+def words(transcription: dict[str, Any], **content: Any) -> bytes:
+    said = {"outputTranscription": transcription, **content}
+    return json.dumps({"serverContent": said}).encode()
+
+
 def sound(pcm: bytes, kind: str = "audio/pcm;rate=24000") -> dict[str, Any]:
     return {"inlineData": {"mimeType": kind, "data": base64.b64encode(pcm).decode()}}
 
 
 def test_speech_alone_is_read() -> None:
-    assert read_speech(message(sound(b"abcd"))) == b"abcd"
-    assert read_speech(message(sound(b"ab"), sound(b"cd"))) == b"abcd"
-    assert read_speech(message(sound(b"abcd")).decode()) == b"abcd"
+    assert read_content(message(sound(b"abcd"))) == b"abcd"
+    assert read_content(message(sound(b"ab"), sound(b"cd"))) == b"abcd"
+    assert read_content(message(sound(b"abcd")).decode()) == b"abcd"
+
+
+@pytest.mark.parametrize("side", ["output", "input"])
+def test_words_alone_are_read_as_the_sdk_reads_them(side: str) -> None:
+    said = {f"{side}Transcription": {"text": "Good morning. "}}
+    read = read_content(json.dumps({"serverContent": said}).encode())
+    assert read == types.LiveServerContent.model_validate(said)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +191,13 @@ def test_speech_alone_is_read() -> None:
         message({"inlineData": {"mimeType": "audio/pcm", "data": "no base64!"}}),
         json.dumps(json.loads(message(sound(b"abcd"))) | {"usageMetadata": {}}).encode(),
         json.dumps({"serverContent": {"interrupted": True}}).encode(),
+        words({"text": "done", "finished": True}),
+        words({"text": 7}),
+        words({"text": "done"}, turnComplete=True),
+        json.dumps(json.loads(words({"text": "done"})) | {"usageMetadata": {}}).encode(),
+        b"[" * 100_000,
+        b"[]",
     ],
 )
 def test_whatever_else_is_in_a_message_is_left_to_the_sdk(raw: bytes) -> None:
-    assert read_speech(raw) is None
+    assert read_content(raw) is None
