@@ -1,8 +1,5 @@
 """What we count and measure, as Prometheus shows it on `/metrics`; one registry for each app."""
 
-import asyncio
-import contextlib
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agent.calls import Call
@@ -34,7 +31,7 @@ CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5,
 CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
 RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
-LAG_SAMPLE_SECS = 0.25
+STALL_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class Metrics:
@@ -128,6 +125,13 @@ class Metrics:
         self.lag = self._histogram(
             "event_loop_lag_seconds", "How late the event loop wakes a sleeper.", LAG_BUCKETS
         )
+        self.stalls = Histogram(
+            "voice_ai_loop_stall_seconds",
+            "Times of more than 10 ms for which the event loop did not turn, by who blocked it.",
+            ["place"],
+            buckets=STALL_BUCKETS,
+            registry=self.registry,
+        )
 
     def _histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"voice_ai_{name}", says, buckets=buckets, registry=self.registry)
@@ -169,29 +173,3 @@ class Metrics:
     def as_text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class LoopLag:
-    """Samples how late the event loop is, for as long as it is open."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._task: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """Start to sample."""
-        self._task = asyncio.create_task(self._sample(), name="loop-lag")
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _sample(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_SAMPLE_SECS
-            await asyncio.sleep(LAG_SAMPLE_SECS)
-            self._metrics.lag.observe(max(0.0, loop.time() - due))

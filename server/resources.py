@@ -30,7 +30,8 @@ from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
 from server.claims import Claims
 from server.desk import Desk, WarmPolicy
-from server.metrics import LoopLag, Metrics
+from server.loop_health import loop_health
+from server.metrics import Metrics
 from server.migrations import upgrade
 from server.security import ApiKeys, TwilioSignatures
 from server.settings import Settings
@@ -151,9 +152,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         claims.open()
         stack.push_async_callback(claims.close)
 
-        lag = LoopLag(metrics)
-        lag.open()
-        stack.push_async_callback(lag.close)
+        stack.enter_context(loop_health(metrics, watchdog=settings.loop_watchdog))
 
         await life.resume()
         yield Resources(
