@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from server.cli.bench_audio import audio
+
 app = typer.Typer(no_args_is_help=True)
+app.command()(audio)
 
 
 @app.callback()
