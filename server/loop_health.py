@@ -66,7 +66,8 @@ class StallReport:
             "The event loop was blocked",
             place=stall.place,
             ms=round(stall.secs * 1000),
-            own_ms=round(stall.own_secs * 1000),
+            computed_ms=round(stall.computed_secs * 1000),
+            waited_ms=round(stall.waited_secs * 1000),
             stack=_line(stall.stack),
             unsaid=self._unsaid,
         )

@@ -20,7 +20,7 @@ from typing import Any
 
 from server.code_places import Stack, frames_within, stack_of, who
 from server.loop_pulse import LateBeat, LoopPulse
-from server.stack_looks import CLOSE_SECS, Look, blamed, own_secs
+from server.stack_looks import CLOSE_SECS, Look, blamed, computed_secs, waited_secs
 
 # A stall that lasts longer than both together is always seen; a shorter one when it is met.
 BEAT_SECS = 0.005
@@ -41,14 +41,16 @@ UNCLEAR = "unclear"
 class Stall:
     """The loop did not turn for `secs`; `place` says who did it.
 
-    `own_secs` of it that place took itself, computing or waiting; what is missing may be the
-    machine's doing, which gave the core to another process. That is certain from two `looks` on,
-    and likely before. `stack` is empty when no callback alone is to blame.
+    For `computed_secs` of it that place computed, and for `waited_secs` it was seen at one line;
+    what is in neither may be the machine's doing, which gave the core to another process. They are
+    certain from two `looks` on, and likely before. `stack` is empty when no callback alone is to
+    blame.
     """
 
     place: str
     secs: float
-    own_secs: float
+    computed_secs: float = 0.0
+    waited_secs: float = 0.0
     stack: Stack = ()
     looks: int = 0
 
@@ -121,16 +123,16 @@ class LoopWatchdog:
         collected_secs = self._collected_secs - self._collected_before_secs
         self._collected_before_secs = self._collected_secs
         looks = self._looks if beat.number == self._looked_for else []
-        own = min(beat.late_secs, collected_secs)
-        if collected_secs > beat.late_secs / 2:
-            stall = Stall(GARBAGE_COLLECTION, beat.late_secs, own)
+        secs = beat.late_secs
+        if collected_secs > secs / 2:
+            stall = Stall(GARBAGE_COLLECTION, secs, min(secs, collected_secs))
         elif culprit := blamed(looks):
-            own = min(beat.late_secs, own_secs(culprit))
             stack = culprit[-1].stack
-            stall = Stall(who(stack), beat.late_secs, own, stack, len(culprit))
+            computed = min(secs, computed_secs(culprit))
+            waited = min(secs, waited_secs(culprit))
+            stall = Stall(who(stack), secs, computed, waited, stack, len(culprit))
         else:
-            place = MANY_CALLBACKS if len(looks) > 1 else UNCLEAR
-            stall = Stall(place, beat.late_secs, 0.0)
+            stall = Stall(MANY_CALLBACKS if len(looks) > 1 else UNCLEAR, secs)
         self._tell(stall)
 
     def _collecting(self, phase: str, _: dict[str, Any]) -> None:

@@ -51,20 +51,22 @@ def blamed(looks: Sequence[Look]) -> list[Look]:
     return []
 
 
-def own_secs(looks: Sequence[Look]) -> float:
-    """What one callback has taken itself: computing, or waiting at one line.
+def computed_secs(looks: Sequence[Look]) -> float:
+    """What one callback has computed.
 
     From two looks on that is certain, and may be more. Of one look that was kept off it is likely:
     on a machine that has no core for the thread that looks, it was others before.
     """
     if len(looks) == 1:
         return looks[0].held_secs
-    computed_secs = looks[-1].cpu_secs - looks[0].cpu_secs if looks else 0.0
-    return max(computed_secs, _waited_secs(looks))
+    return looks[-1].cpu_secs - looks[0].cpu_secs if looks else 0.0
 
 
-def _waited_secs(looks: Sequence[Look]) -> float:
-    """The longest time over which one look after the other found the same lines."""
+def waited_secs(looks: Sequence[Look]) -> float:
+    """The longest time over which one look after the other found the same lines.
+
+    It waits there for something; or for the core, in code that does not hold the interpreter.
+    """
     longest = secs = 0.0
     for before, look in pairwise(looks):
         apart_secs = look.at - before.at

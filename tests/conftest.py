@@ -1,4 +1,4 @@
-"""The databases that tests run on: an SQLite file, and a real PostgreSQL server."""
+"""What tests run on, an SQLite file and a real PostgreSQL server, and who blocks their loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from server.loop_watchdog import Stall
 from server.migrations import upgrade
+from tests.loop_stalls import watched_loop
 from tests.postgres import Postgres, running_postgres
 
 
@@ -47,3 +49,10 @@ async def database_url(database_server: Postgres | None, tmp_path: Path) -> Asyn
         return
     async with database_server.database(migrated=True) as url:
         yield url
+
+
+@pytest.fixture
+async def stalls() -> AsyncIterator[list[Stall]]:
+    """The stalls of the test's event loop, so far."""
+    with watched_loop() as seen:
+        yield seen

@@ -30,6 +30,8 @@ def serve(
         )
     from pipelines.catalogue import BrokenPipeline
     from server.app import create_app
+    from server.first_request import rehearse
+    from server.garbage import settle
     from server.serving import AnnouncedServer, configure, listen
 
     try:
@@ -42,10 +44,15 @@ def serve(
         typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
+    asyncio.run(rehearse(app))
     with bound:
         address, number = bound.getsockname()[:2]
-        says = f"Listening on http://{address}:{number} (as {settings.base_url})."
-        server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
+
+        def ready() -> None:
+            settle()
+            typer.echo(f"Listening on http://{address}:{number} (as {settings.base_url}).")
+
+        server = AnnouncedServer(configure(app), announce=ready)
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)

@@ -6,7 +6,7 @@ from types import FrameType
 import pytest
 
 from server.code_places import CodePlace
-from server.stack_looks import Look, blamed, own_secs
+from server.stack_looks import Look, blamed, computed_secs, waited_secs
 
 
 def frame() -> FrameType:
@@ -43,9 +43,9 @@ def test_of_many_nobody_is_to_blame(callbacks: list[FrameType]) -> None:
 def test_one_look_is_enough_where_it_was_kept_off_by_computing() -> None:
     held = look(A, 40, kept_off_ms=38, meanwhile_ms=37)
     assert blamed([held]) == [held]
-    assert own_secs([held]) == 0.037
+    assert computed_secs([held]) == 0.037
     # Of two it is known for certain what was between them.
-    assert own_secs([held, look(A, 42, cpu_ms=2)]) == pytest.approx(0.002)
+    assert computed_secs([held, look(A, 42, cpu_ms=2)]) == pytest.approx(0.002)
 
 
 def test_one_look_that_the_machine_delayed_blames_nobody() -> None:
@@ -55,14 +55,20 @@ def test_one_look_that_the_machine_delayed_blames_nobody() -> None:
 
 def test_what_was_computed_between_looks_is_a_callbacks_own() -> None:
     looks = [look(A, 0, cpu_ms=10, line=1), look(A, 30, cpu_ms=25, line=2)]
-    assert own_secs(looks) == pytest.approx(0.015)
+    assert computed_secs(looks) == pytest.approx(0.015)
+    assert waited_secs(looks) == 0
 
 
-def test_what_was_waited_at_one_line_is_its_own_too() -> None:
-    assert own_secs([look(A, 2 * n) for n in range(11)]) == pytest.approx(0.02)
+def test_who_is_found_at_one_line_waits_there() -> None:
+    looks = [look(A, 2 * n) for n in range(11)]
+    assert waited_secs(looks) == pytest.approx(0.02)
+    assert computed_secs(looks) == 0
 
 
 def test_a_process_that_had_no_core_did_not_wait() -> None:
-    assert own_secs([look(A, 0), look(A, 60)]) == 0
-    assert own_secs([look(A, 2 * n, line=n) for n in range(11)]) == 0
-    assert own_secs([]) == 0
+    assert waited_secs([look(A, 0), look(A, 60)]) == 0
+    assert waited_secs([look(A, 2 * n, line=n) for n in range(11)]) == 0
+
+
+def test_who_was_not_seen_did_nothing() -> None:
+    assert waited_secs([]) == computed_secs([]) == 0
