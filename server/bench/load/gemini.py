@@ -1,0 +1,237 @@
+"""A Gemini Live that understands nothing and speaks without end: TLS, sessions, prepared sound.
+
+Which call a session belongs to is heard from the caller's first marker. From then on it speaks;
+before, it only says its greeting when it is asked to.
+
+Source: ai.google.dev/api/live.
+"""
+
+import asyncio
+import json
+import re
+from binascii import a2b_base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self, cast
+from uuid import uuid4
+
+from server.bench.load.frames import (
+    CLOSE,
+    PING,
+    PONG,
+    FrameError,
+    FrameReader,
+    accept_of,
+    server_frame,
+)
+from server.bench.load.loaded_call import LoadedCall
+from server.bench.load.markers import SEQUENCES, Ear
+from server.bench.load.pacer import Pacer
+from server.bench.load.replies import BEATS_IN_REPLY, Replies, frame, greeting
+from server.bench.load.sounds import CHUNK_MS, CHUNKS_BETWEEN_MARKERS, CHUNKS_IN_REPLY, PACKET_MS
+from server.bench.load.trail import Sent
+from server.emulators.gemini_live import server_messages as messages
+from server.emulators.gemini_live.certificate import make_certificate
+from server.emulators.gemini_live.emulator import PATH
+
+_RATE = re.compile(rb"rate=(\d+)")
+# The SDK writes the URL-safe alphabet of base64 (RFC 4648, section 5).
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_DEFAULT_RATE = 16_000  # Hz, of audio whose MIME type names none
+_HEADERS_WITHIN_BYTES = 16_384
+
+
+class LoadGemini:
+    """`async with LoadGemini(pacer, calls) as gemini:` serves until the block ends.
+
+    `calls` are those that a marker may name, by their index.
+    """
+
+    def __init__(self, pacer: Pacer, calls: Mapping[int, LoadedCall]) -> None:
+        self.pacer = pacer
+        self.calls = calls
+        self.sessions: set[LoadSession] = set()
+        # What sessions did that no real one would take.
+        self.problems: list[str] = []
+        self._folder = TemporaryDirectory(prefix="voice-ai-load-")
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    def environment(self) -> dict[str, str]:
+        """What the environment of a client needs to find and trust it."""
+        return {
+            "GOOGLE_GEMINI_BASE_URL": f"https://127.0.0.1:{self._port}",
+            "SSL_CERT_FILE": str(self._certificate.ca_file),
+        }
+
+    async def __aenter__(self) -> Self:
+        self._certificate = make_certificate(Path(self._folder.name))
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: LoadSession(self), "127.0.0.1", 0, ssl=self._certificate.server_context()
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for session in tuple(self.sessions):
+            session.drop()
+        self._folder.cleanup()
+
+
+class LoadSession(asyncio.Protocol):
+    """One connection of a client."""
+
+    def __init__(self, gemini: LoadGemini) -> None:
+        self._gemini = gemini
+        self._head = b""
+        self._reader: FrameReader | None = None
+        self._take: Callable[[bytes, float], None] = self._set_up
+        self._call: LoadedCall | None = None
+        self._replies: Replies | None = None
+        self._ear: Ear | None = None
+        self._beat = 0
+        self._sequence = 0
+        self._position_ms = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connects."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._gemini.sessions.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went."""
+        self._gemini.sessions.discard(self)
+        self._gemini.pacer.remove(self._speak)
+
+    def drop(self) -> None:
+        """Tear the connection down."""
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        at = monotonic()
+        if self._reader is None:
+            self._head += data
+            head, end, rest = self._head.partition(b"\r\n\r\n")
+            if not end:
+                if len(head) > _HEADERS_WITHIN_BYTES:
+                    self.drop()
+                return
+            if not self._admit(head):
+                return
+            self._reader, data = FrameReader(), rest
+        try:
+            for received in self._reader.feed(data):
+                if received.opcode == PING:
+                    self._transport.write(server_frame(PONG, received.payload))
+                elif received.opcode == CLOSE:
+                    self._transport.write(server_frame(CLOSE, received.payload[:2]))
+                    self._transport.close()
+                elif received.opcode != PONG:
+                    self._take(received.payload, at)
+        except (FrameError, ValueError, LookupError, TypeError, AttributeError) as problem:
+            self._wrong(f"a message made no sense: {problem!r}")
+
+    def _admit(self, head: bytes) -> bool:
+        request, *lines = head.split(b"\r\n")
+        path, _, query = request.split(b" ")[1].decode().partition("?")
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(b":") for line in lines)
+        }
+        if not PATH.fullmatch(path) or not (b"x-goog-api-key" in headers or "key=" in query):
+            self._wrong(f"a request for {path} or without a key")
+            return False
+        self._transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_of(headers[b"sec-websocket-key"]) + b"\r\n\r\n"
+        )
+        return True
+
+    def _set_up(self, payload: bytes, at: float) -> None:
+        if "setup" not in json.loads(payload):
+            self._wrong("the first message was no setup")
+            return
+        self._take = self._hear
+        self._transport.write(frame(messages.setup_complete(uuid4().hex)))
+
+    def _hear(self, payload: bytes, at: float) -> None:
+        """Take what a client says once it is set up; sound by a search, all else by its JSON."""
+        found = payload.find(b'"data"') if len(payload) > 200 else -1
+        if found < 0:
+            self._read(json.loads(payload), at)
+            return
+        start = payload.index(b'"', found + 6) + 1
+        pcm = a2b_base64(payload[start : payload.index(b'"', start)].translate(_STANDARD))
+        ear = self._ear
+        if ear is None:
+            rate = _RATE.search(payload)
+            ear = self._ear = Ear(int(rate[1]) if rate else _DEFAULT_RATE)
+        self._listen(ear, pcm, at)
+
+    def _read(self, message: dict[str, Any], at: float) -> None:
+        said = message.get("realtimeInput") or message.get("realtime_input") or {}
+        if "text" in said or "clientContent" in message or "client_content" in message:
+            self._transport.write(greeting())
+
+    def _listen(self, ear: Ear, pcm: bytes, at: float) -> None:
+        heard = ear.hear(pcm, at)
+        if heard is None:
+            return
+        if self._call is None:
+            call = self._gemini.calls.get(heard.marker.call) if heard.marker else None
+            if call is None:
+                self._wrong("the first marker that came is nobody's")
+                return
+            self._begin(call, ear.rate)
+        assert self._call is not None
+        self._call.up.hear(heard)
+
+    def _begin(self, call: LoadedCall, rate: int) -> None:
+        self._call = call
+        call.sessions += 1
+        call.up.rate = rate
+        self._replies = Replies(call.index)
+        self._sequence = 0
+        # Replies of different calls begin at different moments.
+        self._beat = -(call.index * 61 % BEATS_IN_REPLY)
+        self._gemini.pacer.add(self._speak, call.index * 7 + PACKET_MS // 2)
+
+    def _speak(self) -> None:
+        """Every 20 ms: send what is due."""
+        beat, replies, call = self._beat, self._replies, self._call
+        assert replies is not None
+        assert call is not None
+        self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
+        if beat < 0:
+            return
+        out = replies.before(beat)
+        if beat < CHUNKS_IN_REPLY:
+            number = None
+            if beat % CHUNKS_BETWEEN_MARKERS == 0:
+                number = self._sequence
+                self._sequence = (number + 1) % SEQUENCES
+                call.down.send(Sent(number, monotonic(), self._position_ms, beat == 0))
+            self._position_ms += CHUNK_MS
+            out += replies.chunk(beat, number)
+        else:
+            out += replies.after(beat, uuid4().hex if beat == CHUNKS_IN_REPLY else "")
+        if out:
+            self._transport.write(out)
+
+    def _wrong(self, problem: str) -> None:
+        if self._call is not None:
+            self._call.problems.append(problem)
+        else:
+            self._gemini.problems.append(problem)
+        self.drop()

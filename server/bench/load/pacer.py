@@ -1,0 +1,67 @@
+"""One clock for everybody who speaks: each has a beat every 20 ms, and all are spread over it.
+
+ms   0   1   2   3  …  19  20
+     A   C       B          A       A, B, C: each every 20 ms
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from server.bench.load.sounds import PACKET_MS
+
+_TICK_SECS = 0.001
+# An event loop may wake so much before the time: its timers count whole milliseconds.
+_EARLY_SECS = 0.0006
+
+Beat = Callable[[], None]
+
+
+class Pacer:
+    """Calls every beat in time, late ones all at once. `late_ms` keeps how late each tick was."""
+
+    def __init__(self) -> None:
+        self._slots: list[list[Beat]] = [[] for _ in range(PACKET_MS)]
+        self._timer: asyncio.TimerHandle | None = None
+        self._start = 0.0
+        self._tick = 0
+        self.late_ms: list[float] = []
+
+    def start(self) -> None:
+        """Begin."""
+        self._start = monotonic()
+        self._wait()
+
+    def stop(self) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def add(self, beat: Beat, slot: int) -> None:
+        """Call this every 20 ms from now on, at a millisecond of its own."""
+        self._slots[slot % PACKET_MS].append(beat)
+
+    def remove(self, beat: Beat) -> None:
+        """Call this no more."""
+        for slot in self._slots:
+            if beat in slot:
+                slot.remove(beat)
+
+    def _wait(self) -> None:
+        due = self._start + self._tick * _TICK_SECS
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - monotonic()), self._beat)
+
+    def _beat(self) -> None:
+        now = monotonic()
+        due = self._start + self._tick * _TICK_SECS
+        self.late_ms.append(max(0.0, (now - due) * 1000))
+        while due <= now + _EARLY_SECS:
+            for beat in tuple(self._slots[self._tick % PACKET_MS]):
+                beat()
+            self._tick += 1
+            due += _TICK_SECS
+        for _ in range(PACKET_MS):
+            if self._slots[self._tick % PACKET_MS]:
+                break
+            self._tick += 1
+        self._wait()

@@ -1,0 +1,99 @@
+"""What the model says under load, message by message, as frames that are ready to be sent.
+
+    beat  0        12       24       36       47|48                 70        99
+          chunks, 40 ms each, twice as fast as heard | complete     heard you  next reply
+
+Order and shapes are those of the Live API: ai.google.dev/api/live, BidiGenerateContentServerMessage.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from server.bench.load.frames import BINARY, server_frame
+from server.bench.load.markers import SEQUENCES
+from server.bench.load.sounds import (
+    CHUNKS_BETWEEN_MARKERS,
+    CHUNKS_IN_REPLY,
+    model_marker,
+    model_speech,
+)
+from server.bench.texts import GREETING
+from server.emulators.gemini_live import server_messages as messages
+
+BEATS_IN_REPLY = 100
+_HEARD_AT = 70
+_GREETING_CHUNKS = 20
+
+_SAYS = ("Your appointment ", "is on Tuesday ", "at ten. Please ", "bring your card.")
+_HEARS = ("Could you tell me ", "when that is?")
+_USAGE = {
+    "promptTokenCount": 420,
+    "responseTokenCount": 48,
+    "totalTokenCount": 468,
+    "promptTokensDetails": [
+        {"modality": "TEXT", "tokenCount": 60},
+        {"modality": "AUDIO", "tokenCount": 360},
+    ],
+    "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 48}],
+}
+
+
+def frame(message: dict[str, Any]) -> bytes:
+    """A message as the server sends it: JSON in a binary frame."""
+    return server_frame(BINARY, json.dumps(message).encode())
+
+
+@cache
+def _speech() -> tuple[bytes, ...]:
+    return tuple(frame(messages.speech([chunk])) for chunk in model_speech())
+
+
+@cache
+def _before() -> dict[int, bytes]:
+    """What goes before the chunk of a beat."""
+    pieces = {
+        number * CHUNKS_BETWEEN_MARKERS: frame(messages.output_transcription(piece))
+        for number, piece in enumerate(_SAYS)
+    }
+    pieces[0] = frame(messages.resumption_update(None, None)) + pieces[0]
+    heard = b"".join(frame(messages.input_transcription(piece)) for piece in _HEARS)
+    return pieces | {_HEARD_AT: heard}
+
+
+@cache
+def _complete() -> bytes:
+    return frame(messages.generation_complete()) + frame(messages.turn_complete(_USAGE))
+
+
+@cache
+def greeting() -> bytes:
+    """A greeting, all at once: what a session says that is asked to speak first."""
+    parts = [frame(messages.output_transcription(GREETING)), *_speech()[:_GREETING_CHUNKS]]
+    return b"".join((*parts, _complete()))
+
+
+class Replies:
+    """Frames of one session, beat by beat. Chunks with a burst in them are its own."""
+
+    def __init__(self, call: int) -> None:
+        self._marked = [
+            frame(messages.speech([model_marker(call, number)])) for number in range(SEQUENCES)
+        ]
+
+    def before(self, beat: int) -> bytes:
+        """What goes out before the sound of a beat; empty when nothing does."""
+        return _before().get(beat, b"")
+
+    def chunk(self, beat: int, sequence: int | None) -> bytes:
+        """The sound of a beat, with a burst when `sequence` says which."""
+        if sequence is not None:
+            return self._marked[sequence]
+        speech = _speech()
+        return speech[beat % len(speech)]
+
+    def after(self, beat: int, handle: str) -> bytes:
+        """What goes out once a reply is whole; empty before."""
+        if beat != CHUNKS_IN_REPLY:
+            return b""
+        return _complete() + frame(messages.resumption_update(handle, None))
