@@ -105,6 +105,10 @@ def load(
     pin: Annotated[
         bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
     ] = True,
+    priority: Annotated[
+        bool,
+        typer.Option(help="Run ahead of all other work on this machine, where that is allowed."),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this file, too.")
     ] = None,
@@ -118,6 +122,7 @@ def load(
         from rich.console import Console
 
         from server.bench.load.contestants import Contestant
+        from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, print_sweep
         from server.bench.load.run import LoadOptions
         from server.bench.load.sweep import run_sweep
@@ -140,8 +145,14 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            ahead_of_others(priority),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             sweep = runner.run(run_sweep(counts, systems, LoadOptions(secs), pin=pin))
+    except NoPriority as error:
+        typer.echo(f"--priority: {error}.", err=True)
+        raise typer.Exit(1) from None
     except StageError as error:
         typer.echo(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
