@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from server.cli.bench_audio import audio
+from server.cli.bench_load import load
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(audio)
@@ -94,71 +95,4 @@ def latency(
         raise typer.Exit(1)
 
 
-@app.command()
-def load(
-    calls: Annotated[str, typer.Option(help="Calls at once, several by commas.")] = "1,10,25,50",
-    secs: Annotated[float, typer.Option(min=1, help="Seconds measured under each load.")] = 20.0,
-    system: Annotated[
-        list[str] | None,
-        typer.Option(help="ours, plain or bridge; as often as there are systems. By default: all."),
-    ] = None,
-    pin: Annotated[
-        bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
-    ] = True,
-    priority: Annotated[
-        bool,
-        typer.Option(help="Run ahead of all other work on this machine, where that is allowed."),
-    ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this file, too.")
-    ] = None,
-) -> None:
-    """How many calls a core carries, and what they cost.
-
-    The exit code is 1 when a call did not go as it should.
-    """
-    import_module("server.replay.quiet")
-    try:
-        from rich.console import Console
-
-        from server.bench.load.contestants import Contestant
-        from server.bench.load.priority import NoPriority, ahead_of_others
-        from server.bench.load.report import as_json, print_sweep
-        from server.bench.load.run import LoadOptions
-        from server.bench.load.sweep import run_sweep
-        from server.demo.stage import StageError
-    except ModuleNotFoundError as error:
-        typer.echo(
-            f"The bench needs the package {error.name!r}. Install it with: "
-            "pip install 'voice-ai-system[emulators]'",
-            err=True,
-        )
-        raise typer.Exit(1) from None
-    import uvloop
-
-    try:
-        counts = tuple(int(count) for count in calls.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--calls {calls}: numbers with commas") from None
-    try:
-        systems = tuple(dict.fromkeys(Contestant(name) for name in system or Contestant))
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
-    try:
-        with (
-            ahead_of_others(priority),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            sweep = runner.run(run_sweep(counts, systems, LoadOptions(secs), pin=pin))
-    except NoPriority as error:
-        typer.echo(f"--priority: {error}.", err=True)
-        raise typer.Exit(1) from None
-    except StageError as error:
-        typer.echo(f"The server did not start:\n{error}", err=True)
-        raise typer.Exit(1) from None
-    print_sweep(sweep, Console())
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(as_json(sweep), indent=2) + "\n", encoding="utf-8")
-    if any(one.problems for loads in sweep.loads.values() for one in loads.values()):
-        raise typer.Exit(1)
+app.command()(load)

@@ -170,4 +170,8 @@ async def _until_ready(
             if answer.status_code == (426 if contestant is Contestant.BRIDGE else 200):
                 return
         await asyncio.sleep(0.1)
-    raise StageError(log.read_text(errors="replace")[-2000:] or "the server said nothing")
+    raise StageError(_end_of(log) or "the server said nothing")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]

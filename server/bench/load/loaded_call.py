@@ -9,12 +9,16 @@ from server.bench.load.trail import Trail
 
 @dataclass(slots=True)
 class LoadedCall:
-    """The call with this index; `up` is the way to the model, `down` the way to the phone."""
+    """The call whose markers have this index; `up` is the way to the model, `down` to the phone."""
 
     index: int
+    # Whom to dial: E.164.
+    number: str
     up: Trail = field(init=False)
     down: Trail = field(init=False)
     playout: Playout = field(default_factory=Playout)
+    # When its stream began.
+    started_at: float | None = None
     # Sessions of the model that heard it: one, unless one was lost.
     sessions: int = 0
     # What the call's phone or session ran into.
@@ -23,11 +27,6 @@ class LoadedCall:
     def __post_init__(self) -> None:
         self.up = Trail(self.index, PHONE_RATE)
         self.down = Trail(self.index, PHONE_RATE)
-
-    @property
-    def number(self) -> str:
-        """Whom to dial."""
-        return f"+1555{self.index:07d}"
 
     @property
     def talks(self) -> bool:

@@ -10,6 +10,8 @@ from time import monotonic
 
 from server.bench.load.sounds import PACKET_MS
 
+# The first chunk of a reply lasts twice as long as it takes until the next one is sent.
+STALL_MS = 5.0
 _TICK_SECS = 0.001
 # An event loop may wake so much before the time: its timers count whole milliseconds.
 _EARLY_SECS = 0.0006
@@ -18,7 +20,11 @@ Beat = Callable[[], None]
 
 
 class Pacer:
-    """Calls every beat in time, late ones all at once. `late_ms` keeps how late each tick was."""
+    """Calls every beat in time, late ones all at once.
+
+    `late_ms` keeps how late each tick was, `stalls` when one came that was very late, and by how
+    many ms.
+    """
 
     def __init__(self) -> None:
         self._slots: list[list[Beat]] = [[] for _ in range(PACKET_MS)]
@@ -26,6 +32,11 @@ class Pacer:
         self._start = 0.0
         self._tick = 0
         self.late_ms: list[float] = []
+        self.stalls: list[tuple[float, float]] = []
+
+    def forget(self) -> None:
+        """Keep lateness anew."""
+        self.late_ms, self.stalls = [], []
 
     def start(self) -> None:
         """Begin."""
@@ -54,7 +65,10 @@ class Pacer:
     def _beat(self) -> None:
         now = monotonic()
         due = self._start + self._tick * _TICK_SECS
-        self.late_ms.append(max(0.0, (now - due) * 1000))
+        late_ms = max(0.0, (now - due) * 1000)
+        self.late_ms.append(late_ms)
+        if late_ms > STALL_MS:
+            self.stalls.append((now, late_ms))
         while due <= now + _EARLY_SECS:
             for beat in tuple(self._slots[self._tick % PACKET_MS]):
                 beat()

@@ -158,6 +158,7 @@ class LoadPhone(asyncio.Protocol):
             "customParameters": self._parameters,
         }
         self._send(json.dumps(self._message("start", start)))
+        self._call.started_at = monotonic()
         self._pacer.add(self._speak, self._call.index * 7)
 
     def _speak(self) -> None:

@@ -2,12 +2,15 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 # The clock of a process's CPU time, as clock_getcpuclockid(3) makes its id.
 _CPU_CLOCK = 2
+# proc_stat(5): user, nice, system, (idle, iowait,) irq, softirq, steal.
+_BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
 
 
 def cpu_secs(pid: int) -> float:
@@ -23,3 +26,13 @@ def resident_mb(pid: int) -> float:
     """Memory that a running process holds, in MB (10^6 bytes)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * _PAGE_BYTES / 1e6
+
+
+def busy_secs(cores: Iterable[int]) -> float:
+    """How long these cores were busy since the machine started, whoever kept them so."""
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    names = {f"cpu{core}" for core in cores}
+    return (
+        sum(sum(int(line[field]) for field in _BUSY_FIELDS) for line in lines if line[0] in names)
+        / _TICKS
+    )

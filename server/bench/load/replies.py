@@ -3,7 +3,7 @@
     beat  0        12       24       36       47|48                 70        99
           chunks, 40 ms each, twice as fast as heard | complete     heard you  next reply
 
-Order and shapes are those of the Live API: ai.google.dev/api/live, BidiGenerateContentServerMessage.
+Source of order and shapes: ai.google.dev/api/live, BidiGenerateContentServerMessage.
 """
 
 import json

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from server.bench.load.contestants import Contestant
-from server.bench.load.run import Load
+from server.bench.load.measured import Load
 from server.bench.load.sweep import Sweep
 from server.bench.loop_lag import LATE_MS
 from server.bench.statistics import Summary
@@ -16,6 +16,7 @@ from server.bench.statistics import Summary
 NEVER = "–"
 # A generator that takes more of its core than this is near its own limit.
 BUSY_SHARE = 0.85
+OTHERS_SHARE = 0.1
 MOST_PROBLEMS = 10
 
 _COLUMNS = ("calls", "in", "out", "gaps", "lost", "CPU s", "×bridge", "×plain", "core", "MB")
@@ -28,7 +29,21 @@ _LEGEND = (
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """The table, and every sentence that it needs beside it."""
-    table = Table(title="ms: p50 / p95 / p99", title_justify="left", padding=(0, 0), pad_edge=False)
+    if sweep.loads:
+        console.print(_table(sweep))
+        console.print(_LEGEND)
+    for load in sweep.all_loads():
+        for sentence in remarks(load):
+            console.print(sentence)
+    for contestant, limit in sweep.limits.items():
+        says = f"[bold]{contestant.label} carries {limit.calls} calls on one core[/bold]"
+        console.print(f"{says}; then: {escape('; '.join(limit.then)) or 'no more were tried'}")
+    if sweep.cores is None:
+        console.print("Server and load generator shared their cores.")
+
+
+def _table(sweep: Sweep) -> Table:
+    table = Table(title="ms: p50/p95/p99", title_justify="left", padding=(0, 0), pad_edge=False)
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=name not in ("in", "out"))
     for by_contestant in sweep.loads.values():
@@ -36,8 +51,8 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         for load in by_contestant.values():
             table.add_row(
                 f"{load.calls} {load.contestant}",
-                _times(load.up_ms),
-                _times(load.down_ms),
+                _times(load.up.ms),
+                _times(load.first_chunk_ms),
                 str(load.gaps),
                 _lost(load),
                 f"{load.cpu_per_call_minute:.2f}",
@@ -46,14 +61,16 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
                 f"{load.core_share:.0%}",
                 f"{load.mb_per_call:.1f}",
             )
-    console.print(table)
-    for by_contestant in sweep.loads.values():
-        for load in by_contestant.values():
-            for sentence in _remarks(load):
-                console.print(sentence)
-    console.print(_LEGEND)
-    if sweep.cores is None:
-        console.print("Server and load generator shared their cores.")
+    return table
+
+
+def one_line(load: Load) -> str:
+    """A load as it is measured, for who waits for the table."""
+    return (
+        f"{load.calls} × {load.contestant.label}: in {_times(load.up.ms)} ms, "
+        f"out {_times(load.first_chunk_ms)} ms, {load.gaps} gaps, lost {_lost(load)}, "
+        f"{load.core_share:.0%} of a core"
+    )
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
@@ -65,41 +82,59 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
         "loads": [
             asdict(load)
             | {
-                "generator_was_limit": was_limit(load),
+                "cpu_per_call_minute": load.cpu_per_call_minute,
+                "core_share": load.core_share,
+                "mb_per_call": load.mb_per_call,
                 "cpu_ratio_to_bridge": sweep.cpu_ratio(load, Contestant.BRIDGE),
                 "cpu_ratio_to_plain": sweep.cpu_ratio(load, Contestant.PLAIN),
+                "generator_was_limit": generator_was_limit(load),
+                "others_were_there": others_were_there(load),
             }
-            for by_contestant in sweep.loads.values()
-            for load in by_contestant.values()
+            for load in sweep.all_loads()
         ],
+        "limits": {str(contestant): asdict(limit) for contestant, limit in sweep.limits.items()},
     }
 
 
-def was_limit(load: Load) -> bool:
+def generator_was_limit(load: Load) -> bool:
     """Whether the load generator was too late or too busy for the figures to be the server's."""
-    late = load.generator_late_ms
-    return load.generator_share > BUSY_SHARE or (late is not None and late.p99 > LATE_MS)
+    late = load.cost.late_ms
+    return load.cost.generator_share > BUSY_SHARE or (late is not None and late.p99 > LATE_MS)
 
 
-def _remarks(load: Load) -> list[str]:
+def others_were_there(load: Load) -> bool:
+    """Whether somebody else used the server's core: its CPU time and latencies hold that too."""
+    return (load.cost.others_share or 0.0) > OTHERS_SHARE
+
+
+def remarks(load: Load) -> list[str]:
+    """What has to be said of a load beside its figures."""
     name = f"{load.calls} × {load.contestant.label}"
-    remarks = []
-    if was_limit(load):
-        late = load.generator_late_ms
-        remarks.append(
-            f"[yellow]{name}: the load generator was the limit: {load.generator_share:.0%} of its "
-            f"core, {late.p99 if late else 0:.1f} ms late at p99; the figures hold that too[/yellow]"
+    cost = load.cost
+    said = []
+    if generator_was_limit(load):
+        late_ms = cost.late_ms.p99 if cost.late_ms else 0.0
+        said.append(
+            f"[yellow]{name}: the load generator was the limit, with {cost.generator_share:.0%} of "
+            f"its core and {late_ms:.1f} ms late at p99: the figures hold that too[/yellow]"
         )
-    for problem in load.problems[:MOST_PROBLEMS]:
-        remarks.append(f"[red]{name}: {escape(problem)}[/red]")
+    if others_were_there(load):
+        said.append(
+            f"[yellow]{name}: others took {cost.others_share:.0%} of the server's core; "
+            "--priority keeps them waiting[/yellow]"
+        )
+    if load.own_gaps:
+        said.append(f"{name}: {load.own_gaps} more gaps came with a stall of the load generator")
+    said += [f"[red]{name}: {escape(problem)}[/red]" for problem in load.problems[:MOST_PROBLEMS]]
     if len(load.problems) > MOST_PROBLEMS:
-        remarks.append(f"[red]{name}: … {len(load.problems)} problems[/red]")
-    return remarks
+        said.append(f"[red]{name}: {len(load.problems)} problems in all[/red]")
+    return said
 
 
 def _lost(load: Load) -> str:
-    markers = load.lost_up + load.lost_down + load.mixed_up
-    return f"{markers}, {load.missing_up_ms + load.missing_down_ms:.0f}"
+    ways = (load.up, load.down)
+    markers = sum(way.lost + way.strange for way in ways)
+    return f"{markers}, {sum(way.missing_ms for way in ways):.0f}"
 
 
 def _times(summary: Summary | None) -> str:

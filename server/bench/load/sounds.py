@@ -18,8 +18,8 @@ PACKET_MS = 20
 PACKET = PHONE_RATE * PACKET_MS // 1000  # samples
 CHUNK_MS = 40
 CHUNK = MODEL_SPEAKS_AT * CHUNK_MS // 1000  # samples
-# A caller's burst is a packet of its own, every half second.
-PACKETS_BETWEEN_MARKERS = 25
+# A caller's burst is a packet of its own; in no step with anything that happens every so often.
+PACKETS_BETWEEN_MARKERS = 23
 CHUNKS_BETWEEN_MARKERS = 12
 CHUNKS_IN_REPLY = 48
 # The caller's and the model's speech repeat after so long.

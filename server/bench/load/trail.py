@@ -47,9 +47,7 @@ class Trail:
     arrivals: list[Arrival] = field(default_factory=list)
     lost: list[Sent] = field(default_factory=list)
     # When a marker came that is another call's, was garbled, or had come already.
-    mixed_up: list[float] = field(default_factory=list)
-    garbled: list[float] = field(default_factory=list)
-    repeated: list[float] = field(default_factory=list)
+    strange: list[float] = field(default_factory=list)
     _waiting: deque[Sent] = field(default_factory=deque)
     _last: tuple[Sent, int] | None = None
 
@@ -60,14 +58,12 @@ class Trail:
     def hear(self, heard: Heard) -> Sent | None:
         """A marker comes; which one, if it is one of this call's."""
         marker = heard.marker
-        if marker is None:
-            self.garbled.append(heard.at)
-            return None
-        if marker.call != self.call:
-            self.mixed_up.append(heard.at)
-            return None
-        if all(sent.sequence != marker.sequence for sent in self._waiting):
-            self.repeated.append(heard.at)
+        if (
+            marker is None
+            or marker.call != self.call
+            or all(sent.sequence != marker.sequence for sent in self._waiting)
+        ):
+            self.strange.append(heard.at)
             return None
         sent = self._waiting.popleft()
         while sent.sequence != marker.sequence:

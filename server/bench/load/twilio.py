@@ -1,6 +1,6 @@
 """Twilio under load: REST API, TwiML and callbacks as ever, and telephones that cost little."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urljoin
 
 from server.bench.load.loaded_call import LoadedCall
@@ -23,6 +23,11 @@ class LoadTwilio(TwilioEmulator):
         super().__init__(numbers=[our_number])
         self._pacer = pacer
         self._loaded = calls
+
+    def forget(self, calls: Collection[EmulatedCall]) -> None:
+        """Keep nothing of calls that are over, nor of the requests about them."""
+        self._calls = [call for call in self._calls if call not in calls]
+        self.requests.clear()
 
     def _begin(self, order: Order, behaviour: Behaviour, *, inbound: bool) -> EmulatedCall:
         loaded = self._loaded[order.to]

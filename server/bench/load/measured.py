@@ -1,0 +1,174 @@
+"""What a server did under one load, as both vendors noticed it. No clock, no I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.bench.load.contestants import Contestant
+from server.bench.load.loaded_call import LoadedCall
+from server.bench.load.playout import Gap
+from server.bench.load.trail import Trail
+from server.bench.statistics import Summary, summarise
+
+# A stall of the load generator explains a gap that is this near.
+_NEAR_SECS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One direction: latencies in ms of packets or chunks with a marker.
+
+    `lost` markers never came. `missing_ms` of sound did not come between two that did; `added_ms`
+    came too much. `strange` markers were another call's, garbled, or came twice.
+    """
+
+    ms: Summary | None
+    lost: int
+    missing_ms: float
+    added_ms: float
+    strange: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all came, once, and nothing else."""
+        return not (self.lost or self.missing_ms or self.strange)
+
+
+@dataclass(frozen=True, slots=True)
+class CallMeasured:
+    """One call of a load, so that none hides behind the others."""
+
+    index: int
+    up: Way
+    down: Way
+    gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it took, of the server's process and of ours; `late_ms` is ours.
+
+    `others_share` of the server's core went to processes that have nothing to do with it; None
+    when it had no core of its own.
+    """
+
+    secs: float
+    cpu_secs: float
+    idle_mb: float
+    resident_mb: float
+    others_share: float | None
+    loop_lag_ms: float | None
+    generator_share: float
+    late_ms: Summary | None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many calls on one server. Times in ms, memory in MB (10^6 bytes).
+
+    `down` is of all chunks with a marker, `first_chunk_ms` of those that begin a reply: only these
+    find nothing before them that is still to be played. `late_end_ms` of a reply are heard only
+    with the next one. `own_gaps` fall together with a stall of the load generator.
+    """
+
+    contestant: Contestant
+    calls: int
+    up: Way
+    down: Way
+    first_chunk_ms: Summary | None
+    gap_ms: Summary | None
+    gaps: int
+    own_gaps: int
+    late_end_ms: Summary | None
+    cost: Cost
+    each: list[CallMeasured]
+    problems: list[str]
+
+    @property
+    def cpu_per_call_minute(self) -> float:
+        """CPU seconds."""
+        return self.cost.cpu_secs / self.calls / (self.cost.secs / 60)
+
+    @property
+    def core_share(self) -> float:
+        """How much of one core the server took."""
+        return self.cost.cpu_secs / self.cost.secs
+
+    @property
+    def mb_per_call(self) -> float:
+        """Memory that a call adds."""
+        return (self.cost.resident_mb - self.cost.idle_mb) / self.calls
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When it was measured; `stalls` of the load generator as (when it went on, ms)."""
+
+    began: float
+    ended: float
+    stalls: Sequence[tuple[float, float]] = ()
+
+    def holds(self, at: float) -> bool:
+        """Whether a moment is in it."""
+        return self.began <= at < self.ended
+
+    def is_own(self, gap: Gap) -> bool:
+        """Whether a gap falls together with a stall."""
+        began = gap.at - gap.ms / 1000 - _NEAR_SECS
+        return any(began <= at and at - ms / 1000 <= gap.at + _NEAR_SECS for at, ms in self.stalls)
+
+
+def judge(
+    contestant: Contestant,
+    calls: Sequence[LoadedCall],
+    window: Window,
+    cost: Cost,
+    problems: Sequence[str],
+) -> Load:
+    """What the calls came to within a window; whoever was silent in it is a problem."""
+    ups, downs = [call.up for call in calls], [call.down for call in calls]
+    gaps = [gap for call in calls for gap in call.playout.gaps if window.holds(gap.at)]
+    own = sum(map(window.is_own, gaps))
+    each = [_judge_call(call, window) for call in calls]
+    silent = [f"call {one.index}: nothing reached the model" for one in each if one.up.ms is None]
+    silent += [
+        f"call {one.index}: nothing reached the phone" for one in each if one.down.ms is None
+    ]
+    firsts = [
+        one.latency_ms
+        for trail in downs
+        for one in trail.arrivals
+        if one.sent.begins_reply and window.holds(one.sent.at)
+    ]
+    late_ends = [ms for call in calls for at, ms in call.playout.late_ends if window.holds(at)]
+    return Load(
+        contestant=contestant,
+        calls=len(calls),
+        up=_way(ups, window),
+        down=_way(downs, window),
+        first_chunk_ms=summarise(firsts),
+        gap_ms=summarise([gap.ms for gap in gaps]),
+        gaps=len(gaps) - own,
+        own_gaps=own,
+        late_end_ms=summarise(late_ends),
+        cost=cost,
+        each=each,
+        problems=[*problems, *silent],
+    )
+
+
+def _judge_call(call: LoadedCall, window: Window) -> CallMeasured:
+    gaps = sum(window.holds(gap.at) and not window.is_own(gap) for gap in call.playout.gaps)
+    return CallMeasured(call.index, _way([call.up], window), _way([call.down], window), gaps)
+
+
+def _way(trails: Sequence[Trail], window: Window) -> Way:
+    arrivals = [one for trail in trails for one in trail.arrivals if window.holds(one.sent.at)]
+    return Way(
+        ms=summarise([one.latency_ms for one in arrivals]),
+        lost=sum(
+            window.holds(sent.at) for trail in trails for sent in (*trail.lost, *trail.waiting())
+        ),
+        missing_ms=sum(max(0.0, one.missing_ms) for one in arrivals),
+        added_ms=sum(max(0.0, -one.missing_ms) for one in arrivals),
+        strange=sum(window.holds(at) for trail in trails for at in trail.strange),
+    )

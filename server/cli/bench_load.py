@@ -1,0 +1,100 @@
+"""`voice-ai bench load`: how many calls a core carries, and what they cost."""
+
+import asyncio
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def load(
+    calls: Annotated[
+        str, typer.Option(help="Calls at once; several with commas, or none.")
+    ] = "1,10,25,50",
+    secs: Annotated[float, typer.Option(min=1, help="Seconds measured under each load.")] = 20.0,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="ours, plain or bridge; as often as there are systems. By default: all."),
+    ] = None,
+    find_limit: Annotated[
+        bool, typer.Option("--find-limit", help="Add calls until a target breaks.")
+    ] = False,
+    step: Annotated[int, typer.Option(min=1, help="So many at a time, with --find-limit.")] = 10,
+    pin: Annotated[
+        bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
+    ] = True,
+    priority: Annotated[
+        bool,
+        typer.Option(help="Run ahead of all other work on this machine, where that is allowed."),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file, too.")
+    ] = None,
+) -> None:
+    """How many calls a core carries, and what they cost, beside both references.
+
+    The exit code is 1 when a call did not go as it should.
+    """
+    import_module("server.replay.quiet")
+    try:
+        import uvloop
+        from rich.console import Console
+
+        from server.bench.alone import alone
+        from server.bench.load.contestants import Contestant
+        from server.bench.load.measured import Load
+        from server.bench.load.priority import NoPriority, ahead_of_others
+        from server.bench.load.report import as_json, one_line, print_sweep
+        from server.bench.load.stage import LoadOptions
+        from server.bench.load.sweep import run_sweep
+        from server.demo.stage import StageError
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"The bench needs the package {error.name!r}. Install it with: "
+            "pip install 'voice-ai-system[emulators]'",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+
+    try:
+        counts = tuple(int(count) for count in calls.split(",") if count.strip())
+    except ValueError:
+        raise typer.BadParameter(f"--calls {calls}: numbers with commas") from None
+    try:
+        systems = tuple(dict.fromkeys(Contestant(name) for name in system or Contestant))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
+
+    def tell(measured: Load) -> None:
+        typer.echo(one_line(measured), err=True)
+
+    try:
+        with (
+            alone(lambda: typer.echo("Another bench runs on this machine; waiting.", err=True)),
+            ahead_of_others(priority),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            sweep = runner.run(
+                run_sweep(
+                    counts,
+                    systems,
+                    LoadOptions(secs),
+                    limit_step=step if find_limit else None,
+                    pin=pin,
+                    tell=tell,
+                )
+            )
+    except NoPriority as error:
+        typer.echo(f"--priority: {error}.", err=True)
+        raise typer.Exit(1) from None
+    except StageError as error:
+        typer.echo(f"The server did not start:\n{error}", err=True)
+        raise typer.Exit(1) from None
+    print_sweep(sweep, Console())
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(as_json(sweep), indent=2) + "\n", encoding="utf-8")
+    if any(one.problems for one in sweep.all_loads()):
+        raise typer.Exit(1)
