@@ -22,6 +22,13 @@ def load(
         bool, typer.Option("--find-limit", help="Add calls until a target breaks.")
     ] = False,
     step: Annotated[int, typer.Option(min=1, help="So many at a time, with --find-limit.")] = 10,
+    soak: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead of all that: so many short calls on each system."),
+    ] = None,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=500, help="So many of them at a time, with --soak.")
+    ] = 20,
     pin: Annotated[
         bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
     ] = True,
@@ -47,6 +54,8 @@ def load(
         from server.bench.load.measured import Load
         from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, one_line, print_sweep
+        from server.bench.load.soak import run_soak
+        from server.bench.load.soak_report import print_sample, print_soaks, soaks_as_json
         from server.bench.load.stage import LoadOptions
         from server.bench.load.sweep import run_sweep
         from server.demo.stage import StageError
@@ -67,34 +76,44 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
 
+    def waits() -> None:
+        typer.echo("Another bench runs on this machine; waiting.", err=True)
+
     def tell(measured: Load) -> None:
         typer.echo(one_line(measured), err=True)
 
+    options = LoadOptions(secs)
+    console = Console()
     try:
         with (
-            alone(lambda: typer.echo("Another bench runs on this machine; waiting.", err=True)),
+            alone(waits),
             ahead_of_others(priority),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            sweep = runner.run(
-                run_sweep(
-                    counts,
-                    systems,
-                    LoadOptions(secs),
-                    limit_step=step if find_limit else None,
-                    pin=pin,
-                    tell=tell,
+            if soak is not None:
+                soaks = [
+                    runner.run(run_soak(one, soak, at_once, pin=pin, tell=print_sample))
+                    for one in systems
+                ]
+                print_soaks(soaks, console)
+                written = soaks_as_json(soaks)
+                failed = any(one.went_wrong for one in soaks)
+            else:
+                limit_step = step if find_limit else None
+                sweep = runner.run(
+                    run_sweep(counts, systems, options, limit_step=limit_step, pin=pin, tell=tell)
                 )
-            )
+                print_sweep(sweep, console)
+                written = as_json(sweep)
+                failed = any(one.problems for one in sweep.all_loads())
     except NoPriority as error:
         typer.echo(f"--priority: {error}.", err=True)
         raise typer.Exit(1) from None
     except StageError as error:
         typer.echo(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
-    print_sweep(sweep, Console())
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(as_json(sweep), indent=2) + "\n", encoding="utf-8")
-    if any(one.problems for one in sweep.all_loads()):
+        json_file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    if failed:
         raise typer.Exit(1)

@@ -73,7 +73,7 @@ async def running(
             **gemini.environment(),
             **twilio.environment(),
             "GEMINI_API_KEY": "emulated",
-            "PYTHONPATH": str(_IMPORTED_FROM),
+            "PYTHONPATH": os.pathsep.join((str(_IMPORTED_FROM), str(folder))),
             # As this system logs by default; Pipecat's own default is DEBUG.
             "LOGURU_LEVEL": "INFO",
         }

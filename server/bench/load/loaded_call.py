@@ -1,6 +1,7 @@
 """One call of a load: what both vendors know of it together."""
 
 from dataclasses import dataclass, field
+from time import monotonic
 
 from server.bench.load.playout import Playout
 from server.bench.load.sounds import PHONE_RATE
@@ -27,6 +28,11 @@ class LoadedCall:
     def __post_init__(self) -> None:
         self.up = Trail(self.index, PHONE_RATE)
         self.down = Trail(self.index, PHONE_RATE)
+
+    @property
+    def talked_secs(self) -> float:
+        """Since its stream began; 0 before."""
+        return 0.0 if self.started_at is None else monotonic() - self.started_at
 
     @property
     def talks(self) -> bool:

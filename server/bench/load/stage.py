@@ -18,6 +18,7 @@ import httpx
 
 from server.bench.cores import Cores, staying_on
 from server.bench.load.contestants import Contestant, Running, running
+from server.bench.load.gc_probe import full_collections, write_probe
 from server.bench.load.gemini import LoadGemini
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.loop_lag_of import lag_buckets, p99_ms
@@ -57,6 +58,7 @@ class LoadStage:
         server: Running,
         vendors: "_Vendors",
         cores: Cores | None,
+        folder: Path,
     ) -> None:
         self.contestant = contestant
         self.pid = server.pid
@@ -67,8 +69,14 @@ class LoadStage:
         self._server = server
         self._vendors = vendors
         self._cores = cores
+        self._folder = folder
         self._placed = 0
         self._told = 0
+
+    @property
+    def full_collections(self) -> int:
+        """Of the server's garbage, if it is probed."""
+        return full_collections(self._folder)
 
     async def place(self) -> LoadedCall:
         """Place one more call; what goes wrong is a problem of its own."""
@@ -138,9 +146,16 @@ class LoadStage:
 
 @asynccontextmanager
 async def on_stage(
-    contestant: Contestant, options: LoadOptions, cores: Cores | None, *, at_once: int
+    contestant: Contestant,
+    options: LoadOptions,
+    cores: Cores | None,
+    *,
+    at_once: int,
+    probed: bool = False,
 ) -> AsyncIterator[LoadStage]:
     """A server that had its first call already, for `at_once` calls at the most.
+
+    `probed`: it counts its garbage collections.
 
     Raises: StageError when it does not start.
     """
@@ -150,13 +165,15 @@ async def on_stage(
         await stack.enter_async_context(vendors.gemini)
         await stack.enter_async_context(vendors.twilio)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-load-")))
+        if probed:
+            write_probe(folder)
         with staying_on(cores.server if cores else None):
             server = await stack.enter_async_context(
                 running(contestant, vendors.gemini, vendors.twilio, folder, at_once=at_once)
             )
         pacer.start()
         stack.callback(pacer.stop)
-        stage = LoadStage(contestant, options, server, vendors, cores)
+        stage = LoadStage(contestant, options, server, vendors, cores, folder)
         # What a server loads for its first call is no cost of all others.
         await stage.place()
         await until_talking(stage.calls)
