@@ -12,7 +12,8 @@ from server.replay.crew import Crew
 from server.replay.player import PlayOptions, play
 from server.replay.results import Replay, Verdict
 from server.replay.scenario import Scenario
-from server.replay.virtual_time import VirtualTimeLoop, fenced_sqlite
+from server.replay.sqlite_work import ordered_sqlite
+from server.replay.virtual_time import VirtualTimeLoop
 
 Speed = Literal["fast", "real"]
 
@@ -59,7 +60,7 @@ def run_all(
 def play_one(scenario: Scenario, options: RunOptions, repetition: int = 1) -> Replay:
     """Play one scenario in this process, on an event loop of its own."""
     if options.speed == "fast":
-        with fenced_sqlite(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        with ordered_sqlite(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             replay = runner.run(play(scenario, options.play))
     else:
         replay = asyncio.run(play(scenario, options.play))

@@ -104,7 +104,13 @@ async def own_stage(
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
         api = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=url, timeout=120, trust_env=False)
+            httpx.AsyncClient(
+                base_url=url,
+                timeout=120,
+                # httpx would let connections expire by a clock of its own.
+                limits=httpx.Limits(keepalive_expiry=None),
+                trust_env=False,
+            )
         )
         yield Stage(url, api, twilio, gemini)
 

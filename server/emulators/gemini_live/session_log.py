@@ -47,7 +47,8 @@ class Changes:
     """Wakes those who wait until something is true."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        # In the order in which they began to wait.
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def happened(self) -> None:
         """Something changed: whoever waits looks again."""
@@ -63,11 +64,11 @@ class Changes:
         async with asyncio.timeout(timeout_secs):
             while not true():
                 waiting = asyncio.get_running_loop().create_future()
-                self._waiting.add(waiting)
+                self._waiting[waiting] = None
                 try:
                     await waiting
                 finally:
-                    self._waiting.discard(waiting)
+                    self._waiting.pop(waiting, None)
 
 
 @dataclass(slots=True)

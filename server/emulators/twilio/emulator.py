@@ -87,7 +87,10 @@ class TwilioEmulator:
     async def __aenter__(self) -> Self:
         client = httpx.AsyncClient(
             timeout=httpx.Timeout(ANSWER_WITHIN_SECS, connect=CONNECT_WITHIN_SECS, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            # httpx would let them expire by a clock of its own: the application closes them.
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=20, keepalive_expiry=None
+            ),
             trust_env=False,
             verify=self._tls or True,
         )
