@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     StartFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from agent.calls import EndReason
 from agent.ports import Record
@@ -33,6 +33,7 @@ from agent.profile import AgentProfile
 from pipelines.caller_speech import CallerSpeech
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
+from processors.direct import DirectProcessor
 
 ASK_WHETHER_THERE = (
     "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
@@ -64,7 +65,7 @@ class Phase(Enum):
     OVER = "over"
 
 
-class CallEnd(FrameProcessor):
+class CallEnd(DirectProcessor):
     """Decides when the conversation is over; `over` then holds the summary."""
 
     def __init__(
@@ -75,7 +76,7 @@ class CallEnd(FrameProcessor):
         profile: AgentProfile,
         record: Record,
     ) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__()
         self._line = line
         self._playback = playback
         self._speech = speech

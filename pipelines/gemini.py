@@ -51,6 +51,7 @@ from pipelines.gemini_client import ConnectModel, ModelSession
 from pipelines.gemini_session import GeminiSession, NoModel, Patience
 from pipelines.gemini_setup import live_config
 from pipelines.greetings import GreetingKey, Greetings
+from pipelines.model_socket import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
 from pipelines.tools import Tool
 from processors.direct import DirectProcessor, Sound
@@ -107,7 +108,7 @@ class GeminiLive(DirectProcessor):
             lambda resume: live_config(profile, tools, resume),
             on_message=self._take,
             on_speech=self._speak,
-            on_words=self._take_content,
+            on_words=self._take_words,
             on_connected=self._connected,
             record=record,
             measure=measure,
@@ -261,21 +262,13 @@ class GeminiLive(DirectProcessor):
             self._greeting_pcm = None
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
-            self._call_end.caller_was_heard()
-            if not self._replying:
-                self._unanswered += content.input_transcription.text
-            words = TranscriptionFrame(content.input_transcription.text, "", time_now_iso8601())
-            await self.push_frame(words, FrameDirection.UPSTREAM)
+            await self._take_words(Words(content.input_transcription.text, by_caller=True))
         if content.model_turn is not None:
             for part in content.model_turn.parts or []:
                 if part.inline_data is not None and part.inline_data.data:
                     await self._speak(part.inline_data.data)
         if content.output_transcription is not None and content.output_transcription.text:
-            await self._begin_reply()
-            self._reply_text += content.output_transcription.text
-            text = TTSTextFrame(content.output_transcription.text, text_type=TextType.SENTENCE)
-            text.includes_inter_frame_spaces = True
-            await self.push_frame(text)
+            await self._take_words(Words(content.output_transcription.text, by_caller=False))
         if content.generation_complete:
             self._generated = True
             await self._end_sound()
@@ -285,6 +278,22 @@ class GeminiLive(DirectProcessor):
             if content.turn_complete_reason is not None:
                 reason = str(content.turn_complete_reason.value)
                 self._record.event("model.turn_complete", {"reason": reason})
+
+    async def _take_words(self, words: Words) -> None:
+        if not words.text:
+            return
+        if words.by_caller:
+            self._call_end.caller_was_heard()
+            if not self._replying:
+                self._unanswered += words.text
+            heard = TranscriptionFrame(words.text, "", time_now_iso8601())
+            await self.push_frame(heard, FrameDirection.UPSTREAM)
+            return
+        await self._begin_reply()
+        self._reply_text += words.text
+        said = TTSTextFrame(words.text, text_type=TextType.SENTENCE)
+        said.includes_inter_frame_spaces = True
+        await self.push_frame(said)
 
     async def _speak(self, pcm: bytes) -> None:
         await self._begin_reply()

@@ -20,9 +20,9 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-from google.genai import types
 from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
@@ -33,14 +33,18 @@ AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 _BEFORE_SOUND = b'{"realtime_input": {"audio": {"data": "'
 _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 
-# Without the checks: the pattern that was matched is the check.
-_CONTENT = types.LiveServerContent.model_construct
-_TRANSCRIPTION = types.Transcription.model_construct
-
 _opened: ContextVar[list["ModelSocket"] | None] = ContextVar("opened_sockets", default=None)
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
-OnWords = Callable[[types.LiveServerContent], Awaitable[None]]
+OnWords = Callable[["Words"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A piece of a transcript: what the caller said, or what the model says."""
+
+    text: str
+    by_caller: bool
 
 
 async def unheard(_: object) -> None:
@@ -98,7 +102,7 @@ def sockets_opened() -> Iterator[list[ModelSocket]]:
         _opened.reset(token)
 
 
-def read_content(message: str | bytes) -> bytes | types.LiveServerContent | None:
+def read_content(message: str | bytes) -> bytes | Words | None:
     """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
 
     None for all other messages.
@@ -112,10 +116,10 @@ def read_content(message: str | bytes) -> bytes | types.LiveServerContent | None
             return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
         case {"serverContent": {"outputTranscription": {"text": str(text), **of_it}, **beside}}:
             if len(read) == 1 and not beside and not of_it:
-                return _CONTENT(output_transcription=_TRANSCRIPTION(text=text))
+                return Words(text, by_caller=False)
         case {"serverContent": {"inputTranscription": {"text": str(text), **of_it}, **beside}}:
             if len(read) == 1 and not beside and not of_it:
-                return _CONTENT(input_transcription=_TRANSCRIPTION(text=text))
+                return Words(text, by_caller=True)
     return None
 
 

@@ -9,7 +9,18 @@ definition lays the way around all steps that do not hear it.
         └───────────────────────▲ └─────────────────────────────▲           the caller's sound
 """
 
-from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.frames.frames import (
+    CancelFrame,
+    Frame,
+    FrameProcessorPauseFrame,
+    FrameProcessorPauseUrgentFrame,
+    FrameProcessorResumeFrame,
+    FrameProcessorResumeUrgentFrame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
 from pipecat.processors.frame_processor import (
     FrameCallback,
     FrameDirection,
@@ -19,8 +30,23 @@ from pipecat.processors.frame_processor import (
 Sound = InputAudioRawFrame | OutputAudioRawFrame
 
 
+# What a processor of Pipecat's acts on by itself.
+_ITS_OWN = (
+    StartFrame,
+    InterruptionFrame,
+    CancelFrame,
+    FrameProcessorPauseFrame,
+    FrameProcessorPauseUrgentFrame,
+    FrameProcessorResumeFrame,
+    FrameProcessorResumeUrgentFrame,
+)
+
+
 class DirectProcessor(FrameProcessor):
-    """A processor without queues or tasks: what it is given, it has done when that call returns."""
+    """A processor without queues or tasks: what it is given, it has done when that call returns.
+
+    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames.
+    """
 
     # The one kind of sound that comes by `hear` and not by `process_frame`, if any does.
     hears: type[Sound] | None = None
@@ -34,11 +60,24 @@ class DirectProcessor(FrameProcessor):
         """Take one piece of the sound that `hears` names."""
         raise TypeError(f"{self} hears nothing")
 
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """What Pipecat does with the frames of a pipeline's life; others it only has observed."""
+        if isinstance(frame, _ITS_OWN):
+            await super().process_frame(frame, direction)
+
     async def push_sound(self, frame: Sound) -> None:
         """Give sound to the next step that hears it."""
         following = self.sound_to or self._next
         if following is not None and not self._cancelling:
             await following.queue_frame(frame, FrameDirection.DOWNSTREAM)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Give a frame to the next step, or to the one before."""
+        beside = self._next if direction is FrameDirection.DOWNSTREAM else self._prev
+        if beside is not None:
+            await beside.queue_frame(frame, direction)
 
     async def queue_frame(
         self,
@@ -46,14 +85,17 @@ class DirectProcessor(FrameProcessor):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Take a frame: sound by the short way, everything else as Pipecat has it."""
-        if self.hears is None or not isinstance(frame, self.hears):
+        """Take a frame now: sound by `hear`, all else by `process_frame`."""
+        if callback is not None or isinstance(frame, StartFrame):
             await super().queue_frame(frame, direction, callback)
         elif not self._cancelling:
             try:
-                await self.hear(frame)
+                if self.hears is not None and isinstance(frame, self.hears):
+                    await self.hear(frame)
+                else:
+                    await self.process_frame(frame, direction)
             except Exception as error:
-                await self.push_error(f"sound could not be taken: {error}", exception=error)
+                await self.push_error(f"a frame could not be taken: {error}", exception=error)
 
 
 class Around(DirectProcessor):

@@ -11,7 +11,7 @@ from google.genai import types
 from websockets.exceptions import ConnectionClosed
 
 from pipelines.gemini_client import GeminiClient, ModelSession
-from pipelines.model_socket import AUDIO_TYPE, read_content
+from pipelines.model_socket import AUDIO_TYPE, Words, read_content
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.speech import speak
 
@@ -38,7 +38,7 @@ class Reader:
     """Keeps what a session says, in the order that it came: speech as bytes, all else as it is."""
 
     def __init__(self, session: ModelSession) -> None:
-        self.came: list[bytes | types.LiveServerContent | types.LiveServerMessage] = []
+        self.came: list[bytes | Words | types.LiveServerMessage] = []
         session.on_speech = self._keep
         session.on_words = self._keep
         self._session = session
@@ -53,12 +53,9 @@ class Reader:
 
     @property
     def words(self) -> str:
-        contents = [one for one in self.came if isinstance(one, types.LiveServerContent)]
-        return "".join(
-            one.output_transcription.text or "" for one in contents if one.output_transcription
-        )
+        return "".join(one.text for one in self.came if isinstance(one, Words))
 
-    async def _keep(self, content: bytes | types.LiveServerContent) -> None:
+    async def _keep(self, content: bytes | Words) -> None:
         self.came.append(content)
 
 
@@ -170,11 +167,10 @@ def test_speech_alone_is_read() -> None:
     assert read_content(message(sound(b"abcd")).decode()) == b"abcd"
 
 
-@pytest.mark.parametrize("side", ["output", "input"])
-def test_words_alone_are_read_as_the_sdk_reads_them(side: str) -> None:
-    said = {f"{side}Transcription": {"text": "Good morning. "}}
-    read = read_content(json.dumps({"serverContent": said}).encode())
-    assert read == types.LiveServerContent.model_validate(said)
+@pytest.mark.parametrize(("side", "by_caller"), [("output", False), ("input", True)])
+def test_words_alone_are_read(side: str, by_caller: bool) -> None:
+    said = {"serverContent": {f"{side}Transcription": {"text": "Good morning. "}}}
+    assert read_content(json.dumps(said).encode()) == Words("Good morning. ", by_caller)
 
 
 @pytest.mark.parametrize(
