@@ -177,8 +177,10 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
         raise Refused("conversation_over") from None
     # Told beside the audio: the caller waits for nothing that is only written down.
     telling = asyncio.create_task(_tell(opened, call_id, started))
+    # In a task of its own: each message would else wake all the layers of the app around this.
+    pumping = asyncio.create_task(_pump(websocket, line, opened, call_id), name="media")
     try:
-        await _pump(websocket, line, opened, call_id)
+        await pumping
     finally:
         line.unbind(stream)
         await telling
