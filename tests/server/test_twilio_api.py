@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -175,3 +177,26 @@ async def test_without_credentials_nothing_is_placed() -> None:
         await phone.dial(REQUEST)
     assert await phone.look_up("CA1") is None
     assert await phone.find(REQUEST) is None
+
+
+FRESH = """
+import sys
+from server.twilio_api import TwilioTelephone
+
+def imported():
+    return {name for name in sys.modules if name.startswith("twilio.rest.")}
+
+before = imported()
+telephone = TwilioTelephone(account_sid="AC1", auth_token="t", base_url="http://a", known=None)
+opened = imported()
+telephone._calls("CA1").update, telephone._calls.create, telephone._calls.list
+telephone.close()
+print(len(opened - before), len(imported() - opened))
+"""
+
+
+def test_the_sdk_is_imported_when_it_is_opened_and_not_when_a_call_is_placed() -> None:
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=60)
+    opening, dialling = done.stdout.split()
+    assert int(opening) > 50, done.stderr
+    assert int(dialling) == 0
