@@ -15,7 +15,7 @@ YOUNG_OBJECTS, YOUNG_LOOKS, MIDDLE_LOOKS = 2_000, 5, 200
 def settle() -> None:
     """Collect once, keep what is left for good, and collect in small steps from now on.
 
-    For the moment at which everything is imported and open, and no call has come.
+    For the moment at which everything is imported, and no event loop waits for it.
     """
     gc.collect()
     gc.freeze()

@@ -45,14 +45,11 @@ def serve(
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
     asyncio.run(rehearse(app))
+    settle()
     with bound:
         address, number = bound.getsockname()[:2]
-
-        def ready() -> None:
-            settle()
-            typer.echo(f"Listening on http://{address}:{number} (as {settings.base_url}).")
-
-        server = AnnouncedServer(configure(app), announce=ready)
+        says = f"Listening on http://{address}:{number} (as {settings.base_url})."
+        server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)
