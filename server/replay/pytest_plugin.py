@@ -117,16 +117,20 @@ class ScenarioItem(pytest.Item):
         """The lines of the file that did not hold, and what was seen instead."""
         if not isinstance(excinfo.value, ScenarioFailed):
             return super().repr_failure(excinfo, style)
-        replay = excinfo.value.replay
-        lines = [f"{f.where}: expected {f.expected}, saw {f.seen}" for f in replay.failures]
-        lines += [f"the replay broke: {replay.problem}"] if replay.problem else []
-        lines += ["", "what was said:"]
-        lines += [
-            f"  {turn['start_ms'] / 1000:7.2f} s  {turn['who']:<6}  {turn['text']}"
-            for turn in replay.transcript
-        ]
-        return "\n".join(lines)
+        return told(excinfo.value.replay)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where it stands."""
         return self.path, self.scenario.where.line - 1, self.name
+
+
+def told(replay: "Replay") -> str:
+    """The lines of the file that did not hold, what was seen instead, and what was said."""
+    lines = [f"{f.where}: expected {f.expected}, saw {f.seen}" for f in replay.failures]
+    lines += [f"the replay broke: {replay.problem}"] if replay.problem else []
+    lines += ["", "what was said:"]
+    lines += [
+        f"  {turn['start_ms'] / 1000:7.2f} s  {turn['who']:<6}  {turn['text']}"
+        for turn in replay.transcript
+    ]
+    return "\n".join(lines)
