@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+# pytester forgets what is first imported in its runs, and cryptography cannot be imported twice.
+import server.replay.runner  # noqa: F401
+
 pytest_plugins = ["pytester"]
 
 BUSY = "call: {answer: busy, ring_ms: 200}\noutcome:\n  status: %s\n"
