@@ -170,6 +170,10 @@ class GeminiLive(DirectProcessor):
 
     # --- the session -------------------------------------------------------------------------
 
+    def answered(self) -> None:
+        """Somebody is on the line who waited for nothing so far."""
+        self._session.begin_patience_anew()
+
     async def _run(self) -> None:
         try:
             await self._session.run()

@@ -139,6 +139,10 @@ class GeminiSession:
         self._waiting.appendleft((False, what))
         self._waits.set()
 
+    def begin_patience_anew(self) -> None:
+        """Somebody waits now: what was refused before has cost them nothing."""
+        self._trouble_is_over()
+
     async def run(self) -> None:
         """Keep a session open until cancelled.
 

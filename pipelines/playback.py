@@ -115,9 +115,12 @@ class Playback:
         return None
 
     @property
-    def hears_first_reply(self) -> bool:
-        """Whether the ear is at the first words of the call."""
-        return self.speaking and bool(self._replies) and self._replies[0].number == 1
+    def first_reply_is_over(self) -> bool:
+        """Whether the first words of the call were heard or taken back; False before they come."""
+        if not self._count:
+            return False
+        first = self._replies[0] if self._replies else None
+        return first is None or first.number > 1 or (first.complete and self._now() >= first.end)
 
     def begin(self) -> None:
         """The phone is answered: what was booked so far is heard from now on."""

@@ -28,7 +28,7 @@ from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
 from pipelines.sound_way import Sound
 from pipelines.speaker import Speaker
-from processors.answer_shield import AnswerShield
+from processors.answer_shield import LONGEST_SECS, AnswerShield
 from processors.frames import TurnFrame
 from processors.keypad import Keypad
 from processors.polyphase import Polyphase
@@ -36,6 +36,9 @@ from processors.record_turns import RecordTurns
 from processors.remember_agent import RememberAgent
 from processors.remember_caller import RememberCaller
 from processors.resample import Resample
+
+# Who was silent for less has not finished a word, let alone a sentence.
+PAUSE_IN_WORD_SECS = 0.2
 
 
 def microphone() -> Step:
@@ -154,20 +157,26 @@ def _unfitted(_: CallParts) -> FrameProcessor:
 
 
 def _answer_shield(parts: CallParts) -> FrameProcessor:
-    shield = parts.profile.answer_shield
+    # Where the callee speaks first, their first word is what the model waits for.
+    shield = parts.profile.answer_shield if parts.profile.greeting else 0
 
     def up() -> bool:
         answered = parts.line.answered_at
         if answered is None:
             return True
-        if shield == "greeting":
-            return parts.playback.hears_first_reply
-        return asyncio.get_running_loop().time() < answered + shield / 1000
+        secs = LONGEST_SECS if shield == "greeting" else shield / 1000
+        if asyncio.get_running_loop().time() >= answered + secs:
+            return False
+        return shield != "greeting" or not parts.playback.first_reply_is_over
+
+    def speaking() -> bool:
+        last = parts.speech.last_sound
+        return last is not None and asyncio.get_running_loop().time() - last < PAUSE_IN_WORD_SECS
 
     return AnswerShield(
         up,
         lambda: [(stretch.start, stretch.end) for stretch in parts.speech.stretches],
-        lambda: parts.speech.speaking,
+        speaking,
         lambda: parts.speech.loud,
     )
 
@@ -184,7 +193,7 @@ def _speaker(parts: CallParts) -> FrameProcessor:
 
 
 def _gemini_live(parts: CallParts) -> FrameProcessor:
-    return GeminiLive(
+    model = GeminiLive(
         parts.client,
         parts.profile,
         parts.tools,
@@ -196,3 +205,5 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         patience=parts.patience,
         greetings=parts.greetings,
     )
+    parts.line.on_bound.append(model.answered)
+    return model

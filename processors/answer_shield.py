@@ -39,7 +39,7 @@ class AnswerShield(DirectProcessor):
     """Takes speech out of the caller's sound while `up()`, and sends real speech on afterwards.
 
     `stretches` gives when the caller was heard so far, in seconds of the call's clock; `speaking`
-    whether they speak now; `loud` whether the packet that comes now may be speech.
+    whether they speak this moment; `loud` whether the packet that comes now may be speech.
     """
 
     hears = InputAudioRawFrame
@@ -64,14 +64,15 @@ class AnswerShield(DirectProcessor):
         # (end of the packet, its frame), oldest first, while the shield is up.
         self._kept: deque[tuple[float, Sound]] = deque()
         self._over = False
+        # They began to speak, and nobody was told.
         self._held_start = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Shield the signs of the caller's speech; everything but their sound passes."""
         await super().process_frame(frame, direction)
         signs = UserStartedSpeakingFrame | UserStoppedSpeakingFrame
-        shielded = not self._over and direction is FrameDirection.DOWNSTREAM
-        if shielded and isinstance(frame, signs):
+        shielded = not self._over or self._held_start
+        if shielded and direction is FrameDirection.DOWNSTREAM and isinstance(frame, signs):
             self._held_start = isinstance(frame, UserStartedSpeakingFrame)
             return
         await self.push_frame(frame, direction)
@@ -79,6 +80,9 @@ class AnswerShield(DirectProcessor):
     async def hear(self, frame: Sound) -> None:
         """Shield the caller's sound while `up()`."""
         if self._over:
+            # A hello that was kept back was only the beginning, when it is loud again.
+            if self._held_start and self._loud():
+                await self._tell_of_speech()
             await self.push_sound(frame)
             return
         now = self.get_event_loop().time()
@@ -120,9 +124,17 @@ class AnswerShield(DirectProcessor):
         spoken = sum(end - start for start, end in stretches)
         if spoken < MORE_THAN_HELLO_SECS and not self._speaking():
             return
-        if self._held_start:
-            await self.push_frame(UserStartedSpeakingFrame())
+        goes_on = self._held_start
+        self._held_start = True
+        await self._tell_of_speech()
         since = stretches[0][0] - LEAD_SECS
         for ended, frame in kept:
             if ended > since:
                 await self.push_sound(frame)
+        if not goes_on:
+            await self.push_frame(UserStoppedSpeakingFrame())
+
+    async def _tell_of_speech(self) -> None:
+        if self._held_start:
+            self._held_start = False
+            await self.push_frame(UserStartedSpeakingFrame())

@@ -8,9 +8,10 @@ import pytest
 
 from agent.calls import Speaker
 from agent.measures import FirstSound
-from agent.profile import AgentProfile
+from agent.profile import AgentProfile, VadConfig
 from pipelines.greetings import GreetingKey, Greetings
-from tests.pipelines.model import PlayedModel, PlayedSession
+from pipelines.steps import PAUSE_IN_WORD_SECS
+from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.test_run_call import OnStage, call, scene
 from tests.pipelines.tone import mulaw_tone
 
@@ -22,6 +23,16 @@ async def prepared(stage: OnStage, secs: float = 2.0) -> PlayedSession:
     session.speaks("Hello there, my friend.", secs)
     await asyncio.wait_for(stage.running.prepared(), 5)
     return session
+
+
+def loudest(session: PlayedSession) -> int:
+    """The level of the loudest packet that the model was sent."""
+    return max(audioop.rms(packet, 2) for packet in session.audio)
+
+
+def told_of_speech(session: PlayedSession) -> list[str]:
+    """What the model was told of when the caller speaks, for it does not find out itself."""
+    return [kind for kind, _ in session.sent if kind.startswith("activity")]
 
 
 def heard_secs(stage: OnStage) -> tuple[float, float]:
@@ -109,6 +120,38 @@ async def test_a_greeting_of_half_a_minute_waits_whole() -> None:
 
 
 @scene
+async def test_the_longest_greeting_waits_whole() -> None:
+    async with call() as stage:
+        await prepared(stage, 240.0)
+        await stage.phone.pick_up()
+        await asyncio.sleep(245)
+        assert heard_secs(stage)[1] == pytest.approx(240.0, abs=0.1)
+
+
+@scene
+async def test_where_the_callee_speaks_first_there_is_nothing_to_wait_for() -> None:
+    async with call(PlayedModel(setup_secs=2.0), greeting="") as stage:
+        assert stage.running.is_prepared
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
+        await asyncio.sleep(3)
+        session = await stage.model.session()
+        assert loudest(session) > 1000, "their first word is not shielded"
+        assert session.texts == []
+
+
+@scene
+async def test_refusals_that_nobody_waited_for_are_not_held_against_the_callee() -> None:
+    async with call(PlayedModel(*[refused(1011)] * 7, setup_secs=1.0)) as stage:
+        # The patience of eight seconds is nearly used up.
+        await asyncio.sleep(6.5)
+        await stage.phone.pick_up()
+        session = await stage.model.session()
+        await session.until(lambda s: s.texts)
+        assert stage.model.attempts > 5
+
+
+@scene
 async def test_a_hello_over_the_greeting_is_not_heard_by_the_model() -> None:
     async with call(answer_shield=1500) as stage:
         session = await prepared(stage)
@@ -116,9 +159,57 @@ async def test_a_hello_over_the_greeting_is_not_heard_by_the_model() -> None:
         stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
         await asyncio.sleep(3)
         assert len(session.audio) > 100, "silence is sent, not nothing"
-        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        assert loudest(session) < 200
         assert stage.phone.events("clear") == []
     assert stage.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
+
+
+@scene
+async def test_a_hello_that_has_just_ended_when_the_shield_does_is_kept_back() -> None:
+    async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * round((1.2 - PAUSE_IN_WORD_SECS) * 8000) + mulaw_tone(0.25))
+        await asyncio.sleep(3)
+        assert loudest(session) < 200
+        assert told_of_speech(session) == []
+
+
+@scene
+async def test_who_speaks_when_the_shield_ends_is_heard_from_their_first_sound() -> None:
+    async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 9600 + mulaw_tone(0.5))
+        await asyncio.sleep(3)
+        loud = [packet for packet in session.audio if audioop.rms(packet, 2) > 1000]
+        assert 23 <= len(loud) <= 27, "all of it, once"
+        assert told_of_speech(session) == ["activity_start", "activity_end"]
+
+
+@scene
+async def test_a_hello_that_goes_on_after_the_shield_is_speech_to_the_model() -> None:
+    async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 7200 + mulaw_tone(0.3) + b"\xff" * 2880 + mulaw_tone(0.3))
+        await asyncio.sleep(1.5)
+        assert told_of_speech(session) == []
+        await asyncio.sleep(2)
+        assert loudest(session) > 1000
+        assert told_of_speech(session) == ["activity_start", "activity_end"]
+
+
+@scene
+async def test_a_question_over_the_greeting_is_told_of_where_the_model_does_not_listen_itself() -> (
+    None
+):
+    async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(mulaw_tone(0.9))
+        await asyncio.sleep(3)
+        assert told_of_speech(session) == ["activity_start", "activity_end"]
 
 
 @scene
@@ -128,7 +219,7 @@ async def test_a_question_over_the_greeting_is_sent_after_the_shield() -> None:
         await stage.phone.pick_up()
         stage.phone.speak(b"\xff" * 1600 + mulaw_tone(1.0))
         await asyncio.sleep(1.45)
-        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        assert loudest(session) < 200
         await asyncio.sleep(1)
         loud = [packet for packet in session.audio if audioop.rms(packet, 2) > 1000]
         assert 48 <= len(loud) <= 52, "all of it, once"
@@ -142,11 +233,38 @@ async def test_a_shield_may_last_until_the_greeting_is_over() -> None:
         await asyncio.sleep(3)
         stage.phone.speak(mulaw_tone(0.3))
         await asyncio.sleep(0.9)
-        assert max(audioop.rms(packet, 2) for packet in session.audio) < 200
+        assert loudest(session) < 200
         await asyncio.sleep(0.6)
         stage.phone.speak(mulaw_tone(0.3))
         await asyncio.sleep(0.5)
-        assert max(audioop.rms(packet, 2) for packet in session.audio) > 1000
+        assert loudest(session) > 1000
+
+
+@scene
+async def test_a_shield_until_the_greeting_is_over_waits_for_the_greeting_to_come() -> None:
+    async with call(PlayedModel(setup_secs=2.0), answer_shield="greeting") as stage:
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
+        session = await prepared(stage, 2.0)
+        await asyncio.sleep(1.5)
+        stage.phone.speak(mulaw_tone(0.2))
+        await asyncio.sleep(2)
+        assert loudest(session) < 200
+        stage.phone.speak(mulaw_tone(0.4))
+        await asyncio.sleep(1)
+        assert loudest(session) > 1000
+    assert stage.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
+
+
+@scene
+async def test_a_shield_does_not_wait_for_a_greeting_that_never_comes() -> None:
+    async with call(answer_shield="greeting", silence_seconds=120) as stage:
+        await stage.phone.pick_up()
+        session = await stage.model.session()
+        await asyncio.sleep(31)
+        stage.phone.speak(mulaw_tone(0.4))
+        await asyncio.sleep(1)
+        assert loudest(session) > 1000
 
 
 @scene
@@ -156,7 +274,7 @@ async def test_without_a_shield_the_model_hears_at_once() -> None:
         await stage.phone.pick_up()
         stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
         await asyncio.sleep(0.8)
-        assert max(audioop.rms(packet, 2) for packet in session.audio) > 1000
+        assert loudest(session) > 1000
 
 
 @scene
