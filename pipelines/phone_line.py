@@ -22,8 +22,8 @@ from pipelines.twilio_stream import (
     encode_media,
 )
 
-# What may wait for a stream: a minute of speech. A greeting is far shorter.
-MOST_WAITING_BYTES = 60 * 50 * PACKET_BYTES
+# What may wait for a stream: five minutes of speech. The longest greeting takes less to be said.
+MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
 
 
 class MediaStream(Protocol):

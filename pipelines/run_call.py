@@ -94,8 +94,13 @@ class RunningCall:
         """What the model counted so far, by direction and modality."""
         return self._meter.tokens
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the first words are ready to be heard, or were, or are none."""
+        return self._playback.prepared.is_set()
+
     async def prepared(self) -> None:
-        """Wait until the first words are ready to be heard, or were."""
+        """Wait until `is_prepared`."""
         await self._playback.prepared.wait()
 
     async def ended(self) -> CallSummary:
@@ -160,6 +165,8 @@ def start_call(
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
     line.on_lost = playback.lost
     line.on_bound.append(playback.begin)
+    if not profile.greeting:
+        playback.prepared.set()  # there are no words to wait for
     call_end = CallEnd(line, playback, speech, profile, record)
     parts = CallParts(
         call=TheCall(
