@@ -72,8 +72,9 @@ class DownlinkShare:
 class WarmUp:
     """What became of preparing a call while it rang; `secs` from the beginning to that.
 
-    `outcome`: used, released (nobody answered), cold (answered unprepared), limit, too_old, or
-    failed_ and the reason.
+    `outcome`: used, joined (answered while it was being prepared), cold (answered unprepared),
+    released (nobody answered), limit, too_old, spare (made to replace one that was too old, and
+    came too late), stopped (with this process), or failed_ and the reason.
     """
 
     outcome: str

@@ -73,6 +73,11 @@ class Metrics:
         self.share_out = self._histogram(
             "share_out_seconds", "From Gemini's chunk to its first packet sent.", SHARE_BUCKETS
         )
+        self.warm_sessions = Gauge(
+            "voice_ai_warm_sessions",
+            "Sessions that are open for phones that ring.",
+            registry=self.registry,
+        )
         self.warm_ups = Counter(
             "voice_ai_warm_ups",
             "What became of preparing calls while they rang.",

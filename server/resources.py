@@ -28,8 +28,9 @@ from pipelines import catalogue
 from pipelines.gemini_client import Connection, ConnectModel, GeminiClient
 from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
+from pipelines.warm_sessions import WarmSessions
 from server.claims import Claims
-from server.desk import Desk, WarmPolicy
+from server.desk import Desk
 from server.loop_health import loop_health
 from server.metrics import Metrics
 from server.migrations import upgrade
@@ -124,15 +125,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 setup, connect=model, record=records.recorder(call.id), measure=metrics.observe
             )
 
+        warming = None
+        if settings.prewarm_limit and settings.gemini_api_key:
+            warming = WarmSessions(
+                start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
+            )
+            metrics.warm_sessions.set_function(lambda: warming.open)
         desk = Desk(
             start,
             live_calls,
             instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
             capacity=settings.max_concurrent_calls,
             clock=clock,
-            warming=WarmPolicy(call_log.get, settings.prewarm_limit, metrics.observe)
-            if settings.prewarm_limit and settings.gemini_api_key
-            else None,
+            warming=warming,
         )
         metrics.active.set_function(lambda: desk.held)
         metrics.talking.set_function(lambda: desk.talking)

@@ -5,33 +5,14 @@ import asyncio
 import pytest
 
 import server.desk as desk_module
-from agent.calls import Call, CallStatus, Direction, EndReason
+from agent.calls import Call, EndReason
 from agent.life_events import ConversationEnded, Event
 from agent.live_calls import LiveCallsInMemory
-from agent.measures import Measure, WarmUp, WarmWaste
-from pipelines.phone_line import PhoneLine
+from agent.measures import Measure, WarmUp
 from pipelines.run_call import CallSummary
-from server.desk import ConversationOver, Desk, WarmPolicy
-from tests import virtual_time
-
-
-class ScriptedPipeline:
-    """A pipeline that ends when the test says so. `log` is shared with the other parts."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.line = PhoneLine(asyncio.get_running_loop().time)
-        self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
-        self.tokens: dict[tuple[str, str], int] = {}
-        self._log = log
-
-    async def ended(self) -> CallSummary:
-        return await asyncio.shield(self.over)
-
-    async def end(self) -> None:
-        if not self.over.done():
-            self.over.set_result(CallSummary(None))
-        self._log.append("pipeline ended")
-        await self.line.close()
+from pipelines.warm_sessions import WarmSessions
+from server.desk import ConversationOver, Desk
+from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 
 
 class ScriptedStream:
@@ -64,19 +45,30 @@ class ScriptedLife:
 class Office:
     """A desk with scripted parts."""
 
-    def __init__(self, capacity: int = 2, warm: int | None = None) -> None:
+    def __init__(
+        self, capacity: int = 2, warm: int | None = None, *, is_prepared: bool = True
+    ) -> None:
+        self._is_prepared = is_prepared
         self.log: list[str] = []
         self.measures: list[Measure] = []
         self.pipelines: list[ScriptedPipeline] = []
         self.live_calls = LiveCallsInMemory()
         self.life = ScriptedLife(self.log)
+        warming = None
+        if warm is not None:
+            warming = WarmSessions(
+                self._start,  # type: ignore[arg-type]
+                self._find,
+                limit=warm,
+                measure=self.measures.append,
+            )
         self.desk = Desk(
             self._start,  # type: ignore[arg-type]
             self.live_calls,
             instance="here",
             capacity=capacity,
             clock=lambda: 1.0,
-            warming=None if warm is None else WarmPolicy(self._find, warm, self.measures.append),
+            warming=warming,
         )
         self.desk.report_to(self.life)  # type: ignore[arg-type]
 
@@ -87,22 +79,11 @@ class Office:
         return [m.outcome for m in self.measures if isinstance(m, WarmUp)]
 
     def _start(self, call: Call) -> ScriptedPipeline:
-        self.pipelines.append(ScriptedPipeline(self.log))
+        self.pipelines.append(ScriptedPipeline(self.log, is_prepared=self._is_prepared))
         return self.pipelines[-1]
 
     def stream(self, sid: str) -> ScriptedStream:
         return ScriptedStream(sid, self.log)
-
-
-def a_call(call_id: str = "1") -> Call:
-    return Call(
-        id=call_id,
-        direction=Direction.OUTBOUND,
-        status=CallStatus.IN_PROGRESS,
-        phone_number="+1",
-        our_number="+2",
-        pipeline="p",
-    )
 
 
 async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
@@ -205,32 +186,39 @@ async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
 async def test_a_call_that_rings_is_prepared_and_its_first_stream_joins() -> None:
     office = Office(warm=5)
     await office.desk.warm("1")
+    assert (len(office.pipelines), office.desk.carried) == (1, [])
+    line = await office.desk.carry(a_call(), office.stream("MZ1"))
+    assert line is office.pipelines[0].line
+    assert (len(office.pipelines), office.desk.talking) == (1, 1)
     await office.desk.warm("1")
-    assert (len(office.pipelines), office.desk.prepared, office.desk.talking) == (1, 1, 0)
-    await office.desk.carry(a_call(), office.stream("MZ1"))
-    assert (len(office.pipelines), office.desk.prepared, office.desk.talking) == (1, 0, 1)
+    assert len(office.pipelines) == 1
     assert office.warm_ups() == ["used"]
     await office.desk.close()
 
 
-async def test_a_call_that_nobody_answers_gives_back_what_was_prepared() -> None:
+async def test_a_call_that_nobody_answers_gives_back_its_place_and_what_was_prepared() -> None:
     office = Office(warm=5)
     await office.desk.warm("1")
-    office.pipelines[0].tokens = {("output", "audio"): 25}
     await office.desk.release("1")
-    assert (office.desk.held, office.desk.prepared) == (0, 0)
-    assert office.pipelines[0].over.done()
+    assert (office.desk.held, office.log) == (0, ["pipeline ended"])
     assert office.warm_ups() == ["released"]
-    assert WarmWaste("output", "audio", 25) in office.measures
     assert office.life.events == []
 
 
-async def test_only_so_many_are_prepared_and_the_others_are_answered_cold() -> None:
+async def test_a_call_that_was_answered_and_ends_before_its_stream_is_released_too() -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    await office.desk.end("1", EndReason.CALLER)
+    assert (office.log, office.warm_ups()) == (["pipeline ended"], ["released"])
+
+
+async def test_who_is_not_prepared_has_a_place_and_is_answered_cold() -> None:
     office = Office(capacity=5, warm=1)
     await office.desk.warm("1")
     await office.desk.warm("2")
     assert (len(office.pipelines), office.desk.held) == (1, 2)
     await office.desk.carry(a_call("2"), office.stream("MZ1"))
+    assert len(office.pipelines) == 2
     assert office.warm_ups() == ["limit", "cold"]
     await office.desk.close()
 
@@ -238,34 +226,36 @@ async def test_only_so_many_are_prepared_and_the_others_are_answered_cold() -> N
 async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
     office = Office(warm=5)
     await office.desk.warm("1")
-    office.pipelines[0].over.set_result(CallSummary(EndReason.NO_MODEL, error="refused"))
-    await office.desk.told("1")
-    assert office.life.events == []
+    office.pipelines[0].fails()
+    await office.desk.until_prepared("1", 10)
     await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.desk.close()
     assert len(office.pipelines) == 2
-    assert office.warm_ups() == ["failed_no_model", "cold"]
+    assert office.warm_ups() == ["cold", "failed_no_model"]
+    assert office.life.events == []
+
+
+async def test_no_more_than_the_patience_is_waited_for_the_first_words() -> None:
+    office = Office(warm=5, is_prepared=False)
+    await office.desk.warm("1")
+    await office.desk.until_prepared("1", 0.01)
+    await office.desk.until_prepared("1", 0)
+    await office.desk.until_prepared("unknown", 10)
+    waiting = asyncio.create_task(office.desk.until_prepared("1", 10))
+    await asyncio.sleep(0)
+    office.pipelines[0].gets_ready()
+    await waiting
     await office.desk.close()
 
 
-def test_a_call_that_rings_for_long_gets_a_fresh_session() -> None:
-    async def scene() -> None:
-        office = Office(warm=5)
-        await office.desk.warm("1")
-        await asyncio.sleep(desk_module.WARM_FOR_SECS + 1)
-        assert (len(office.pipelines), office.desk.prepared) == (2, 1)
-        assert set(office.log) == {"pipeline ended"}
-        await office.desk.carry(a_call(), office.stream("MZ1"))
-        assert office.warm_ups() == ["too_old", "used"]
-        assert len(office.pipelines) == 2
-        await office.desk.close()
-
-    virtual_time.run(scene())
-
-
-async def test_a_process_that_stops_leaves_nothing_prepared_behind() -> None:
-    office = Office(warm=5)
+async def test_a_process_that_stops_leaves_nothing_prepared_behind_and_prepares_nothing_more() -> (
+    None
+):
+    office = Office(capacity=5, warm=5)
     await office.desk.warm("1")
     await office.desk.warm("2")
     await office.desk.close()
-    assert all(pipeline.over.done() for pipeline in office.pipelines)
-    assert office.desk.prepared == 0
+    await office.desk.warm("3")
+    assert office.log == ["pipeline ended"] * 2
+    assert office.warm_ups() == ["stopped"] * 2
+    assert len(office.pipelines) == 2
