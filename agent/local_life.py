@@ -32,6 +32,7 @@ from agent.life_events import (
     Release,
     SetTimer,
     StreamEnded,
+    Timer,
     TimerFired,
     Warm,
     WriteOutcome,
@@ -167,7 +168,8 @@ class LocalLife:
     async def resume(self) -> None:
         """Take up every call that had not ended when the last process stopped.
 
-        Its timers run on from where they were, its streams are gone, and Twilio is asked about it.
+        Its timers run on from where they were, its streams are gone, Twilio is asked about it, and
+        one that may still ring is prepared anew.
         """
         for call in await self._call_log.unfinished():
             with logger.contextualize(call_id=call.id):
@@ -297,6 +299,8 @@ class LocalLife:
             # Not the stream's fault: it does not count as a short one.
             carried = state.patience.short_stream_secs
             state = await self.tell(call_id, StreamEnded(now, state.stream_sid, carried))
+        if state.deadlines.get(Timer.RING, now) > now:
+            self._media.order(call_id, Warm())
         if state.twilio_sid is None and state.dialled:
             state = await self.tell(call_id, DialUnclear(now))
         self._phone.order(call_id, [LookUp(state.twilio_sid)])

@@ -435,6 +435,42 @@ async def test_a_restart_goes_on_where_the_process_stopped(
     assert (await answer(after, talking, "MZ4")).stream_sid == "MZ4"
 
 
+async def test_a_restart_prepares_anew_what_may_still_ring(
+    start: Start, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    before = await start(Patience())
+    rings = await before.place(a_call(), placed(before))
+    phone.dial_answer = "CA2"
+    talks = await before.place(a_call(), placed(before))
+    await before.tell(talks.id, TwimlFetched(before.now()))
+    phone.dial_answer = "CA3"
+    rang = await before.place(a_call(), placed(before, ring_timeout_secs=1))
+    await before.close()
+    later = before.now() + 30
+    after = await start(clock=lambda: later)
+    await after.resume()
+    await phone.until(lambda: {"CA1", "CA2", "CA3"} <= {*phone.looked_up})
+    await after.close()
+    assert desk.of(rings) == ["warm", "warm"]
+    assert desk.of(talks) == desk.of(rang) == ["warm"]
+
+
+async def test_a_call_is_prepared_and_dialled_side_by_side(
+    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    phone.open.clear()
+    desk.open.clear()
+    placing = asyncio.create_task(life.place(call := a_call(), placed(life)))
+    await phone.until(lambda: len(phone.dialled) == 1)
+    desk.open.set()
+    async with asyncio.timeout(SECS):
+        while not desk.of(call):  # noqa: ASYNC110 (the desk has no other sign)
+            await asyncio.sleep(0)
+    assert not placing.done()
+    phone.open.set()
+    await placing
+
+
 async def test_timers_run_on_through_a_restart(start: Start, phone: Phone, a_call: MakeCall):
     before = await start(replace(QUICK, limit_margin_secs=1000))
     call = await before.place(a_call(), placed(before, max_duration_secs=60))

@@ -97,13 +97,19 @@ def heard(call: EmulatedCall, *sentences: str) -> list[str | None]:
 
 
 @pytest.fixture
-async def world(
-    start_server: ServerFactory, twilio: TwilioEmulator, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
-    """Everything runs; the script may be replaced by the test."""
-    async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
-        for name, value in gemini.environment().items():
+async def gemini(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GeminiLiveEmulator]:
+    """Gemini on loopback, for every server that is started; the script may be replaced."""
+    async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as emulator:
+        for name, value in emulator.environment().items():
             monkeypatch.setenv(name, value)
-        async with start_server() as server:
-            yield World(server, gemini, twilio)
-    assert gemini.errors == []
+        yield emulator
+    assert emulator.errors == []
+
+
+@pytest.fixture
+async def world(
+    start_server: ServerFactory, gemini: GeminiLiveEmulator, twilio: TwilioEmulator
+) -> AsyncIterator[World]:
+    """Everything runs."""
+    async with start_server() as server:
+        yield World(server, gemini, twilio)
