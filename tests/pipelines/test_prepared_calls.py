@@ -341,6 +341,23 @@ async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
         assert "word for word" in session.texts[0]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"greeting": "Hello you."},
+        {"voice": "Puck"},
+        {"language": "en-GB"},
+    ],
+)
+def test_a_greeting_is_shared_by_calls_that_sound_the_same(other: dict[str, str]) -> None:
+    greetings, profile = Greetings(), AgentProfile(greeting="Hello.", voice="Kore")
+    greetings.keep(GreetingKey.of(profile, "m"), b"\x00\x01", "Hello!")
+    same = profile.model_copy(update={"system_prompt": "You talk with Ms Lee."})
+    assert greetings.find(GreetingKey.of(same, "m")) == b"\x00\x01"
+    assert greetings.find(GreetingKey.of(profile.model_copy(update=other), "m")) is None
+    assert greetings.find(GreetingKey.of(profile, "another model")) is None
+
+
 def test_the_least_used_greeting_is_dropped_first() -> None:
     greetings = Greetings(most_bytes=100)
     a, b, c = (GreetingKey.of(AgentProfile(greeting=word), "m") for word in ("a", "b", "c"))
