@@ -99,6 +99,11 @@ class RunningCall:
         """Whether the first words are ready to be heard, or were, or are none."""
         return self._playback.prepared.is_set()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the conversation is over, as `ended` waits for."""
+        return self._call_end.over.done()
+
     async def prepared(self) -> None:
         """Wait until `is_prepared`."""
         await self._playback.prepared.wait()

@@ -101,6 +101,9 @@ class WarmSessions:
         warm = self._calls.pop(call_id, None)
         if warm is not None:
             self._let_go(warm)
+            if warm.running is not None and warm.running.is_over:
+                self._end(warm.running, None)  # this very moment: nobody has noticed yet
+                warm.running = None
         if warm is None or warm.running is None:
             self._measure(WarmUp("cold", 0.0))
             return None
@@ -152,14 +155,18 @@ class WarmSessions:
         self._running[running] = _now()
         return running
 
-    def _end(self, running: RunningCall, outcome: str) -> asyncio.Task[None]:
-        """End what nobody will talk to; a session counts as open until it is closed."""
+    def _end(self, running: RunningCall, outcome: str | None) -> asyncio.Task[None]:
+        """End what nobody will talk to; a session counts as open until it is closed.
+
+        `outcome` None: it ended by itself, and says why.
+        """
         ending = asyncio.create_task(self._waste(running, outcome), name="warm-end")
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
         return ending
 
-    async def _waste(self, running: RunningCall, outcome: str) -> None:
+    async def _waste(self, running: RunningCall, outcome: str | None) -> None:
+        outcome = outcome or await _failure(running)
         lasted = _now() - self._running[running]
         try:
             await running.end()
@@ -212,21 +219,24 @@ class WarmSessions:
 
 async def _fails_before(moment: Coroutine[Any, Any, None], running: RunningCall) -> str | None:
     """The outcome of a pipeline that ends by itself before this moment; None when it does not."""
-    ended, reached = asyncio.create_task(running.ended()), asyncio.create_task(moment)
+    failed, reached = asyncio.create_task(_failure(running)), asyncio.create_task(moment)
     try:
-        await asyncio.wait({ended, reached}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            return None
-        try:
-            summary = ended.result()
-        except Exception:
-            logger.exception("The pipeline of a call failed")
-            return f"failed_{EndReason.SYSTEM.value}"
-        logger.warning("A call could not be prepared", error=summary.error)
-        return f"failed_{(summary.reason or EndReason.SYSTEM).value}"
+        await asyncio.wait({failed, reached}, return_when=asyncio.FIRST_COMPLETED)
+        return failed.result() if failed.done() else None
     finally:
-        ended.cancel()
+        failed.cancel()
         reached.cancel()
+
+
+async def _failure(running: RunningCall) -> str:
+    """Wait for a pipeline to end by itself; the outcome that this is."""
+    try:
+        summary = await running.ended()
+    except Exception:
+        logger.exception("The pipeline of a call failed")
+        return f"failed_{EndReason.SYSTEM.value}"
+    logger.warning("A call could not be prepared", error=summary.error)
+    return f"failed_{(summary.reason or EndReason.SYSTEM).value}"
 
 
 def _now() -> float:

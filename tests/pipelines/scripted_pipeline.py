@@ -25,6 +25,10 @@ class ScriptedPipeline:
     def is_prepared(self) -> bool:
         return self._ready.is_set()
 
+    @property
+    def is_over(self) -> bool:
+        return self.over.done()
+
     async def prepared(self) -> None:
         await self._ready.wait()
 

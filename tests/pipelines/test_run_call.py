@@ -281,6 +281,24 @@ async def test_a_session_that_cannot_be_resumed_is_told_what_was_said() -> None:
 
 
 @scene
+async def test_a_fresh_session_is_told_no_more_than_was_heard_before_a_barge_in() -> None:
+    model = PlayedModel()
+    async with call(model) as stage:
+        session = await stage.greeted()
+        session.speaks("One two three four five six seven eight.", 8.0, completes=False)
+        await asyncio.sleep(2.2)
+        session.content(interrupted=True)
+        session.content(turn_complete=True)
+        await asyncio.sleep(0.1)
+        session.drops()
+        fresh = await model.session(2)
+        await fresh.until(lambda s: s.sent)
+        ((_, content),) = fresh.sent
+        told = content["turns"].parts[0].text
+        assert told.endswith("You: Hello there.\nYou: One two (interrupted)")
+
+
+@scene
 async def test_a_session_that_goes_away_is_left_between_turns() -> None:
     async with call() as stage:
         session = await stage.greeted()

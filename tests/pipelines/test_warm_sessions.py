@@ -6,6 +6,8 @@ from functools import wraps
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.calls import Call
 from agent.measures import Measure, WarmUp, WarmWaste
@@ -174,6 +176,18 @@ async def test_why_a_call_could_not_be_prepared_is_counted() -> None:
 
 
 @scene
+async def test_who_answers_at_the_moment_when_it_fails_is_answered_cold() -> None:
+    hall = Hall()
+    await hall.warm.prepare("1")
+    await ticks()
+    hall.pipelines[0].fails()
+    assert hall.warm.take("1") is None
+    await ticks()
+    assert hall.outcomes == ["cold", "failed_no_model"]
+    assert hall.warm.open == 0
+
+
+@scene
 async def test_a_record_that_takes_too_long_to_be_read_leaves_nothing_behind() -> None:
     hall = Hall(limit=1)
     hall.may_find.clear()
@@ -312,3 +326,69 @@ async def test_closing_leaves_nothing_and_prepares_nothing_any_more() -> None:
     assert hall.warm.open == 0
     assert sorted(hall.outcomes) == ["spare", "spare", "stopped", "stopped"]
     assert hall.log == ["pipeline ended"] * 4
+
+
+CALLS = st.sampled_from("12")
+HAPPENINGS = st.one_of(
+    st.tuples(st.just("prepare"), CALLS),
+    st.tuples(st.sampled_from(["take", "drop", "ready", "fail", "wait"]), CALLS),
+    st.tuples(st.just("time"), st.sampled_from([0.0, 1.0, WARM_FOR_SECS, WARM_FOR_SECS * 1.5])),
+    st.tuples(st.sampled_from(["no database", "slow database", "no start"]), st.booleans()),
+    st.tuples(st.just("slow end"), st.booleans()),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(HAPPENINGS, min_size=10, max_size=40), st.integers(1, 3), st.booleans())
+def test_whatever_happens_when_every_session_is_taken_or_closed_and_the_limit_holds(
+    happenings: list[tuple[str, Any]], limit: int, is_prepared: bool
+) -> None:
+    def away(_: str) -> Call:
+        raise ConnectionError
+
+    @scene
+    async def play() -> None:
+        hall = Hall(limit)
+        hall.is_prepared = is_prepared
+        taken, asked = [], []
+        for what, value in happenings:
+            running = [pipeline for pipeline in hall.pipelines if not pipeline.over.done()]
+            match what:
+                case "prepare":
+                    asked.append(asyncio.create_task(hall.warm.prepare(value)))
+                case "take":
+                    if (got := hall.warm.take(value)) is not None:
+                        taken.append(got)
+                case "drop":
+                    asked.append(asyncio.create_task(hall.warm.drop(value)))
+                case "wait":
+                    asked.append(asyncio.create_task(hall.warm.until_settled(value)))
+                case "ready" if running:
+                    running[-1].gets_ready()
+                case "fail" if running and running[-1] not in taken:
+                    running[-1].fails()
+                case "time":
+                    await asyncio.sleep(value)
+                case "no database":
+                    hall.finds = away if value else a_call
+                case "slow database":
+                    (hall.may_find.clear if value else hall.may_find.set)()
+                case "no start":
+                    hall.may_start = not value
+                case "slow end" if running:
+                    (running[0].may_end.clear if value else running[0].may_end.set)()
+            assert hall.warm.open <= limit
+        hall.may_find.set()
+        for pipeline in hall.pipelines:
+            pipeline.may_end.set()
+        await ticks()
+        for number in "12":
+            await hall.warm.drop(number)
+        await hall.warm.close()
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert hall.warm.open == 0
+        assert len(set(taken)) == len(taken)
+        for pipeline in hall.pipelines:
+            assert pipeline.over.done() != (pipeline in taken)
+
+    play()
