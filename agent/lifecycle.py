@@ -149,7 +149,10 @@ class _Step:
                 self._timer_fired(event.timer)
 
     def after_the_end(self, event: Event) -> None:
-        """Nothing changes any more; but a call that only now turns out to be there must go."""
+        """Nothing changes any more; but what only now turns out to be there must go."""
+        if isinstance(event, StreamStarted):
+            self.commands.append(EndMedia(self.state.end_reason or EndReason.SYSTEM))
+            return
         if not isinstance(event, Dialled | TwilioStatus) or not event.twilio_sid:
             return
         if self.state.twilio_sid is None:

@@ -67,6 +67,8 @@ class Desk:
         self._capacity = capacity
         self._held: set[str] = set()
         self._talks: dict[str, _Talk] = {}
+        # The records of calls that live, and whose next stream is on its way.
+        self._expected: dict[str, Call] = {}
         self._life: CallLife | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
@@ -124,11 +126,20 @@ class Desk:
         """Stop talking: the call is over or must end now."""
         await self._finish(call_id)
 
+    def expect(self, call: Call) -> None:
+        """The call's stream comes next: who lets it in need not read the record then."""
+        self._expected[call.id] = call
+
+    def expected(self, call_id: str) -> Call | None:
+        """The record of a call that lives, if its stream is expected here."""
+        return self._expected.get(call_id)
+
     async def carry(self, call: Call, stream: MediaStream) -> PhoneLine:
         """The call's line, carried over `stream` from now on; its pipeline starts with the first.
 
         Raises: ConversationOver.
         """
+        self._expected.pop(call.id, None)
         talk = self._talks.get(call.id)
         if talk is not None and talk.over:
             raise ConversationOver
@@ -169,6 +180,7 @@ class Desk:
 
     async def _finish(self, call_id: str) -> None:
         self._held.discard(call_id)
+        self._expected.pop(call_id, None)
         if self._warming is not None:
             await self._warming.drop(call_id)
         talk = self._talks.get(call_id)

@@ -215,7 +215,8 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
     if not await opened.live_calls.use_token(token.token_id, opened.tokens.good_for_secs):
         raise Refused("token_used")
     try:
-        call = await opened.call_log.get(call_id)
+        # At the answer, every millisecond is silence on the phone.
+        call = opened.desk.expected(call_id) or await opened.call_log.get(call_id)
     except NoSuchCall:
         raise Refused("unknown_call") from None
     if call.twilio_sid != start.call_sid:

@@ -195,6 +195,8 @@ def _next(call: Call, state: CallState, opened: Resources) -> str:
     language = str(call.profile.get("language", "en"))
     match next_verbs(state):
         case OpenStream():
+            if call.twilio_sid:
+                opened.desk.expect(call)
             return twiml.open_stream(
                 url=f"{settings.stream_base_url}/twilio/media/{call.id}",
                 status_url=f"{settings.base_url}/twilio/stream-status/{call.id}",

@@ -243,6 +243,13 @@ def test_a_stream_that_starts_after_terminate_is_ended():
     assert EndMedia(EndReason.API) in call.happens(StreamStarted(1012, "MZ1", "one"))
 
 
+def test_a_stream_that_starts_after_the_end_is_ended_and_changes_nothing():
+    call = Story(*answered(), TwilioStatus(1020, "completed", SID))
+    over = call.state
+    assert call.happens(StreamStarted(1021, "MZ2", "one")) == (EndMedia(EndReason.CALLER),)
+    assert call.state == over
+
+
 def test_a_hang_up_is_asked_for_until_twilio_confirms():
     call = Story(*answered(), Terminate(1020))
     waits = []

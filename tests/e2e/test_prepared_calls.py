@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from agent.call_log import CallLog
+from agent.calls import Call
+from server.desk import Desk
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator
 from server.emulators.twilio import (
     Answer,
@@ -41,11 +44,41 @@ async def test_the_first_word_is_there_when_the_phone_is_picked_up(world: World)
     assert await world.server.metric(USED) == 1
 
 
-async def test_adopting_a_prepared_session_never_connects_again(world: World) -> None:
+@pytest.mark.parametrize(("ring_secs", "outcome"), [(3.0, "used"), (0.5, "joined")])
+async def test_adopting_a_prepared_session_never_connects_again(
+    world: World, ring_secs: float, outcome: str
+) -> None:
+    world.gemini.behaviour.setup_secs = 1.0
+    call = await world.dial(Answer(Person([WaitForAgent(), HangUp()]), ring_secs=ring_secs))
+    result = await world.result(call)
+    assert turns(result) == [("agent", GREETING, False)]
+    assert world.gemini.connects == len(world.gemini.sessions) == 1
+    assert await world.server.metric(f'voice_ai_warm_ups_total{{outcome="{outcome}"}}') == 1
+
+
+async def test_the_first_word_waits_for_no_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = asyncio.Event()
+    free.set()
+    expect, get = Desk.expect, CallLog.get
+
+    def the_stream_comes_next(desk: Desk, call: Call) -> None:
+        expect(desk, call)
+        free.clear()
+
+    async def slow_get(log: CallLog, call_id: str) -> Call:
+        await free.wait()
+        return await get(log, call_id)
+
+    monkeypatch.setattr(Desk, "expect", the_stream_comes_next)
+    monkeypatch.setattr(CallLog, "get", slow_get)
     call = await world.dial(Answer(Person([WaitForAgent(), HangUp()]), ring_secs=2.0))
-    await world.result(call)
-    assert world.gemini.connects == 1
-    assert len(world.gemini.sessions) == 1
+    async with asyncio.timeout(20):
+        await world.twilio.until(lambda: bool(call.record.all("media.first_in")))
+    assert not free.is_set()
+    free.set()
+    assert turns(await world.result(call)) == [("agent", GREETING, False)]
 
 
 async def test_a_greeting_that_calls_share_is_asked_for_once(world: World) -> None:

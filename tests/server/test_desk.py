@@ -259,3 +259,15 @@ async def test_a_process_that_stops_leaves_nothing_prepared_behind_and_prepares_
     assert office.log == ["pipeline ended"] * 2
     assert office.warm_ups() == ["stopped"] * 2
     assert len(office.pipelines) == 2
+
+
+async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:
+    office = Office()
+    comes, never = a_call("1"), a_call("2")
+    office.desk.expect(comes)
+    office.desk.expect(never)
+    assert office.desk.expected("1") is comes
+    await office.desk.carry(comes, office.stream("MZ1"))
+    await office.desk.end("2", EndReason.CALLER)
+    assert office.desk.expected("1") is office.desk.expected("2") is None
+    await office.desk.close()
