@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipelines.rates import PACKET_BYTES
+from pipelines.recording import Recording
 from pipelines.twilio_stream import (
     Dtmf,
     Mark,
@@ -79,6 +80,8 @@ class PhoneLine:
         # Called, in this order, whenever a stream is bound, before anything is sent over it.
         self.on_bound: list[Callable[[], None]] = []
         self.on_lost: Callable[[], None] = lambda: None
+        # Keeps the caller's sound, when the call is recorded.
+        self.recording: Recording | None = None
 
     @property
     def bound(self) -> bool:
@@ -139,6 +142,8 @@ class PhoneLine:
         hearing = self._hearing
         if isinstance(message, Media):
             self.packets_received += 1
+            if self.recording is not None:
+                self.recording.caller(message.payload)
             if hearing is not None:
                 await hearing.media(message.payload)
         elif isinstance(message, Mark):

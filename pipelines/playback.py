@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipelines.rates import mulaw_ms
+from pipelines.recording import Recording
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ class Playback:
         self.prepared = asyncio.Event()
         # When the last sound of all was, or will be, at the ear; None before the first.
         self.last_sound: float | None = None
+        # Keeps what is heard, when the call is recorded.
+        self.recording: Recording | None = None
 
     @property
     def idle(self) -> bool:
@@ -208,6 +211,8 @@ class Playback:
             for waiting in self._replies:
                 waiting.start += late
             self.last_sound = max(self.last_sound or 0.0, self._replies[-1].end)
+            if self.recording is not None:
+                self.recording.late(late)
         self._finish_if_over(reply)
 
     def take_back(self) -> None:
@@ -223,11 +228,15 @@ class Playback:
             reply.complete = reply.closed = True
             self._finish_if_over(reply)
         self.last_sound = min(now, self.last_sound) if self.last_sound is not None else None
+        if self.recording is not None:
+            self.recording.taken_back()
 
     def lost(self) -> None:
         """The stream is gone, and with it the marks that had not come back."""
         self.take_back()
         self._taken_back.clear()
+        if self.recording is not None:
+            self.recording.lost()
 
     def _now(self) -> float:
         return self._clock() if self._waits_at is None else self._waits_at

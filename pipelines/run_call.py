@@ -26,6 +26,7 @@ from pipelines.live_call import TheCall
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.recording import Recording
 from pipelines.shares import Shares
 from pipelines.token_meter import TokenMeter
 
@@ -53,6 +54,8 @@ class CallSetup:
     greetings: Greetings | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
+    # Takes the sound of both sides; None: the call is not recorded.
+    recording: Recording | None = None
 
 
 class RunningCall:
@@ -66,8 +69,10 @@ class RunningCall:
         pipeline: Pipeline,
         meter: TokenMeter,
         shares: Shares,
+        recording: Recording | None = None,
     ) -> None:
         self.line = line
+        self._recording = recording
         self._playback = playback
         self._meter = meter
         self._call_end = call_end
@@ -123,6 +128,8 @@ class RunningCall:
             await self._worker.cancel(reason="the call is over")
         await asyncio.wait({self._running}, timeout=STOPPED_WITHIN_SECS)
         await self.line.close()
+        if self._recording is not None:
+            self._recording.close()
         await asyncio.wait({self._running})
         if self._counting.done():
             return
@@ -172,6 +179,9 @@ def start_call(
     line.on_bound.append(playback.begin)
     if not profile.greeting:
         playback.prepared.set()  # there are no words to wait for
+    if setup.recording is not None:
+        line.recording = playback.recording = setup.recording
+        line.on_bound.append(setup.recording.bound)
     call_end = CallEnd(line, playback, speech, profile, record)
     parts = CallParts(
         call=TheCall(
@@ -196,7 +206,7 @@ def start_call(
         measure=measure,
     )
     pipeline = Pipeline([*setup.definition.build(parts), call_end])
-    return RunningCall(line, playback, call_end, pipeline, meter, shares)
+    return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

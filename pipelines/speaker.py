@@ -121,6 +121,8 @@ class Speaker(DirectProcessor):
             return
         begins = not self._reply_bytes or self._playback.current is None
         reply = self._playback.sent(len(payload))
+        if (recording := self._playback.recording) is not None:
+            recording.agent(payload, self._playback.last_sound)
         self._reply_bytes += len(payload)
         self._unmarked_bytes += len(payload)
         await self._line.play(payload)

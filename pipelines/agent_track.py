@@ -1,0 +1,86 @@
+"""The agent's side of a recording: its speech where it is at the ear. No clock, no I/O.
+
+    sent         |=====|==|            appended where `Playback` books it, ahead of the ear
+    ear          ....^                 everything behind it may still change
+    taken back       xxxx              was never heard: it goes
+    late         ..|=====|==|          a mark came late: the run moves
+
+Sound that is queued without a break is one run, and stays one. Time is a count of samples (8 kHz,
+one byte of mu-law each) since the answer, and comes in with each call.
+"""
+
+from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+
+# Twilio drops what would wait for longer (its error 31931).
+MOST_AHEAD = 600 * PHONE_RATE
+# Bookings are rounded, by so many samples at most; a break in the queue is longer.
+ROUNDING = 2
+# A run that was taken in part moves only when it is so late.
+LATE = 3 * PACKET_BYTES
+
+_SILENCE = bytes((MULAW_SILENCE,))
+
+
+class AgentTrack:
+    """What the caller hears of the agent, from `taken` on."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._sound = bytearray()
+        # Where the newest run begins.
+        self._run_from = 0
+        # How much later than its place here the newest run is at the ear.
+        self._behind = 0
+
+    @property
+    def end(self) -> int:
+        """Where the last sound ends."""
+        return self.taken + len(self._sound)
+
+    def prepare(self, payload: bytes) -> None:
+        """Append speech that is heard from the answer on."""
+        self._append(payload)
+
+    def send(self, payload: bytes, ends: int) -> None:
+        """Append speech whose end is at the ear at `ends`."""
+        start = ends - len(payload) - self._behind
+        if start > self.end + ROUNDING:
+            start += self._behind
+            self._behind = 0
+            self._append(_SILENCE * (start - self.end))
+            self._run_from = start
+        self._append(payload)
+
+    def delay(self, by: int) -> None:
+        """The newest run is at the ear later than booked, by this much more."""
+        if not self._sound:
+            return
+        if self._run_from >= self.taken:
+            self._insert_silence(self._run_from, by)
+            self._run_from += by
+            return
+        self._behind += by
+        if self._behind > LATE:
+            self._insert_silence(self.taken, self._behind)
+            self._behind = 0
+
+    def take_back(self, now: int) -> None:
+        """What is not at the ear by `now` never will be."""
+        heard = max(0, now - self._behind - self.taken)
+        self._behind = 0
+        del self._sound[heard:]
+
+    def take(self, to: int) -> bytes:
+        """The sound up to `to`, filled with silence; it is kept no longer."""
+        count = to - self.taken
+        taken = bytes(self._sound[:count]).ljust(count, _SILENCE)
+        del self._sound[:count]
+        self.taken = to
+        return taken
+
+    def _append(self, sound: bytes) -> None:
+        if len(self._sound) + len(sound) <= MOST_AHEAD:
+            self._sound += sound
+
+    def _insert_silence(self, at: int, count: int) -> None:
+        self._sound[at - self.taken : at - self.taken] = _SILENCE * count
