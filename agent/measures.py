@@ -90,6 +90,24 @@ class WarmWaste:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """What became of the recording of a call.
+
+    `outcome`: whole, limit (cut at its longest), no_space, cannot_write, too_slow (the disk),
+    erased.
+    """
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingWritten:
+    """How much all recordings together have grown since the last report."""
+
+    byte_count: int
+
+
 Measure = (
     FirstSound
     | TurnResponse
@@ -101,6 +119,8 @@ Measure = (
     | DownlinkShare
     | WarmUp
     | WarmWaste
+    | RecordingEnded
+    | RecordingWritten
 )
 MeasureSink = Callable[[Measure], None]
 

@@ -48,8 +48,8 @@ class State(Enum):
 class Recording:
     """Records one call from its answer to its end, for `longest_secs` at most.
 
-    `clock` is the one of the line and of its playback. `on_change` is called when the call ends, and
-    when the recording gives itself up.
+    `clock` is the one of the line and of its playback. `on_change` is called when the call ends,
+    and when the recording gives itself up.
     """
 
     def __init__(
@@ -108,9 +108,8 @@ class Recording:
         """Mu-law that was sent; its last sound is at the ear at `ends` of the clock."""
         if self.state is State.RINGING:
             self._agent.prepare(payload)
-        elif self.state is State.RUNNING and ends is not None:
-            if self._now_with_room() is not None:
-                self._agent.send(payload, self._samples(ends))
+        elif self.state is State.RUNNING and ends is not None and self._now_with_room() is not None:
+            self._agent.send(payload, self._samples(ends))
 
     def late(self, secs: float) -> None:
         """Speech that was sent is at the ear later than its `ends` said, by this much more."""

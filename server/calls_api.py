@@ -7,6 +7,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from loguru import logger
 
@@ -40,6 +41,7 @@ from server.schemas import (
 )
 from server.security import may_be_from_anywhere
 
+RECORDING_TYPE = "audio/wav"
 CALL_ID = re.compile(r"[0-9a-f]{32}")
 # The largest id of an event that a database can have.
 LAST_EVENT = 2**31 - 1
@@ -229,10 +231,11 @@ async def list_calls(
 
 @router.get("/{call_id}", responses=NOT_FOUND)
 async def read(call: KnownCall, opened: Opened) -> CallDetail:
-    """A call as it is now, and how fast it was so far."""
+    """A call as it is now, how fast it was so far, and whether it is recorded."""
     if call.status.is_terminal:
         await _write_last_words(call, opened)
-    return CallDetail.with_latency(call, await opened.call_log.latency(call.id))
+    latency = await opened.call_log.latency(call.id)
+    return CallDetail.with_latency(call, latency, recording=await _is_recorded(call, opened))
 
 
 @router.get("/{call_id}/transcript", responses=NOT_FOUND)
@@ -284,8 +287,41 @@ async def result(
     await _write_last_words(ended, opened)
     log = opened.call_log
     return CallResult.with_talk(
-        ended, await log.latency(call.id), await log.transcript(call.id), await log.usage(call.id)
+        ended,
+        await log.latency(call.id),
+        await log.transcript(call.id),
+        await log.usage(call.id),
+        recording=await _is_recorded(ended, opened),
     )
+
+
+@router.get(
+    "/{call_id}/recording",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        404: _problem("There is no such call, or no recording of it on this instance."),
+        409: _problem("The call still lasts, or its recording is still being written."),
+    },
+)
+async def recording(call: KnownCall, opened: Opened) -> FileResponse:
+    """The sound of an ended call: a stereo WAV of mu-law at 8 kHz, the caller left, the agent
+    right, from the answer on."""
+    if not call.status.is_terminal:
+        raise HTTPException(409, "The call still lasts: its recording can be had when it is over.")
+    await _write_last_words(call, opened)
+    await opened.recordings.written(call.id)
+    if opened.recordings.grows(call.id):
+        raise HTTPException(409, "The recording of this call is still being written; try again.")
+    path = await opened.recordings.find(call.id)
+    if path is None:
+        raise HTTPException(404, "There is no recording of this call here.")
+    return FileResponse(path, media_type=RECORDING_TYPE, filename=path.name)
+
+
+async def _is_recorded(call: Call, opened: Resources) -> bool:
+    grows = opened.recordings.grows(call.id)
+    return grows or await opened.recordings.find(call.id) is not None
 
 
 async def _write_last_words(call: Call, opened: Resources) -> None:
@@ -309,14 +345,30 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
 @router.delete(
     "/{call_id}",
     status_code=204,
-    responses={**NOT_FOUND, 409: _problem("The call is still live.")},
+    responses={
+        **NOT_FOUND,
+        409: _problem("The call is still live."),
+        503: _problem("The database cannot be used, or the recording not be erased, now."),
+    },
 )
 async def erase(call: KnownCall, opened: Opened) -> None:
-    """Erase an ended call with everything that was kept of it."""
+    """Erase an ended call with everything that was kept of it, its recording included."""
     await _write_last_words(call, opened)
+    await _erase_recording(call, opened)
     try:
         await opened.call_log.delete(call.id)
     except CallIsLive:
         raise HTTPException(409, "The call is still live: terminate it first.") from None
     except NoSuchCall:
         raise HTTPException(404, "There is no call with this id.") from None
+
+
+async def _erase_recording(call: Call, opened: Resources) -> None:
+    """Before the record, which is what a recording is found by."""
+    if not call.status.is_terminal:
+        raise HTTPException(409, "The call is still live: terminate it first.")
+    try:
+        await opened.recordings.erase(call.id)
+    except OSError as error:
+        logger.error("A recording cannot be erased", call_id=call.id, why=error.strerror)
+        raise HTTPException(503, "The recording of this call cannot be erased now.") from None

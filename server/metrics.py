@@ -11,6 +11,8 @@ from agent.measures import (
     ModelConnect,
     ModelDrop,
     Packets,
+    RecordingEnded,
+    RecordingWritten,
     TurnResponse,
     UplinkShare,
     WarmUp,
@@ -116,6 +118,17 @@ class Metrics:
             ["direction"],
             registry=self.registry,
         )
+        self.recordings = Counter(
+            "voice_ai_recordings",
+            "Recordings of calls that ended, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.recorded = Counter(
+            "voice_ai_recording_bytes",
+            "Bytes of sound written to recordings.",
+            registry=self.registry,
+        )
         self.bad_messages = Counter(
             "voice_ai_bad_messages",
             "Messages of media streams that made no sense and were passed over.",
@@ -168,6 +181,10 @@ class Metrics:
             case Packets(received, sent):
                 self.packets.labels("in").inc(received)
                 self.packets.labels("out").inc(sent)
+            case RecordingEnded(outcome):
+                self.recordings.labels(outcome).inc()
+            case RecordingWritten(byte_count):
+                self.recorded.inc(byte_count)
 
     def call_ended(self, call: Call) -> None:
         """Count a call with its outcome."""

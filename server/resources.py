@@ -1,6 +1,7 @@
 """What the server holds open while it runs: opened in one order, closed in the reverse one.
 
-migrate ─▶ engine ─▶ record writer ─▶ live calls ─▶ model ─▶ telephone ─▶ desk ─▶ life (resumes)
+migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ desk
+─▶ life (resumes)
 """
 
 import contextlib
@@ -34,6 +35,7 @@ from server.desk import Desk
 from server.loop_health import loop_health
 from server.metrics import Metrics
 from server.migrations import upgrade
+from server.recordings import RecordingPolicy, Recordings
 from server.security import ApiKeys, TwilioSignatures
 from server.settings import Settings
 from server.stream_tokens import StreamTokens
@@ -50,6 +52,7 @@ class Resources:
     clock: Clock
     call_log: CallLog
     records: RecordWriter
+    recordings: Recordings
     live_calls: LiveCalls
     life: LocalLife
     desk: Desk
@@ -103,6 +106,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         records.start()
         stack.push_async_callback(records.close)
 
+        recordings = _open_recordings(settings, metrics, clock)
+        stack.push_async_callback(recordings.close)
+
         live_calls = await _open_live_calls(settings, stack)
         model = await _open_model(settings, stack)
         telephone = _open_telephone(settings, call_log)
@@ -111,6 +117,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         greetings = Greetings() if settings.greeting_cache else None
 
         def start(call: Call) -> RunningCall:
+            record = records.recorder(call.id)
             setup = CallSetup(
                 call_id=call.id,
                 phone_number=call.phone_number,
@@ -120,10 +127,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 # The number may be one that somebody talked the model into.
                 may_transfer=settings.allows_transfer,
                 greetings=greetings,
+                recording=recordings.begin(call, record),
             )
-            return start_call(
-                setup, connect=model, record=records.recorder(call.id), measure=metrics.observe
-            )
+            return start_call(setup, connect=model, record=record, measure=metrics.observe)
 
         warming = None
         if settings.prewarm_limit and settings.gemini_api_key:
@@ -165,6 +171,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             clock=clock,
             call_log=call_log,
             records=records,
+            recordings=recordings,
             live_calls=live_calls,
             life=life,
             desk=desk,
@@ -188,6 +195,18 @@ def _mention_what_is_missing(settings: Settings) -> None:
         logger.warning("GEMINI_API_KEY is not set: callers will hear an apology")
     if settings.temporal_address:
         logger.warning("TEMPORAL_ADDRESS is not used: the life of a call is kept in this process")
+
+
+def _open_recordings(settings: Settings, metrics: Metrics, clock: Clock) -> Recordings:
+    policy = RecordingPolicy(
+        on=settings.recordings,
+        folder=settings.recordings_folder,
+        longest_secs=settings.recording_max_secs,
+        keep_days=settings.recordings_keep_days,
+    )
+    recordings = Recordings(policy, measure=metrics.observe, clock=clock)
+    recordings.open()
+    return recordings
 
 
 async def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:

@@ -242,16 +242,21 @@ class CallView(BaseModel):
 
 
 class CallDetail(CallView):
-    """A call as it is now, and how fast it was so far."""
+    """A call as it is now, how fast it was so far, and whether it is recorded."""
 
-    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE)
+    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE, recording=True)
 
     latency: LatencyView
+    recording: bool = Field(description="Whether there is sound of it: `/calls/{id}/recording`.")
 
     @classmethod
-    def with_latency(cls, call: Call, latency: Latency) -> Self:
+    def with_latency(cls, call: Call, latency: Latency, *, recording: bool) -> Self:
         """The public side of a record."""
-        return cls(**CallView.of(call).model_dump(), latency=LatencyView.of(latency))
+        return cls(
+            **CallView.of(call).model_dump(),
+            latency=LatencyView.of(latency),
+            recording=recording,
+        )
 
 
 class CallPage(BaseModel):
@@ -343,6 +348,7 @@ class CallResult(CallDetail):
     model_config = _example(
         **CALL_EXAMPLE,
         latency=LATENCY_EXAMPLE,
+        recording=True,
         turns=TURNS_EXAMPLE,
         usage=[{"direction": "input", "modality": "AUDIO", "tokens": 1650}],
     )
@@ -352,7 +358,13 @@ class CallResult(CallDetail):
 
     @classmethod
     def with_talk(
-        cls, call: Call, latency: Latency, turns: list[Turn], usage: list[TokenUsage]
+        cls,
+        call: Call,
+        latency: Latency,
+        turns: list[Turn],
+        usage: list[TokenUsage],
+        *,
+        recording: bool,
     ) -> Self:
         """The public side of the records of an ended call."""
         sums: dict[tuple[str, str], int] = {}
@@ -362,6 +374,7 @@ class CallResult(CallDetail):
         return cls(
             **CallView.of(call).model_dump(),
             latency=LatencyView.of(latency),
+            recording=recording,
             turns=[TurnView.of(turn) for turn in turns],
             usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )

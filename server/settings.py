@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     greeting_cache: bool = True
     answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
 
+    recordings: bool = False
+    recordings_folder: Path = Path("recordings")
+    recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
+    recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:

@@ -1,6 +1,8 @@
 """The calls API of a running server, as the commands use it; errors end them with a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -52,18 +54,42 @@ class CallsApi:
         """Ask for something to be done."""
         return self._ask("POST", path, json=body)
 
-    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+    def download(self, path: str, to: Path) -> int:
+        """Write what is there into a file, which is only there when it is whole; its bytes."""
+        part = to.with_name(f"{to.name}.part")
         try:
+            with self._sentences(), self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _failed(_sentence(answer))
+                with part.open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+            part.replace(to)
+        except OSError as error:
+            raise _failed(f"{to} cannot be written: {error.strerror}.") from None
+        finally:
+            part.unlink(missing_ok=True)
+        return to.stat().st_size
+
+    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        with self._sentences():
             answer = self._http.request(method, path, **how)
+        if answer.is_error:
+            raise _failed(_sentence(answer))
+        return answer
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Say what went wrong with the server itself."""
+        try:
+            yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise _failed(f"{self._server} is not the address of a server.") from None
         except httpx.TimeoutException:
             raise _failed(f"The server at {self._server} does not answer.") from None
         except httpx.HTTPError:
             raise _failed(f"No server can be reached at {self._server}.") from None
-        if answer.is_error:
-            raise _failed(_sentence(answer))
-        return answer
 
 
 def _failed(sentence: str) -> typer.Exit:

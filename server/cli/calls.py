@@ -1,5 +1,6 @@
 """`voice-ai calls`: look at the calls of a running server, and end them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -59,6 +60,20 @@ def transcript(call_id: CallId, server: ServerOption = None, api_key: KeyOption 
     """What was said, as it was heard."""
     with CallsApi(server, api_key) as api:
         print_turns(api.get(f"/calls/{call_id}/transcript").json()["turns"])
+
+
+@app.command()
+def recording(
+    call_id: CallId,
+    to: Annotated[Path | None, typer.Option(help="The file; ID.wav by default.")] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Fetch the recording of an ended call: the caller left, the agent right."""
+    path = to or Path(f"{call_id}.wav")
+    with CallsApi(server, api_key) as api:
+        byte_count = api.download(f"/calls/{call_id}/recording", path)
+    typer.echo(f"{path}: {byte_count} bytes")
 
 
 @app.command("hang-up")

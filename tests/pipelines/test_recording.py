@@ -211,7 +211,7 @@ def test_a_flood_of_packets_does_not_grow() -> None:
 
 
 class Phone:
-    """The book, the recording and an emulated ear of one call; messages take `delay_ms` each way."""
+    """The book, the recording and the ear of one call; messages take `delay_ms` each way."""
 
     def __init__(self, delay_ms: int = 0) -> None:
         self.clock = Clock()
