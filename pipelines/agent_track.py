@@ -3,7 +3,7 @@
     sent         |=====|==|            appended where `Playback` books it, ahead of the ear
     ear          ....^                 everything behind it may still change
     taken back       xxxx              was never heard: it goes
-    late         ..|=====|==|          a mark came late: the run moves
+    late         ..|=====|==|          a mark came later than it wavers: the run moves
 
 Sound that is queued without a break is one run, and stays one. Time is a count of samples (8 kHz,
 one byte of mu-law each) since the answer, and comes in with each call.
@@ -15,7 +15,8 @@ from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
 MOST_AHEAD = 600 * PHONE_RATE
 # Bookings are rounded, by so many samples at most; a break in the queue is longer.
 ROUNDING = 2
-# A run that was taken in part moves only when it is so late.
+# Marks waver by so much; a run that was taken in part moves only when it is later than `LATE`.
+WAVERING = PACKET_BYTES
 LATE = 3 * PACKET_BYTES
 
 _SILENCE = bytes((MULAW_SILENCE,))
@@ -55,14 +56,14 @@ class AgentTrack:
         """The newest run is at the ear later than booked, by this much more."""
         if not self._sound:
             return
-        if self._run_from >= self.taken:
-            self._insert_silence(self._run_from, by)
-            self._run_from += by
-            return
         self._behind += by
-        if self._behind > LATE:
-            self._insert_silence(self.taken, self._behind)
-            self._behind = 0
+        whole = self._run_from >= self.taken
+        if self._behind <= (WAVERING if whole else LATE):
+            return
+        at = self._run_from if whole else self.taken
+        self._sound[at - self.taken : at - self.taken] = _SILENCE * self._behind
+        self._run_from += self._behind if whole else 0
+        self._behind = 0
 
     def take_back(self, now: int) -> None:
         """What is not at the ear by `now` never will be."""
@@ -81,6 +82,3 @@ class AgentTrack:
     def _append(self, sound: bytes) -> None:
         if len(self._sound) + len(sound) <= MOST_AHEAD:
             self._sound += sound
-
-    def _insert_silence(self, at: int, count: int) -> None:
-        self._sound[at - self.taken : at - self.taken] = _SILENCE * count

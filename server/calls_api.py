@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from loguru import logger
 
@@ -23,6 +23,7 @@ from agent.life_events import Placed, Terminate
 from agent.profile import TooLong
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
+from server.file_stream import stream_file
 from server.resources import Opened, Resources
 from server.schemas import (
     CallDetail,
@@ -297,14 +298,14 @@ async def result(
 
 @router.get(
     "/{call_id}/recording",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
         404: _problem("There is no such call, or no recording of it on this instance."),
         409: _problem("The call still lasts, or its recording is still being written."),
     },
 )
-async def recording(call: KnownCall, opened: Opened) -> FileResponse:
+async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
     """The sound of an ended call: a stereo WAV of mu-law at 8 kHz, the caller left, the agent
     right, from the answer on."""
     if not call.status.is_terminal:
@@ -313,15 +314,15 @@ async def recording(call: KnownCall, opened: Opened) -> FileResponse:
     await opened.recordings.written(call.id)
     if opened.recordings.grows(call.id):
         raise HTTPException(409, "The recording of this call is still being written; try again.")
-    path = await opened.recordings.find(call.id)
-    if path is None:
-        raise HTTPException(404, "There is no recording of this call here.")
-    return FileResponse(path, media_type=RECORDING_TYPE, filename=path.name)
+    try:
+        return await stream_file(opened.recordings.path(call.id), RECORDING_TYPE)
+    except FileNotFoundError:
+        raise HTTPException(404, "There is no recording of this call here.") from None
 
 
 async def _is_recorded(call: Call, opened: Resources) -> bool:
     grows = opened.recordings.grows(call.id)
-    return grows or await opened.recordings.find(call.id) is not None
+    return grows or await asyncio.to_thread(opened.recordings.path(call.id).is_file)
 
 
 async def _write_last_words(call: Call, opened: Resources) -> None:

@@ -21,7 +21,7 @@ _HEADER = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
 _FILL_SAMPLES = 10 * PHONE_RATE
 
 
-class NoSuchWav(Exception):
+class ForeignFile(Exception):
     """The file is there, and is none that was written here."""
 
 
@@ -32,7 +32,7 @@ class MulawWav:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file. Raises: OSError, NoSuchWav."""
+        """Open the file. Raises: OSError, ForeignFile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(path, flags, 0o600)
         try:
@@ -72,7 +72,7 @@ class MulawWav:
         there = _HEADER.unpack(os.pread(self._file, _HEADER.size, 0))
         samples = (size - _HEADER.size) // CHANNELS
         if [*_fields(0)[2:13]] != [*there[2:13]] or there[15] != b"data":
-            raise NoSuchWav
+            raise ForeignFile
         return samples
 
     def _append(self, sound: bytes | bytearray) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.rates import PHONE_RATE
 from pipelines.recording import Cut
-from server.mulaw_wav import MulawWav, NoSuchWav
+from server.mulaw_wav import ForeignFile, MulawWav
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -29,12 +29,12 @@ class RecordingFile:
     def append(self, cut: Cut) -> int:
         """Write a piece; how many bytes the file has grown by.
 
-        Raises: OSError, NoSuchWav; the file is then closed, and what it has can be played.
+        Raises: OSError, ForeignFile; the file is then closed, and what it has can be played.
         """
         try:
             wav = self._wav or self._open()
             return wav.write(self._begins_at + cut.start, cut.caller, cut.agent)
-        except (OSError, NoSuchWav):
+        except (OSError, ForeignFile):
             self._give_up()
             raise
 
@@ -71,7 +71,7 @@ class Job:
     last: bool
 
 
-def write(jobs: list[Job]) -> list[int | OSError | NoSuchWav]:
+def write(jobs: list[Job]) -> list[int | OSError | ForeignFile]:
     """Do these jobs; for each how many bytes its file has grown by, or why it did not."""
     return [_write(job) for job in jobs]
 
@@ -81,19 +81,19 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def why(error: OSError | NoSuchWav) -> str:
+def why(error: OSError | ForeignFile) -> str:
     """The outcome of a recording that such an error ended."""
     out_of_space = isinstance(error, OSError) and error.errno in NO_SPACE
     return "no_space" if out_of_space else "cannot_write"
 
 
-def _write(job: Job) -> int | OSError | NoSuchWav:
+def _write(job: Job) -> int | OSError | ForeignFile:
     grown = 0
     try:
         if job.cut is not None:
             grown = job.file.append(job.cut)
         if job.last:
             job.file.close()
-    except (OSError, NoSuchWav) as error:
+    except (OSError, ForeignFile) as error:
         return error
     return grown

@@ -23,7 +23,7 @@ from agent.clock import Clock
 from agent.measures import MeasureSink, RecordingEnded, RecordingWritten
 from agent.ports import Record
 from pipelines.recording import Recording, State
-from server.mulaw_wav import NoSuchWav
+from server.mulaw_wav import ForeignFile
 from server.recording_retention import DAY_SECS, erase_older
 from server.recording_writer import Job, RecordingFile, make_folder, why, write
 
@@ -103,7 +103,7 @@ class Recordings:
             longest_secs=left_secs,
             on_change=lambda: self._changed(kept),
         )
-        kept = _Kept(call.id, recording, record, RecordingFile(self._path(call.id), age_secs))
+        kept = _Kept(call.id, recording, record, RecordingFile(self.path(call.id), age_secs))
         self._kept[call.id] = kept
         return recording
 
@@ -112,10 +112,9 @@ class Recordings:
         kept = self._kept.get(call_id)
         return kept is not None and kept.recording.state is not State.RINGING
 
-    async def find(self, call_id: str) -> Path | None:
-        """The file of a call's recording, if there is one here."""
-        path = self._path(call_id)
-        return path if await asyncio.to_thread(path.is_file) else None
+    def path(self, call_id: str) -> Path:
+        """The file of a call's recording, should there be one here."""
+        return self._policy.folder / f"{call_id}.wav"
 
     async def written(self, call_id: str) -> None:
         """Wait until the recording of a call that is over is whole, or for a while."""
@@ -134,7 +133,7 @@ class Recordings:
         does not answer.
         """
         kept = self._kept.get(call_id)
-        file = RecordingFile(self._path(call_id))
+        file = RecordingFile(self.path(call_id))
         if kept is not None:
             file = kept.file
             kept.recording.give_up()
@@ -142,9 +141,6 @@ class Recordings:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(PATIENCE_SECS):
             await loop.run_in_executor(self._thread, file.erase)
-
-    def _path(self, call_id: str) -> Path:
-        return self._policy.folder / f"{call_id}.wav"
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -195,7 +191,7 @@ class Recordings:
             return None
         return "whole"
 
-    def _fail(self, kept: _Kept, error: OSError | NoSuchWav) -> None:
+    def _fail(self, kept: _Kept, error: OSError | ForeignFile) -> None:
         kept.recording.give_up()
         says = getattr(error, "strerror", None) or "the file is none of ours"
         logger.error("A call cannot be recorded", call_id=kept.call_id, why=says)

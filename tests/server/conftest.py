@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -105,31 +106,35 @@ async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
 ServerFactory = Callable[..., AbstractAsyncContextManager[Running]]
 
 
+@contextlib.asynccontextmanager
+async def running_server(
+    twilio: TwilioEmulator, folder: Path, **changes: Any
+) -> AsyncIterator[Running]:
+    """A server with these settings, whose database is in the folder."""
+    bound = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    values: dict[str, Any] = {
+        "base_url": url,
+        "database_url": f"sqlite+aiosqlite:///{folder / 'calls.db'}",
+        "twilio_account_sid": twilio.account_sid,
+        "twilio_auth_token": twilio.auth_token,
+        "twilio_phone_number": OUR_NUMBER,
+        "twilio_api_base_url": twilio.url,
+        "gemini_api_key": "no-key",
+        "recordings_folder": folder / "recordings",
+    }
+    settings = Settings(**values | changes)
+    async with (
+        serving(create_app(settings), bound),
+        httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
+    ):
+        yield Running(url, http, RequestValidator(twilio.auth_token))
+
+
 @pytest.fixture
 def start_server(tmp_path: Path, twilio: TwilioEmulator) -> ServerFactory:
     """Start a server with these settings, as often as a test needs; all share one database."""
-
-    @contextlib.asynccontextmanager
-    async def start(**changes: Any) -> AsyncIterator[Running]:
-        bound = listen("127.0.0.1", 0)
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        values: dict[str, Any] = {
-            "base_url": url,
-            "database_url": f"sqlite+aiosqlite:///{tmp_path / 'calls.db'}",
-            "twilio_account_sid": twilio.account_sid,
-            "twilio_auth_token": twilio.auth_token,
-            "twilio_phone_number": OUR_NUMBER,
-            "twilio_api_base_url": twilio.url,
-            "gemini_api_key": "no-key",
-        }
-        settings = Settings(**values | changes)
-        async with (
-            serving(create_app(settings), bound),
-            httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
-        ):
-            yield Running(url, http, RequestValidator(twilio.auth_token))
-
-    return start
+    return partial(running_server, twilio, tmp_path)
 
 
 @pytest.fixture

@@ -31,16 +31,16 @@ class Disk:
     """What the server's process may write."""
 
     def __init__(self, process_id: int) -> None:
-        self._process_id = process_id
+        self.process_id = process_id
         self._before = resource.prlimit(process_id, resource.RLIMIT_FSIZE)
 
     def fill(self) -> None:
         """No byte more fits into any file."""
-        resource.prlimit(self._process_id, resource.RLIMIT_FSIZE, (0, self._before[1]))
+        resource.prlimit(self.process_id, resource.RLIMIT_FSIZE, (0, self._before[1]))
 
     def make_room(self) -> None:
         """There is room again."""
-        resource.prlimit(self._process_id, resource.RLIMIT_FSIZE, self._before)
+        resource.prlimit(self.process_id, resource.RLIMIT_FSIZE, self._before)
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +65,8 @@ async def own_process(
             signer = RequestValidator(environment["TWILIO_AUTH_TOKEN"])
             yield Running(url, http, signer), Disk(process.pid)
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
