@@ -303,6 +303,7 @@ async def result(
         200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
         404: _problem("There is no such call, or no recording of it on this instance."),
         409: _problem("The call still lasts, or its recording is still being written."),
+        503: _problem("The database cannot be used, or the recording not be read, now."),
     },
 )
 async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
@@ -318,6 +319,9 @@ async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
         return await stream_file(opened.recordings.path(call.id), RECORDING_TYPE)
     except FileNotFoundError:
         raise HTTPException(404, "There is no recording of this call here.") from None
+    except OSError as error:
+        logger.error("A recording cannot be read", call_id=call.id, why=error.strerror)
+        raise HTTPException(503, "The recording of this call cannot be read now.") from None
 
 
 async def _is_recorded(call: Call, opened: Resources) -> bool:

@@ -353,6 +353,27 @@ async def test_what_happened_is_read_page_by_page(server: Running, twilio: Twili
     assert read == whole["events"]
 
 
+async def test_a_recording_that_cannot_be_read_or_erased_keeps_the_call(
+    server: Running, twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    call = await server.place()
+    path = f"/calls/{call['id']}"
+    await server.http.get(f"{path}/result", params={"wait": 20})
+    in_its_place = tmp_path / "recordings" / f"{call['id']}.wav"
+    in_its_place.mkdir(parents=True)
+    refused = await server.http.delete(path)
+    assert (refused.status_code, refused.json()) == (
+        503,
+        {"detail": "The recording of this call cannot be erased now."},
+    )
+    assert (await server.http.get(path)).status_code == 200
+    assert (await server.http.get(f"{path}/recording")).status_code == 503
+    in_its_place.rmdir()
+    assert (await server.http.delete(path)).status_code == 204
+    assert (await server.http.get(path)).status_code == 404
+
+
 async def test_how_fast_a_call_was_is_read_with_it_and_with_its_result(
     server: Running, twilio: TwilioEmulator, tmp_path: Path
 ) -> None:
@@ -485,6 +506,7 @@ async def test_the_documentation_is_complete(server: Running) -> None:
         "/calls/{call_id}/transcript",
         "/calls/{call_id}/events",
         "/calls/{call_id}/result",
+        "/calls/{call_id}/recording",
         "/calls/{call_id}/terminate",
         "/twilio/inbound",
         "/twilio/twiml/{call_id}",

@@ -52,6 +52,36 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     assert "no call with this id" in nobody.output
 
 
+async def test_the_recording_of_a_call_is_fetched_into_a_file(
+    start_server: ServerFactory, twilio: TwilioEmulator, voice_ai: Command, tmp_path: Path
+) -> None:
+    twilio.people[THEIRS] = Busy()
+    async with start_server() as server:
+
+        async def fetch(call_id: str, *words: str) -> Result:
+            words = ("calls", "recording", call_id, "--server", server.url, *words)
+            return await asyncio.to_thread(voice_ai, *words)
+
+        call_id = (await server.place())["id"]
+        await server.http.get(f"/calls/{call_id}/result", params={"wait": 20})
+        (tmp_path / "recordings").mkdir()
+        sound = os.urandom(600_000)
+        (tmp_path / "recordings" / f"{call_id}.wav").write_bytes(sound)
+        fetched = await fetch(call_id, "--to", "call.wav")
+        assert (fetched.exit_code, fetched.output) == (0, "call.wav: 600000 bytes\n")
+        assert (tmp_path / "call.wav").read_bytes() == sound
+        assert (await fetch(call_id)).output == f"{call_id}.wav: 600000 bytes\n"
+        nowhere = await fetch(call_id, "--to", "nowhere/call.wav")
+        assert nowhere.exit_code == 1
+        assert "nowhere/call.wav cannot be written" in nowhere.output
+        (tmp_path / "recordings" / f"{call_id}.wav").unlink()
+        (tmp_path / "call.wav").unlink()
+        none = await fetch(call_id, "--to", "call.wav")
+        assert none.exit_code == 1
+        assert "There is no recording of this call here." in none.output
+        assert not any(name.startswith("call.wav") for name in os.listdir(tmp_path))
+
+
 async def test_dial_waits_for_the_end_and_its_exit_code_says_how_it_went(
     server: Running, twilio: TwilioEmulator, voice_ai: Command
 ) -> None:
