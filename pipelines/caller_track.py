@@ -18,7 +18,8 @@ from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
 
 # So much later than counted is no jitter.
 LATE = 3 * PACKET_BYTES
-# For so long every packet must have been late; so much sound tells where counting begins.
+# For so long every packet must have been late; so much sound, and so long, tell where counting
+# begins.
 SURE_AFTER = PHONE_RATE
 # So much earlier than counted is worth moving what came before.
 EARLY = PHONE_RATE // 200
@@ -46,6 +47,8 @@ class CallerTrack:
         # Where counting began, and where the silence before that begins; None: the clock places.
         self._counted_from: int | None = None
         self._silent_from = 0
+        # When that was.
+        self._counted_at = 0
         # When the last packet came, or its stream was bound; None: there is no stream.
         self._heard_at: int | None = None
         self._lateness: _Lateness | None = None
@@ -62,7 +65,7 @@ class CallerTrack:
         if self._counted_from is None:
             self._silent_from = self.end
             self._sound += _SILENCE * late
-            self._counted_from = self.end
+            self._counted_from, self._counted_at = self.end, now
             late = now - len(payload) - self.end
         if late > LATE:
             self._note_lateness(late, now)
@@ -90,9 +93,10 @@ class CallerTrack:
             return now
         if self._lateness is not None:
             return self._lateness.at
-        if self._counted_from is not None and self.end - self._counted_from < SURE_AFTER:
-            return self._silent_from
-        return self.end
+        if self._counted_from is None:
+            return self.end
+        counted = min(self.end - self._counted_from, now - self._counted_at)
+        return self.end if counted >= SURE_AFTER else self._silent_from
 
     def take(self, to: int) -> bytes:
         """The sound up to `to`, filled with silence; it is kept no longer."""
@@ -112,7 +116,7 @@ class CallerTrack:
             return
         at = max(lateness.at, self.taken)
         self._sound[at - self.taken : at - self.taken] = _SILENCE * lateness.least
-        self._silent_from, self._counted_from = at, at + lateness.least
+        self._silent_from, self._counted_from, self._counted_at = at, at + lateness.least, now
         self._lateness = None
 
     def _move_back(self, early: int) -> int:
