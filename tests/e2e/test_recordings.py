@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.twilio import EmulatedCall, Handset, Person, Say, TwilioEmulator, WaitForAgent
 from server.emulators.twilio.mulaw import PACKET, RATE, decode
-from server.replay.virtual_time import fenced_sqlite
+from server.replay.sqlite_work import ordered_sqlite
 from tests import virtual_time
 from tests.e2e.conftest import AT_NINE, OPENING, SCRIPT, THANKS, World
 from tests.server.conftest import OUR_NUMBER, running_server
@@ -56,7 +56,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
             async with world(script, settings) as around:
                 await scene(around)
 
-        with fenced_sqlite():
+        with ordered_sqlite():
             virtual_time.run(whole())
 
     return played
