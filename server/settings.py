@@ -5,7 +5,6 @@ file also enters `os.environ`, because the vendors' SDKs and OpenSSL read theirs
 (GOOGLE_GEMINI_BASE_URL, SSL_CERT_FILE).
 """
 
-import json
 import os
 import re
 import secrets
@@ -17,7 +16,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.schemas import E164, PhoneNumber, ProfileFields
+from server.inbound_routes import InboundRoute, parse_routes
+from server.schemas import E164, PhoneNumber
 
 DEFAULT_PIPELINE = "phone_call"
 LOG_LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -30,16 +30,13 @@ NEEDED_IN_PRODUCTION = (
     "gemini_api_key",
     "allowed_destinations",
 )
+# Shorter ones can be guessed by whoever tries for long enough.
+LONG_ENOUGH_KEY = 24
+LONG_ENOUGH_SECRET = 32
 
 
 class SettingsError(Exception):
     """The environment cannot be used; the message names each variable and what is wrong."""
-
-
-class InboundRoute(ProfileFields):
-    """Which pipeline answers a number of ours, and what it changes of the agent."""
-
-    pipeline: str = Field(min_length=1, max_length=64)
 
 
 class Settings(BaseSettings):
@@ -113,13 +110,27 @@ class Settings(BaseSettings):
                 "must be an SQLAlchemy URL that starts with sqlite+aiosqlite:// or "
                 "postgresql+asyncpg://"
             )
-        return value
+        return _with_usable_port(value)
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value if value is None else _with_usable_port(value)
+
+    @field_validator("google_gemini_base_url")
+    @classmethod
+    def _only_by_tls(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("https://"):
+            raise ValueError("must be an https:// address: the SDK connects by TLS only")
+        return value
+
+    @field_validator("ssl_cert_file")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise ValueError("there is no such file (an emulator writes a new one at each start)")
         return value
 
     @field_validator("api_keys", "allowed_destinations", mode="before")
@@ -141,7 +152,7 @@ class Settings(BaseSettings):
     @field_validator("inbound_numbers", mode="before")
     @classmethod
     def _routes(cls, value: Any) -> Any:
-        return _parse_routes(value) if isinstance(value, str) else value
+        return parse_routes(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _reached_where_it_listens(self) -> "Settings":
@@ -155,6 +166,7 @@ class Settings(BaseSettings):
         if self.environment == "production":
             missing = [name for name in NEEDED_IN_PRODUCTION if not getattr(self, name)]
             problems = [f"{name.upper()}: is needed in production" for name in missing]
+            problems += self._weak_secrets()
             if not self.base_url.startswith("https://"):
                 problems.append("BASE_URL: must be an https:// address in production")
             if problems:
@@ -163,6 +175,16 @@ class Settings(BaseSettings):
             secret = SecretStr(secrets.token_hex(32))
             object.__setattr__(self, "stream_token_secret", secret)
         return self
+
+    def _weak_secrets(self) -> list[str]:
+        says = "{}: must have at least {} characters in production (openssl rand -hex 32)"
+        weak = []
+        if any(len(key.get_secret_value()) < LONG_ENOUGH_KEY for key in self.api_keys):
+            weak.append(says.format("API_KEYS: each key", LONG_ENOUGH_KEY))
+        secret = self.stream_token_secret
+        if secret is not None and len(secret.get_secret_value()) < LONG_ENOUGH_SECRET:
+            weak.append(says.format("STREAM_TOKEN_SECRET", LONG_ENOUGH_SECRET))
+        return weak
 
     @property
     def log_level_number(self) -> int:
@@ -247,20 +269,12 @@ def _checked_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _parse_routes(value: str) -> Any:
-    if value.lstrip().startswith("{"):
-        try:
-            routes = json.loads(value)
-        except ValueError:
-            raise ValueError("is not valid JSON") from None
-        return {
-            number: {"pipeline": route} if isinstance(route, str) else route
-            for number, route in routes.items()
-        }
-    routes = {}
-    for part in filter(None, (part.strip() for part in value.split(","))):
-        number, equals, pipeline = (word.strip() for word in part.partition("="))
-        if not equals or not pipeline or not (number == "*" or number.startswith("+")):
-            raise ValueError("must be NUMBER=PIPELINE pairs such as +15550100123=phone_call")
-        routes[number] = {"pipeline": pipeline}
-    return routes
+def _with_usable_port(url: str) -> str:
+    try:
+        usable = urlsplit(url).port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # The address may hold a password, so it is not repeated.
+        raise ValueError("must have a port from 1 to 65535, or none")
+    return url

@@ -10,7 +10,15 @@ from server.cli.latency_chart import draw, shows_blocks
 
 app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
 
-CallId = Annotated[str, typer.Argument(help="The call's id.")]
+
+def _part_of_an_address(call_id: str) -> str:
+    if not (call_id.isascii() and call_id.isalnum()):
+        typer.echo(f"There is no call with this id: {call_id!r}.", err=True)
+        raise typer.Exit(1)
+    return call_id
+
+
+CallId = Annotated[str, typer.Argument(help="The call's id.", callback=_part_of_an_address)]
 
 
 @app.command("list")

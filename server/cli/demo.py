@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from server.cli.environment import make_folder_or_exit
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where demo.wav and demo.txt are put.")] = Path("out"),
@@ -23,6 +25,7 @@ def demo(
         )
         raise typer.Exit(1) from None
 
+    make_folder_or_exit(out)
     try:
         report = asyncio.run(run_demo(out, _teller()))
     except StageError as error:

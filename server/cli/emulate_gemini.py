@@ -17,7 +17,7 @@ QUIET = {"audio", "outputTranscription", "inputTranscription", "sessionResumptio
 
 def gemini(
     host: Annotated[str, typer.Option(help="Address to listen on: loopback.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0: a free one.")] = 8021,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0: a free one.")] = 8021,
     script: Annotated[
         Path | None, typer.Option(help="YAML: what the model understands, says and calls.")
     ] = None,

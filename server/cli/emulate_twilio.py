@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from server.cli.environment import make_folder_or_exit
 from server.emulators.twilio import Answer, EmulatedCall, Person, PersonError, TwilioEmulator
 from server.emulators.twilio.call_state import CallState
 from server.emulators.twilio.emulator import OUR_NUMBER
@@ -22,12 +23,18 @@ GOODBYE_SECS = 3.0
 
 def twilio(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the REST API; 0: a free one.")] = 8020,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the REST API; 0: a free one.")
+    ] = 8020,
     account_sid: Annotated[str, typer.Option(help="The account.")] = ACCOUNT_SID,
     auth_token: Annotated[str, typer.Option()] = "emulated-auth-token",  # noqa: S107
     number: Annotated[str, typer.Option(help="Our number: calls are placed from it.")] = OUR_NUMBER,
     person: Annotated[
-        Path | None, typer.Option(help="YAML: what whoever is on the phone says and does.")
+        Path | None,
+        typer.Option(
+            help="YAML: what whoever is on the phone says and does. By default: asks Gemini's "
+            "default script one question."
+        ),
     ] = None,
     ring_secs: Annotated[float, typer.Option(help="How long phones ring.", min=0.0)] = 2.0,
     call_in: Annotated[
@@ -39,11 +46,16 @@ def twilio(
 ) -> None:
     """Play Twilio's REST API and its telephones on this machine until Ctrl-C."""
     try:
-        somebody = Person.load(person) if person else Person()
+        somebody = Person.load(person) if person else Person.default()
     except (PersonError, OSError) as problem:
         raise typer.BadParameter(str(problem), param_hint="--person") from None
+    if call_in is not None and not call_in.startswith(("http://", "https://")):
+        raise typer.BadParameter(
+            "an address such as http://127.0.0.1:8000/twilio/inbound is needed",
+            param_hint="--call-in",
+        )
     if wav is not None:
-        wav.mkdir(parents=True, exist_ok=True)
+        make_folder_or_exit(wav)
     emulator = TwilioEmulator(
         account_sid=account_sid,
         auth_token=auth_token,

@@ -1,5 +1,7 @@
 """What the commands need from the environment, or a sentence that says why it cannot be used."""
 
+from pathlib import Path
+
 import typer
 
 from server.settings import Settings, SettingsError, read_settings
@@ -12,3 +14,12 @@ def settings_or_exit(port: int | None = None) -> Settings:
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+
+
+def make_folder_or_exit(folder: Path) -> None:
+    """Have this folder there; one that cannot be made ends the command with a sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        typer.echo(f"Cannot write to {folder}: {error.strerror or error}.", err=True)
+        raise typer.Exit(1) from None

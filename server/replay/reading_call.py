@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from agent.profile import VadConfig
 from server.emulators.espeak import espeak
+from server.inbound_routes import InboundRoute
 from server.replay.fields import Fields
 from server.replay.scenario import Answer, CallPlan, Direction
 from server.schemas import E164, CallRequest
-from server.settings import DEFAULT_PIPELINE, InboundRoute
+from server.settings import DEFAULT_PIPELINE
 
 REQUEST_KEYS = tuple(name for name in CallRequest.model_fields if name != "phone_number")
 CALL_KEYS = (

@@ -13,8 +13,8 @@ from server.settings import Settings, SettingsError, read_settings
 ROOT = Path(__file__).parents[2]
 PRODUCTION = {
     "ENVIRONMENT": "production",
-    "API_KEYS": "key-one,key-two",
-    "STREAM_TOKEN_SECRET": "sealed",
+    "API_KEYS": "key-one-of-the-callers-api,key-two-of-the-callers-api",
+    "STREAM_TOKEN_SECRET": "sealed" * 6,
     "BASE_URL": "https://voice.example.com",
     "TWILIO_ACCOUNT_SID": "AC0",
     "TWILIO_AUTH_TOKEN": "token",
@@ -64,10 +64,13 @@ def test_the_env_file_reaches_the_sdks_and_the_environment_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: None
 ) -> None:
     env_file = tmp_path / ".env"
-    env_file.write_text("SSL_CERT_FILE=/from/file\nPORT=1234\nGEMINI_VOICE=\n")
+    certificate = tmp_path / "ca.pem"
+    certificate.touch()
+    env_file.write_text(f"SSL_CERT_FILE={certificate}\nPORT=1234\nGEMINI_VOICE=\n")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("PORT", "4321")
     settings = read_settings(env_file)
-    assert os.environ["SSL_CERT_FILE"] == "/from/file"
+    assert os.environ["SSL_CERT_FILE"] == str(certificate)
     assert settings.port == 4321
     assert settings.gemini_voice is None
     assert "GEMINI_VOICE" not in os.environ
@@ -75,7 +78,10 @@ def test_the_env_file_reaches_the_sdks_and_the_environment_wins(
 
 def test_production_with_everything_starts(production: pytest.MonkeyPatch) -> None:
     settings = read_settings(None)
-    assert [key.get_secret_value() for key in settings.api_keys] == ["key-one", "key-two"]
+    assert [key.get_secret_value() for key in settings.api_keys] == [
+        "key-one-of-the-callers-api",
+        "key-two-of-the-callers-api",
+    ]
     assert settings.stream_base_url == "wss://voice.example.com"
 
 
@@ -84,6 +90,41 @@ def test_production_without_one_of_them_does_not(production: pytest.MonkeyPatch,
     production.delenv(name)
     with pytest.raises(SettingsError, match=rf"(?m)^  {name}: "):
         read_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("API_KEYS", "key-one-of-the-callers-api,secret"), ("STREAM_TOKEN_SECRET", "s" * 31)],
+)
+def test_production_with_a_secret_that_can_be_guessed_does_not_start(
+    production: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    production.setenv(name, value)
+    with pytest.raises(
+        SettingsError, match=rf"(?m)^  {name}: .*at least \d\d characters"
+    ) as refusal:
+        read_settings(None)
+    assert value.split(",")[-1] not in str(refusal.value)
+    production.setenv("ENVIRONMENT", "development")
+    read_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:none/0"),
+        ("DATABASE_URL", "postgresql+asyncpg://me:hunter2@127.0.0.1:none/x"),
+        ("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:8021"),
+    ],
+)
+def test_an_address_that_nothing_can_be_opened_by_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"(?m)^  {name}: ") as refusal:
+        read_settings(None)
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_all_that_is_wrong_is_said_at_once_and_no_secret_is(
@@ -128,7 +169,20 @@ def test_inbound_numbers_come_in_two_forms(
     assert {number: route.pipeline for number, route in routes.items()} == expected
 
 
-@pytest.mark.parametrize("value", ["phone_call", "+1555=", "{broken", '{"+1": {"colour": "red"}}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "phone_call",
+        "+1555=",
+        "[1]",
+        "{broken",
+        '{"+1": {"colour": "red"}}',
+        '{"+1": null}',
+        '{"15550100": "phone_call"}',
+        "+1555=phone_call,+1555=reminder",
+        '{"+1555": "phone_call", "+1555": "reminder"}',
+    ],
+)
 def test_inbound_numbers_that_make_no_sense_are_refused(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:

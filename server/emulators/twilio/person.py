@@ -13,6 +13,7 @@ Once a script is through, the person listens until the call is over.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +113,12 @@ class Person:
         except yaml.YAMLError as problem:
             raise PersonError(f"{path}: {problem}") from None
         return cls.parse(described, folder=path.parent)
+
+    @classmethod
+    def default(cls) -> "Person":
+        """Somebody who asks for the opening hours, thanks, and says goodbye."""
+        source = files("server.emulators.twilio") / "default_person.yaml"
+        return cls.parse(yaml.safe_load(source.read_text(encoding="utf-8")))
 
     @classmethod
     def parse(cls, described: Any, *, folder: Path = Path()) -> "Person":

@@ -50,6 +50,8 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     nobody = await run("calls", "show", "nope")
     assert nobody.exit_code == 1
     assert "no call with this id" in nobody.output
+    elsewhere = await run("calls", "show", "../health")
+    assert "no call with this id" in elsewhere.output
 
 
 async def test_the_recording_of_a_call_is_fetched_into_a_file(
@@ -165,6 +167,13 @@ def test_an_emulator_whose_package_is_missing_says_how_to_get_it(
     result = voice_ai("emulate", "twilio", "--port", "1")
     assert result.exit_code == 1
     assert "voice-ai-system[emulators]" in result.output
+
+
+def test_a_demo_that_can_leave_nothing_is_not_played(voice_ai: Command) -> None:
+    result = voice_ai("demo", "--out", "/proc/nowhere")
+    assert result.exit_code == 1
+    assert "Cannot write to /proc/nowhere" in result.output
+    assert "rings" not in result.output
 
 
 def test_serve_listens_where_it_says_and_stops_when_told(tmp_path: Path) -> None:

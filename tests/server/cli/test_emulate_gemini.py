@@ -54,3 +54,11 @@ async def test_a_wrong_script_is_named_with_its_line(tmp_path: Path) -> None:
     _, error = await process.communicate()
     assert process.returncode == 2
     assert "wrong.yaml:2" in "".join(error.decode().split("\n")).replace("│", "").replace(" ", "")
+
+
+async def test_a_port_that_there_is_not_is_a_sentence() -> None:
+    process = await run("--port", "80000")
+    _, error = await process.communicate()
+    assert process.returncode == 2
+    assert "--port" in error.decode()
+    assert "Traceback" not in error.decode()

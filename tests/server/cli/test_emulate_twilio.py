@@ -77,7 +77,13 @@ async def test_a_call_in_progress_is_hung_up_when_the_command_ends(
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
-    [("--person=nowhere.yaml", "nowhere.yaml"), ("--port={taken}", "Cannot listen")],
+    [
+        ("--person=nowhere.yaml", "nowhere.yaml"),
+        ("--port={taken}", "Cannot listen"),
+        ("--port=-1", "--port"),
+        ("--call-in=nonsense", "/twilio/inbound is needed"),
+        ("--wav=/proc/nowhere", "Cannot write to /proc/nowhere"),
+    ],
 )
 async def test_what_cannot_be_is_said_in_a_sentence(
     application: Application, option: str, sentence: str
@@ -85,4 +91,5 @@ async def test_what_cannot_be_is_said_in_a_sentence(
     process = await start(option.format(taken=application.port))
     _, errors = await process.communicate()
     assert sentence in errors.decode()
+    assert "Traceback" not in errors.decode()
     assert process.returncode not in (0, None)

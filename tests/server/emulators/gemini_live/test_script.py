@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.call_end import ASK_WHETHER_THERE, BYE_TO_LIMIT, BYE_TO_SILENCE
 from server.emulators.gemini_live import Script, ScriptError
 from server.emulators.gemini_live.conversation import Conversation
 from server.emulators.gemini_live.script import word_for_word
@@ -34,6 +35,8 @@ def test_the_default_script_is_complete() -> None:
     )
     assert conversation.heard(script, None) == (Say("I am sorry, I did not catch that."),)
     assert conversation.read(script, "The caller pressed 5.") == (Say("You pressed 5."),)
+    for instruction in (ASK_WHETHER_THERE, BYE_TO_SILENCE, BYE_TO_LIMIT):
+        assert conversation.read(script, instruction)
 
 
 def test_every_kind_of_step() -> None:

@@ -4,6 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.emulators.gemini_live import Script
+from server.emulators.gemini_live.conversation import Conversation
+from server.emulators.gemini_live.steps import Call
+from server.emulators.speech import speak
 from server.emulators.twilio import (
     HangUp,
     Pause,
@@ -45,6 +49,19 @@ script:
         Play(tmp_path / "question.wav", "A question"),
         HangUp(),
     ]
+
+
+def test_the_default_person_talks_with_the_default_model() -> None:
+    script, conversation = Script.default(), Conversation()
+    person = Person.default().script
+    assert not callable(person)
+    said = [action.text for action in person if isinstance(action, Say)]
+    assert said
+    heard = [script.ears.hear(speak(text, rate=16_000), 16_000) for text in said]
+    assert None not in heard
+    *_, last = (conversation.heard(script, sentence) for sentence in heard)
+    assert last is not None
+    assert any(isinstance(step, Call) for step in last)
 
 
 @pytest.mark.parametrize(
