@@ -10,6 +10,7 @@ A telephone or a desk that is slow or fails never holds up `tell`, nor another c
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from loguru import logger
@@ -17,12 +18,13 @@ from loguru import logger
 from agent.call_log import CallLog, NoSuchCall, life_columns
 from agent.calls import Call, CallEvent
 from agent.clock import Clock, loop_clock, moment
-from agent.database import is_passing
+from agent.database import DatabaseAway, is_passing
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
 from agent.life_events import (
     CancelTimer,
     Command,
     Dial,
+    DialFailed,
     DialUnclear,
     EndMedia,
     Event,
@@ -43,8 +45,18 @@ from agent.lifecycle import decide
 from agent.ports import MediaDesk, Telephone
 from agent.words import Direction
 
+_NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unclear:
+    """A decision that the database may have kept, though it did not say so."""
+
+    before: CallState
+    state: CallState
+    commands: tuple[Command, ...]
 
 
 class LocalLife:
@@ -72,6 +84,7 @@ class LocalLife:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # What happened while the database was away, in the order in which it came.
         self._untold: dict[str, deque[Event]] = {}
+        self._unclear: dict[str, _Unclear] = {}
         self._dialling: dict[str, asyncio.Future[None]] = {}
         self._waiting_for_end: dict[str, set[asyncio.Future[None]]] = {}
         self._phone = PhoneOrders(telephone, call_log, self.tell_surely, self.now)
@@ -100,9 +113,14 @@ class LocalLife:
         direction = Direction.INBOUND if event.inbound else Direction.OUTBOUND
         state, commands = decide(new_call(direction, self._patience), event)
         call.direction = direction
+        call.created_at = moment(event.at)
         call.sqlmodel_update(life_columns(state))
         async with self._lock(call_id):
-            kept = await self._call_log.create(call, [self._happened(call_id, event)])
+            try:
+                kept = await self._call_log.create(call, [self._happened(call_id, event)])
+            except DatabaseAway:
+                self._give_up_on(call_id, state)
+                raise
             if kept.id == call_id:
                 self._carry_out(call_id, commands)
         await self._until_dialled(kept.id)
@@ -215,9 +233,14 @@ class LocalLife:
         self._untold.pop(call_id, None)
 
     async def _decide(self, call_id: str, event: Event) -> CallState:
-        before = await self.state(call_id)
+        call = await self._call_log.get(call_id)
+        before = CallState.from_json(call.life)
+        unclear = self._unclear.pop(call_id, None)
+        if unclear is not None and unclear.state == before:
+            self._follow(call, unclear.before, before, unclear.commands)
         state, commands = decide(before, event)
         if state == before and isinstance(event, TimerFired):
+            self._await_again(call_id, state, event)
             return state
         events = [self._happened(call_id, event)]
         if (state.status, state.end_reason) != (before.status, before.end_reason):
@@ -225,13 +248,38 @@ class LocalLife:
             detail = {"status": state.status.value, "end_reason": reason}
             at = moment(event.at)
             events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
-        call = await self._call_log.save_life(call_id, state, events)
-        self._carry_out(call_id, commands)
+        try:
+            call = await self._call_log.save_life(call_id, state, events)
+        except DatabaseAway:
+            self._unclear[call_id] = _Unclear(before, state, commands)
+            # Nobody may tell of this call again for long.
+            self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
+            raise
+        self._follow(call, before, state, commands)
+        return state
+
+    def _follow(
+        self, call: Call, before: CallState, state: CallState, commands: tuple[Command, ...]
+    ) -> None:
+        """Do what follows from a decision that was kept."""
+        self._carry_out(call.id, commands)
         if state.status.is_terminal and not before.status.is_terminal:
             self._ended(call)
         if state.twilio_sid or state.status.is_terminal:
-            self._dial_is_answered(call_id)
-        return state
+            self._dial_is_answered(call.id)
+
+    def _await_again(self, call_id: str, state: CallState, event: TimerFired) -> None:
+        """A timer came before its time: it was armed to see what the database has kept."""
+        due = state.deadlines.get(event.timer)
+        if due is not None and due > event.at:
+            self._timers.arm(call_id, event.timer, due)
+
+    def _give_up_on(self, call_id: str, state: CallState) -> None:
+        """A call that may be in the record, though whoever placed it was told otherwise."""
+        if state.twilio_sid is None:
+            self._phone.report(call_id, DialFailed(self.now(), _NOT_DIALLED))
+        else:
+            self._phone.order(call_id, [LookUp(state.twilio_sid)])
 
     def _happened(self, call_id: str, event: Event) -> CallEvent:
         kind, detail = as_record(event)

@@ -412,3 +412,9 @@ def test_the_rules_need_nothing_but_the_standard_library():
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_a_stream_that_starts_after_the_end_is_let_go():
+    call = Story(Dialled(1001, SID), TwilioStatus(1002, "canceled", SID))
+    assert list(call.happens(StreamStarted(1003, "MZ1", "one"))) == [EndMedia(EndReason.SYSTEM)]
+    assert call.state.stream_sid is None

@@ -561,3 +561,96 @@ async def test_no_timer_is_left_of_an_ended_call(life: LocalLife, a_call: MakeCa
     assert life._timers.armed(call.id)
     await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
     assert life._timers.armed(call.id) == set()
+
+
+class Forgetful(CallLog):
+    """Keeps what it is told to, and may then say that it could not: the answer was lost."""
+
+    forgets = False
+
+    async def create(self, *what: Any) -> Call:
+        return self._answer(await super().create(*what))
+
+    async def save_life(self, *what: Any) -> Call:
+        return self._answer(await super().save_life(*what))
+
+    def _answer(self, call: Call) -> Call:
+        if self.forgets:
+            self.forgets = False
+            raise DatabaseAway("the connection was lost")
+        return call
+
+
+async def test_a_decision_whose_answer_was_lost_is_carried_out(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.forgets = True
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, Terminate(life.now()))
+    phone.obeys = False
+    await phone.until(lambda: phone.hung_up == ["CA1"])
+
+
+async def test_an_end_whose_answer_was_lost_is_an_end(
+    start: Start, engine: AsyncEngine, desk: Desk, ends: Ends, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    waiting = asyncio.create_task(life.ended(call.id, SECS))
+    await asyncio.sleep(0)
+    call_log.forgets = True
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    ended = await waiting
+    assert ended is not None
+    await life.close()
+    assert [one.id for one in ends.calls] == [call.id]
+    assert desk.of(call) == ["warm", "end caller"]
+
+
+async def test_a_timer_is_kept_when_a_decision_was_not(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    class Away(Forgetful):
+        async def save_life(self, *what: Any) -> Call:
+            if self.forgets:
+                self.forgets = False
+                raise DatabaseAway("the database is away")
+            return await super().save_life(*what)
+
+    call_log = Away(engine)
+    life = await start(replace(QUICK, reconcile_at_most_secs=0.2), call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.forgets = True
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "in-progress", "CA1"))
+    phone.calls["CA1"] = "completed"
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+
+
+async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = a_call()
+    call_log.forgets = True
+    with pytest.raises(DatabaseAway):
+        await life.place(call, placed(life))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, phone.dialled) == (CallStatus.FAILED, [])
+    assert "not dialled" in (ended.error or "")
+    inbound = a_call(idempotency_key=None)
+    call_log.forgets = True
+    with pytest.raises(DatabaseAway):
+        await life.place(inbound, placed(life, inbound=True, twilio_sid="CA5"))
+    await phone.until(lambda: "CA5" in phone.looked_up)
