@@ -37,6 +37,8 @@ CLOCK_MARGIN = timedelta(seconds=5)
 FORGOTTEN_DIAL = timedelta(minutes=15)
 NOT_FOUND = 404
 TOO_MANY = 429
+# So many call SIDs are remembered as taken, while the record learns of them.
+TAKEN_AT_MOST = 1000
 
 T = TypeVar("T")
 Known = Callable[[str], Awaitable[bool]]
@@ -79,6 +81,8 @@ class TwilioTelephone:
         self._known = known
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio")
         self._dialled_at: dict[str, datetime] = {}
+        # Call SID → the call of ours that has it, oldest first.
+        self._taken: dict[str, str] = {}
 
     def close(self) -> None:
         """Give the threads back; a request that is on its way is not waited for."""
@@ -117,6 +121,7 @@ class TwilioTelephone:
         except TwilioException as error:
             raise DialUncertain("Twilio's answer was not understood.") from error
         self._dialled_at.pop(request.call_id, None)
+        self._take(sid, request)
         return sid
 
     async def hang_up(self, twilio_sid: str) -> None:
@@ -149,10 +154,19 @@ class TwilioTelephone:
         )
         candidates = [call for call in recent if call.date_created and call.date_created >= since]
         for call in sorted(candidates, key=lambda call: call.date_created or datetime.now(UTC)):
-            if not await self._known(str(call.sid)):
+            sid = str(call.sid)
+            # Whoever asks at the same time finds it taken, whatever the record knows yet.
+            if not await self._known(sid) and self._take(sid, request):
                 self._dialled_at.pop(request.call_id, None)
-                return TelephoneCall(str(call.sid), str(call.status))
+                return TelephoneCall(sid, str(call.status))
         return None
+
+    def _take(self, sid: str, request: DialRequest) -> bool:
+        if self._taken.setdefault(sid, request.call_id) != request.call_id:
+            return False
+        while len(self._taken) > TAKEN_AT_MOST:
+            del self._taken[next(iter(self._taken))]
+        return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from twilio.base.exceptions import TwilioRestException
@@ -124,6 +125,21 @@ async def test_a_call_that_is_known_as_another_is_not_found_for_this_one(
         found = await phone.find(REQUEST)
     assert found
     assert found.twilio_sid == sid
+
+
+async def test_one_call_is_never_found_for_two(twilio: TwilioEmulator) -> None:
+    other = replace(REQUEST, call_id="1" * 32)
+    async with telephone(twilio) as phone:
+        for request in (REQUEST, other):
+            twilio.fail_next(ServerError(placed=request is REQUEST))
+            with pytest.raises(DialUncertain):
+                await phone.dial(request)
+        found = await asyncio.gather(phone.find(REQUEST), phone.find(other))
+        assert sum(call is not None for call in found) == 1
+        third = replace(REQUEST, call_id="2" * 32)
+        await phone.dial(third)
+        # It is Twilio's answer that says whose call it is, before any record does.
+        assert await phone.find(replace(REQUEST, call_id="3" * 32)) is None
 
 
 async def test_a_call_is_looked_up_and_hung_up_and_twice_is_fine(twilio: TwilioEmulator) -> None:
