@@ -31,12 +31,17 @@ from agent.calls import EndReason
 from agent.ports import Record
 from agent.profile import AgentProfile
 from pipelines.caller_speech import CallerSpeech
+from pipelines.owed_answer import OwedAnswer
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from processors.direct import DirectProcessor
 
 ASK_WHETHER_THERE = (
     "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
+)
+CALLER_WAITS = (
+    "[The caller has spoken, and waits for your answer. Answer now; if you did not understand, say "
+    "so in one short sentence.]"
 )
 BYE_TO_SILENCE = "[The caller is still silent. Say goodbye in one short sentence.]"
 BYE_TO_LIMIT = (
@@ -46,6 +51,8 @@ BYE_TO_LIMIT = (
 # How long the model may take to begin its last words, and how late the last mark may be.
 WORDS_WITHIN_SECS = 8.0
 MARK_WITHIN_SECS = 3.0
+# How often the model is looked at.
+LOOKS_EVERY_SECS = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,9 @@ class CallEnd(DirectProcessor):
         self._time_up = False
         self._last_activity = 0.0
         self._asked_at: float | None = None
+        silence_ms = profile.vad.silence_duration_ms or 0
+        self._answer = OwedAnswer(speech, playback, turn_ends_after_secs=silence_ms / 1000)
+        self._watching_the_model: asyncio.Task[None] | None = None
         line.on_bound.append(self._bound)
 
     # --- what others ask for -------------------------------------------------------------------
@@ -121,9 +131,9 @@ class CallEnd(DirectProcessor):
         self._finish(CallSummary(reason, error=error))
 
     def caller_was_heard(self) -> None:
-        """The caller did something, perhaps too softly for `CallerSpeech`."""
-        self._asked_at = None
-        self._sign_of_life()
+        """The model heard the caller, perhaps too softly for `CallerSpeech`."""
+        self._answer.listened(asyncio.get_running_loop().time())
+        self._caller_is_there()
 
     async def say(self, text: str) -> None:
         """Tell the model something, as if it were written to it."""
@@ -139,14 +149,15 @@ class CallEnd(DirectProcessor):
                 self._turn_ended.set()
         elif isinstance(frame, LLMFullResponseStartFrame):
             self._last_turn = True
-            self._sign_of_life()
+            self._model_is_there()
         elif isinstance(frame, InterruptionFrame):
-            self.caller_was_heard()
+            self._model_is_there()
+            self._caller_is_there()
             self._take_leave_back()
         elif isinstance(frame, InputDTMFFrame):
-            self.caller_was_heard()
+            self._caller_is_there()
         elif isinstance(frame, FunctionCallInProgressFrame):
-            self._sign_of_life()
+            self._model_is_there()
         elif isinstance(frame, StartFrame):
             self._started = True
             if self._line.bound:
@@ -156,7 +167,7 @@ class CallEnd(DirectProcessor):
     async def cleanup(self) -> None:
         """Stop all watches; a conversation that was not over is ended from outside."""
         self._finish(CallSummary(None))
-        for task in (self._leaving, self._watching):
+        for task in (self._leaving, self._watching, self._watching_the_model):
             if task is not None:
                 await self.cancel_task(task)
         if self._limit is not None:
@@ -166,15 +177,24 @@ class CallEnd(DirectProcessor):
     def _bound(self) -> None:
         if not self._started:
             return  # the StartFrame comes, and finds the line bound
-        self._sign_of_life()
+        self._model_is_there()  # a stream that was lost took with it what was said meanwhile
         if self._limit is None and self._line.answered_at is not None:
             loop = asyncio.get_running_loop()
             up = self._line.answered_at + self._profile.max_duration_seconds
             self._limit = loop.call_at(up, self._time_is_up)
             self._watching = self.create_task(self._watch_for_silence(), "silence")
+            self._watching_the_model = self.create_task(self._watch_the_model(), "answers")
 
     def _sign_of_life(self) -> None:
         self._last_activity = asyncio.get_running_loop().time()
+
+    def _model_is_there(self) -> None:
+        self._answer.replied(asyncio.get_running_loop().time())
+        self._sign_of_life()
+
+    def _caller_is_there(self) -> None:
+        self._asked_at = None
+        self._sign_of_life()
 
     def _time_is_up(self) -> None:
         self._time_up = True
@@ -249,3 +269,23 @@ class CallEnd(DirectProcessor):
 
     def _caller_since(self, moment: float) -> bool:
         return (self._speech.last_sound or 0.0) > moment
+
+    # --- a model that stalls ---------------------------------------------------------------------
+
+    async def _watch_the_model(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOKS_EVERY_SECS)
+            if self._phase is not Phase.TALKING or not self._line.bound:
+                continue
+            if self._answer.is_gone(loop.time()):
+                logger.warning("model gave no answer")
+                self.fail(EndReason.NO_MODEL, "Gemini fell silent")
+            elif self._answer.is_overdue(loop.time()) and not self._asked_last():
+                self._record.event("model.silent")
+                self._answer.reminded(loop.time())
+                await self.say(CALLER_WAITS)
+
+    def _asked_last(self) -> bool:
+        """Whether the model was told to speak after the caller's last words already."""
+        return self._asked_at is not None and not self._caller_since(self._asked_at)

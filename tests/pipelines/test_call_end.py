@@ -13,7 +13,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from agent.calls import EndReason
 from agent.ports import MemoryRecord
 from agent.profile import AgentProfile
-from pipelines.call_end import CallEnd, CallSummary
+from pipelines.call_end import CALLER_WAITS, CallEnd, CallSummary
 from pipelines.caller_speech import CallerSpeech, Stretch
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
@@ -198,5 +198,69 @@ def test_a_failure_ends_the_conversation_at_once_and_the_first_reason_stays() ->
             call.end.fail(EndReason.NO_MODEL, "no key")
             call.end.fail(EndReason.SYSTEM, "later")
             assert await summary(call) == CallSummary(EndReason.NO_MODEL, error="no key")
+
+    virtual_time.run(scene())
+
+
+def test_a_model_that_stalls_while_the_caller_talks_on_is_reminded_and_then_gone() -> None:
+    async def scene() -> None:
+        call = Call()
+        async with on_stage(call.end) as stage:
+            await call.line.bind(KeptStream())
+            await call.agent_speaks(stage, 1.0)
+            while not call.end.over.done():
+                await asyncio.sleep(5.0)
+                call.caller_speaks()
+            assert call.told(stage) == [CALLER_WAITS]
+            assert 28.0 <= await call.lasted() < 45.0
+            assert await summary(call) == CallSummary(
+                EndReason.NO_MODEL, error="Gemini fell silent"
+            )
+
+    virtual_time.run(scene())
+
+
+def test_a_model_that_answers_when_it_is_reminded_goes_on() -> None:
+    async def scene() -> None:
+        call = Call()
+        async with on_stage(call.end) as stage:
+            await call.line.bind(KeptStream())
+            for _ in range(2):
+                reminders = len(call.told(stage))
+                while len(call.told(stage)) == reminders:
+                    await asyncio.sleep(3.0)
+                    call.caller_speaks()
+                await call.agent_speaks(stage, 1.0)
+            assert call.told(stage) == [CALLER_WAITS] * 2
+            assert not call.end.over.done()
+
+    virtual_time.run(scene())
+
+
+def test_a_long_story_is_not_interrupted_while_the_model_hears_it() -> None:
+    async def scene() -> None:
+        call = Call()
+        async with on_stage(call.end) as stage:
+            await call.line.bind(KeptStream())
+            for second in range(40):
+                await asyncio.sleep(1.0)
+                call.caller_speaks()
+                if second % 5 == 0:
+                    call.end.caller_was_heard()
+                    await asyncio.sleep(3.0 if second == 20 else 0.0)
+            assert call.told(stage) == []
+
+    virtual_time.run(scene())
+
+
+def test_a_story_without_a_pause_is_not_interrupted_either() -> None:
+    async def scene() -> None:
+        call = Call()
+        async with on_stage(call.end) as stage:
+            await call.line.bind(KeptStream())
+            for _ in range(50):
+                await asyncio.sleep(1.0)
+                call.caller_speaks()
+            assert call.told(stage) == []
 
     virtual_time.run(scene())
