@@ -81,7 +81,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
     # What came is not sent back: it may be long, personal, or no valid text at all.
     assert isinstance(error, RequestValidationError)
     request.state.resources.metrics.rejected.labels("invalid_request").inc()
-    detail = [{key: problem[key] for key in ("loc", "msg", "type")} for problem in error.errors()]
+    detail = [
+        {
+            "loc": problem["loc"],
+            # Pydantic's own words before a sentence of ours.
+            "msg": problem["msg"].removeprefix("Value error, "),
+            "type": problem["type"],
+        }
+        for problem in error.errors()
+    ]
     return _answer(422, detail)
 
 

@@ -62,7 +62,7 @@ async def admitted(
     if opened.api_keys.configured:
         if credentials is not None and opened.api_keys.admit(credentials.credentials):
             return
-        detail = "A valid API key is needed: Authorization: Bearer KEY."
+        detail = NO_KEY
     elif not may_be_from_anywhere(request.headers):
         return
     else:
@@ -73,8 +73,21 @@ async def admitted(
     raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _problem(says: str) -> dict[str, Any]:
-    return {"model": Problem, "description": says}
+NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
+NOT_ALLOWED = "ALLOWED_DESTINATIONS does not allow calls to this number."
+OTHER_BODY = "This Idempotency-Key was used with another body."
+NO_LINE = "All lines of this server are in use; try again soon."
+NO_CALL = "There is no call with this id."
+STILL_LIVE = "The call is still live: terminate it first."
+STILL_TALKING = "The call still lasts: its recording can be had when it is over."
+NOT_RECORDED = "There is no recording of this call here."
+NOT_READ = "The recording of this call cannot be read now."
+NOT_ERASED = "The recording of this call cannot be erased now."
+
+
+def _problem(says: str, detail: str) -> dict[str, Any]:
+    example = {"application/json": {"example": {"detail": detail}}}
+    return {"model": Problem, "description": says, "content": example}
 
 
 router = APIRouter(
@@ -82,12 +95,15 @@ router = APIRouter(
     tags=["calls"],
     dependencies=[Depends(admitted)],
     responses={
-        401: _problem("No valid API key."),
+        401: _problem("No valid API key.", NO_KEY),
         422: {"model": Invalid, "description": "Something of the request is not valid."},
-        503: _problem("The database cannot be used now (see Retry-After)."),
+        503: _problem(
+            "The database cannot be used now (see Retry-After).",
+            "The database cannot be used now; try again.",
+        ),
     },
 )
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such call.")}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such call.", NO_CALL)}
 
 
 async def known_call(call_id: str, opened: Opened) -> Call:
@@ -98,7 +114,7 @@ async def known_call(call_id: str, opened: Opened) -> Call:
         return await opened.call_log.get(call_id)
     except NoSuchCall:
         opened.metrics.rejected.labels("unknown_call").inc()
-        raise HTTPException(404, "There is no call with this id.") from None
+        raise HTTPException(404, NO_CALL) from None
 
 
 KnownCall = Annotated[Call, Depends(known_call)]
@@ -108,14 +124,18 @@ KnownCall = Annotated[Call, Depends(known_call)]
     "",
     status_code=201,
     responses={
-        403: _problem("ALLOWED_DESTINATIONS does not allow the number."),
-        409: _problem("The Idempotency-Key was used with another body."),
-        413: _problem("The body is larger than 64 kB."),
-        400: _problem("The body is not JSON."),
-        408: _problem("The body did not arrive in time."),
-        429: _problem("DAILY_CALL_LIMIT is reached."),
+        400: _problem("The body is not text.", "There was an error parsing the body"),
+        403: _problem("ALLOWED_DESTINATIONS does not allow the number.", NOT_ALLOWED),
+        408: _problem("The body did not arrive in time.", "The body did not arrive in time."),
+        409: _problem("The Idempotency-Key was used with another body.", OTHER_BODY),
+        413: _problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
+        429: _problem(
+            "DAILY_CALL_LIMIT is reached.",
+            "DAILY_CALL_LIMIT: 1000 calls were placed in 24 hours.",
+        ),
         503: _problem(
-            "No capacity or no database now (see Retry-After), or no Twilio or Gemini configured."
+            "No capacity or no database now (see Retry-After), or no Twilio or Gemini configured.",
+            NO_LINE,
         ),
     },
 )
@@ -135,7 +155,7 @@ async def place(
     except IdempotencyConflict:
         opened.desk.give_back(call.id)
         opened.metrics.rejected.labels("idempotency_key").inc()
-        raise HTTPException(409, "This Idempotency-Key was used with another body.") from None
+        raise HTTPException(409, OTHER_BODY) from None
     except DailyLimitReached as reached:
         opened.desk.give_back(call.id)
         opened.metrics.rejected.labels("daily_limit").inc()
@@ -163,7 +183,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
         raise HTTPException(503, "Gemini is not configured: set GEMINI_API_KEY.")
     if not settings.allows_destination(body.phone_number):
         opened.metrics.rejected.labels("destination").inc()
-        raise HTTPException(403, "ALLOWED_DESTINATIONS does not allow calls to this number.")
+        raise HTTPException(403, NOT_ALLOWED)
     profile = body.over(definition.profile, default_voice=settings.gemini_voice)
     try:
         profile.filled_with(body.metadata)
@@ -196,7 +216,7 @@ def _take_a_line(call: Call, opened: Resources) -> None:
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
             503,
-            "All lines of this server are in use; try again soon.",
+            NO_LINE,
             headers={"Retry-After": str(RETRY_AFTER_SECS)},
         )
 
@@ -301,16 +321,20 @@ async def result(
     response_class=StreamingResponse,
     responses={
         200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
-        404: _problem("There is no such call, or no recording of it on this instance."),
-        409: _problem("The call still lasts, or its recording is still being written."),
-        503: _problem("The database cannot be used, or the recording not be read, now."),
+        404: _problem(
+            "There is no such call, or no recording of it on this instance.", NOT_RECORDED
+        ),
+        409: _problem(
+            "The call still lasts, or its recording is still being written.", STILL_TALKING
+        ),
+        503: _problem("The database cannot be used, or the recording not be read, now.", NOT_READ),
     },
 )
 async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
     """The sound of an ended call: a stereo WAV of mu-law at 8 kHz, the caller left, the agent
     right, from the answer on."""
     if not call.status.is_terminal:
-        raise HTTPException(409, "The call still lasts: its recording can be had when it is over.")
+        raise HTTPException(409, STILL_TALKING)
     await _write_last_words(call, opened)
     await opened.recordings.written(call.id)
     if opened.recordings.grows(call.id):
@@ -318,10 +342,10 @@ async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
     try:
         return await stream_file(opened.recordings.path(call.id), RECORDING_TYPE)
     except FileNotFoundError:
-        raise HTTPException(404, "There is no recording of this call here.") from None
+        raise HTTPException(404, NOT_RECORDED) from None
     except OSError as error:
         logger.error("A recording cannot be read", call_id=call.id, why=error.strerror)
-        raise HTTPException(503, "The recording of this call cannot be read now.") from None
+        raise HTTPException(503, NOT_READ) from None
 
 
 async def _is_recorded(call: Call, opened: Resources) -> bool:
@@ -352,8 +376,10 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
     status_code=204,
     responses={
         **NOT_FOUND,
-        409: _problem("The call is still live."),
-        503: _problem("The database cannot be used, or the recording not be erased, now."),
+        409: _problem("The call is still live.", STILL_LIVE),
+        503: _problem(
+            "The database cannot be used, or the recording not be erased, now.", NOT_ERASED
+        ),
     },
 )
 async def erase(call: KnownCall, opened: Opened) -> None:
@@ -363,17 +389,17 @@ async def erase(call: KnownCall, opened: Opened) -> None:
     try:
         await opened.call_log.delete(call.id)
     except CallIsLive:
-        raise HTTPException(409, "The call is still live: terminate it first.") from None
+        raise HTTPException(409, STILL_LIVE) from None
     except NoSuchCall:
-        raise HTTPException(404, "There is no call with this id.") from None
+        raise HTTPException(404, NO_CALL) from None
 
 
 async def _erase_recording(call: Call, opened: Resources) -> None:
     """Before the record, which is what a recording is found by."""
     if not call.status.is_terminal:
-        raise HTTPException(409, "The call is still live: terminate it first.")
+        raise HTTPException(409, STILL_LIVE)
     try:
         await opened.recordings.erase(call.id)
     except OSError as error:
         logger.error("A recording cannot be erased", call_id=call.id, why=error.strerror)
-        raise HTTPException(503, "The recording of this call cannot be erased now.") from None
+        raise HTTPException(503, NOT_ERASED) from None

@@ -337,8 +337,8 @@ class EventPage(BaseModel):
 class Tokens(BaseModel):
     """Tokens of the whole call, by direction and modality."""
 
-    direction: str
-    modality: str
+    direction: str = Field(description="input or output.")
+    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
     tokens: int
 
 
@@ -350,7 +350,7 @@ class CallResult(CallDetail):
         latency=LATENCY_EXAMPLE,
         recording=True,
         turns=TURNS_EXAMPLE,
-        usage=[{"direction": "input", "modality": "AUDIO", "tokens": 1650}],
+        usage=[{"direction": "input", "modality": "audio", "tokens": 1650}],
     )
 
     turns: list[TurnView]
@@ -400,5 +400,15 @@ class Mistake(BaseModel):
 
 class Invalid(BaseModel):
     """What is wrong with a request, in a sentence or place by place."""
+
+    model_config = _example(
+        detail=[
+            {
+                "loc": ["body", "phone_number"],
+                "msg": "must be a number with its country code, such as +15550100123",
+                "type": "value_error",
+            }
+        ]
+    )
 
     detail: str | list[Mistake]

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ValidationError
 
 from server import schemas
 from server.app import create_app
-from server.schemas import CallRequest
+from server.schemas import CallRequest, Invalid
 from server.settings import Settings
+from tests.server.conftest import Running
 
 ERRORS = {"Problem", "Invalid", "Readiness"}
 SCHEMAS = {
@@ -62,3 +63,28 @@ def test_every_answer_of_the_calls_api_has_an_example_that_is_true(api: dict[str
 def test_a_wrong_number_is_answered_with_a_right_one(number: str) -> None:
     with pytest.raises(ValidationError, match=r"country code, such as \+15550100123"):
         CallRequest(phone_number=number)
+
+
+def test_every_error_of_the_calls_api_has_an_example_of_its_own(api: dict[str, Any]) -> None:
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items() if path.startswith("/calls") else ():
+            examples = [
+                answer["content"]["application/json"]["example"]["detail"]
+                for status, answer in operation["responses"].items()
+                if int(status) >= 400 and int(status) != 422
+            ]
+            assert len(set(examples)) == len(examples) >= 2, (method, path)
+
+
+def test_every_webhook_says_what_it_reads_of_the_form(api: dict[str, Any]) -> None:
+    webhooks = [methods["post"] for path, methods in api["paths"].items() if "/twilio" in path]
+    assert len(webhooks) == 5
+    for webhook in webhooks:
+        form = webhook["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+        assert "CallSid" in form["properties"]
+
+
+async def test_a_mistake_is_said_as_the_docs_show_it(server: Running) -> None:
+    example = Invalid.model_json_schema()["examples"][0]
+    answer = await server.http.post("/calls", json={"phone_number": "123"})
+    assert (answer.status_code, answer.json()) == (422, example)
