@@ -15,7 +15,7 @@ QUESTION = "What should I bring with me?"
 BARGE_IN = "Sorry, can I come on Friday instead?"
 THANKS = "Thank you, goodbye."
 
-NOTED = "That is noted. We will call you back to find a time on Friday."
+NOTED = "That is noted. We will call you back."
 GOODBYE = "Thank you. Goodbye, Ms Lee."
 
 # The answer that is interrupted: far longer than the person has patience for.
@@ -53,7 +53,7 @@ async def person(phone: Handset) -> None:
     await phone.listen_until_silence()
     await phone.say(QUESTION)
     await phone.hears_speech()
-    await phone.pause(2.0)
+    await phone.pause(1.5)
     await phone.say(BARGE_IN)
     await phone.listen_until_silence()
     await phone.say(THANKS)

@@ -7,7 +7,8 @@ from server.demo.conversation import BARGE_IN, GOODBYE, SAID
 from server.emulators.ears import Ears
 from server.emulators.gemini_live import Session
 from server.emulators.gemini_live.server_messages import SPEAKS_AT
-from server.emulators.speech import speak, voice_for
+from server.emulators.gemini_live.session_log import Reply
+from server.emulators.speech import speak
 from server.emulators.twilio import EmulatedCall
 from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.sound import at_line_rate, spans
@@ -88,7 +89,7 @@ def _lost(call: EmulatedCall, session: Session) -> list[str]:
         return [f"{len(session.log.replies)} replies were said, {len(heard)} were heard"]
     wrong = []
     for reply, span in zip(session.log.replies, heard, strict=True):
-        lost = _length_secs(reply.text) - (span.end_secs - span.start_secs)
+        lost = _length_secs(reply) - (span.end_secs - span.start_secs)
         if reply.complete and lost > DETECTOR_SECS:
             wrong.append(f"{lost * 1000:.0f} ms of “{reply.text}” were not heard")
     pcm = call.record.agent_audio
@@ -98,9 +99,12 @@ def _lost(call: EmulatedCall, session: Session) -> list[str]:
     return wrong
 
 
-def _length_secs(text: str) -> float:
-    """From the first to the last sound of a reply, as the model spoke it."""
-    pcm = speak(text, voice=voice_for("en-US"), rate=SPEAKS_AT)
+def _length_secs(reply: Reply) -> float:
+    """From the first to the last sound of a reply, as the model spoke it.
+
+    espeak-ng never speaks the same way twice: in its own voice it is the model's very sound.
+    """
+    pcm = speak(reply.text, voice=reply.voice, rate=SPEAKS_AT)
     found = spans(at_line_rate(pcm, SPEAKS_AT), pause_secs=REPLY_PAUSE_SECS)
     return found[-1].end_secs - found[0].start_secs
 

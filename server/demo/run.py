@@ -17,7 +17,7 @@ from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
 from server.emulators.twilio.record import Moment
 
 OURS, THEIRS = "+15550100999", "+15550100123"
-RING_SECS = 2.0
+RING_SECS = 1.5
 # Gemini as it was measured: opening a session, and thinking before each answer.
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
 
