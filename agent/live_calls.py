@@ -8,11 +8,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from loguru import logger
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 
 class LiveCalls(Protocol):
-    """The live calls of all instances. What Redis raises (`RedisError`) comes through."""
+    """The live calls of all instances. What Redis raises (`RedisError`) comes through.
+
+    But for tokens: a caller's line does not hang on a Redis that is away. Which tokens this process
+    has seen is then what counts; that a stream comes from Twilio is told by its signature.
+    """
 
     async def claim(self, call_id: str, instance: str) -> None:
         """`instance` carries the call from now on, whoever did before; `keep` keeps it."""
@@ -144,6 +150,8 @@ class LiveCallsInRedis:
     def __init__(self, client: Redis, ttl_secs: int = 7200) -> None:
         self._client = client
         self._ttl_secs = ttl_secs
+        # Its claims are not used: what it knows of tokens stands in for a Redis that is away.
+        self._seen_here = LiveCallsInMemory()
         self._claim = client.register_script(_CLAIM)
         self._keep = client.register_script(_KEEP)
         self._release = client.register_script(_RELEASE)
@@ -182,7 +190,14 @@ class LiveCallsInRedis:
 
     async def use_token(self, token_id: str, ttl_secs: int) -> bool:
         """As `LiveCalls.use_token`."""
-        return bool(await self._client.set(_TOKEN + token_id, 1, nx=True, ex=max(1, ttl_secs)))
+        try:
+            first = await self._client.set(_TOKEN + token_id, 1, nx=True, ex=max(1, ttl_secs))
+        except RedisError as error:
+            logger.bind(error=type(error).__name__).error("Redis cannot say whether a token is new")
+            return await self._seen_here.use_token(token_id, ttl_secs)
+        if first:
+            await self._seen_here.use_token(token_id, ttl_secs)
+        return bool(first)
 
     async def ping(self) -> None:
         """As `LiveCalls.ping`."""

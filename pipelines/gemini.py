@@ -14,7 +14,7 @@ Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.genai import types
 from loguru import logger
@@ -55,6 +55,10 @@ from pipelines.model_socket import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
 from pipelines.tools import Tool
 from processors.direct import DirectProcessor, Sound
+from processors.frames import LateTextFrame
+
+# So long after a turn, words without sound may still be its own.
+LATE_WORDS_SECS = 0.4
 
 # 100 ms of speech.
 SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 2
@@ -95,7 +99,9 @@ class GeminiLive(DirectProcessor):
         measure: MeasureSink,
         patience: Patience,
         greetings: Greetings | None = None,
+        unheard_text: Callable[[], str] = str,
     ) -> None:
+        """`unheard_text` gives the agent's words that are said and not yet heard to their end."""
         super().__init__()
         self._profile = profile
         self._tools = {tool.name: tool for tool in tools}
@@ -115,6 +121,7 @@ class GeminiLive(DirectProcessor):
             patience=patience,
         )
         self._greetings = greetings
+        self._unheard_text = unheard_text
         self._greeting_key = GreetingKey.of(profile, client.model)
         # The sound of the greeting while it is being made, to be kept for other calls.
         self._greeting_pcm: bytearray | None = None
@@ -130,6 +137,11 @@ class GeminiLive(DirectProcessor):
         self._connections = 0
         self._replying = False
         self._sounding = False
+        # A turn was completed, and nothing has happened since that the model would speak about.
+        self._turn_is_over = False
+        # Words that came after a turn: its last ones, or the first of the next.
+        self._late = ""
+        self._settling: asyncio.TimerHandle | None = None
 
     # --- frames in ---------------------------------------------------------------------------
 
@@ -163,6 +175,8 @@ class GeminiLive(DirectProcessor):
         await super().cleanup()
 
     def _tell(self, text: str) -> None:
+        self._turn_is_over = False
+
         async def send(session: ModelSession) -> None:
             await session.send_realtime_input(text=text)
 
@@ -184,6 +198,7 @@ class GeminiLive(DirectProcessor):
             self._call_end.fail(EndReason.SYSTEM, f"the model failed: {type(error).__name__}")
 
     async def _stop(self) -> None:
+        await self._settle_late()
         for task in list(self._tool_tasks.values()):
             await self.cancel_task(task)
         self._tool_tasks.clear()
@@ -194,6 +209,7 @@ class GeminiLive(DirectProcessor):
     async def _connected(self, remembers: bool) -> None:
         """A session is open: greet once; tell a later one what was said, if it does not know."""
         self._connections += 1
+        await self._settle_late()
         instruction: str | None = None
         if self._replying:
             if not self._generated and self._has_spoken:
@@ -201,6 +217,7 @@ class GeminiLive(DirectProcessor):
             await self._end_reply()
         elif self._unanswered:
             instruction = ANSWER.format(" ".join(self._unanswered.split()))
+        self._turn_is_over = False
         if instruction is not None:
             text = instruction
             self._session.send_first(lambda session: session.send_realtime_input(text=text))
@@ -211,10 +228,11 @@ class GeminiLive(DirectProcessor):
             self._session.send_first(lambda session: _remember(session, history))
 
     def _said_so_far(self) -> str:
-        """The conversation; before anything of it was heard, the greeting that will be."""
-        if self._conversation.turns or not self._has_spoken:
-            return self._conversation.as_text()
-        return f"You: {self._profile.greeting}" if self._profile.greeting else ""
+        """The conversation, with what is on its way to the caller's ear."""
+        said = [self._conversation.as_text()]
+        if unheard := self._unheard_text():
+            said.append(f"You: {unheard}")
+        return "\n".join(filter(None, said))
 
     async def _play_shared_greeting(self) -> None:
         """Say at once what another call's session has said before; this one's is told so."""
@@ -230,6 +248,7 @@ class GeminiLive(DirectProcessor):
         await self.push_frame(words)
         for start in range(0, len(pcm), SHARED_CHUNK_BYTES):
             await self._speak(pcm[start : start + SHARED_CHUNK_BYTES])
+            await asyncio.sleep(0)  # other calls have their turn
         await self._end_reply()
 
     def _keep_greeting(self) -> None:
@@ -263,6 +282,8 @@ class GeminiLive(DirectProcessor):
         # One message may hold several of these; the interruption is about what came before it.
         if content.interrupted:
             self._replying = self._sounding = False
+            self._turn_is_over = False
+            self._late = ""
             self._greeting_pcm = None
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
@@ -288,16 +309,42 @@ class GeminiLive(DirectProcessor):
             return
         if words.by_caller:
             self._call_end.caller_was_heard()
+            await self._settle_late()
+            self._turn_is_over = False
             if not self._replying:
                 self._unanswered += words.text
             heard = TranscriptionFrame(words.text, "", time_now_iso8601())
             await self.push_frame(heard, FrameDirection.UPSTREAM)
             return
+        if not self._replying and self._turn_is_over:
+            self._late += words.text
+            if self._settling is None:
+                loop = self.get_event_loop()
+                self._settling = loop.call_later(LATE_WORDS_SECS, self._settle_later)
+            return
         await self._begin_reply()
         self._reply_text += words.text
-        said = TTSTextFrame(words.text, text_type=TextType.SENTENCE)
+        await self._say(words.text, TTSTextFrame)
+
+    async def _say(self, text: str, kind: type[TTSTextFrame]) -> None:
+        said = kind(text, text_type=TextType.SENTENCE)
         said.includes_inter_frame_spaces = True
         await self.push_frame(said)
+
+    def _settle_later(self) -> None:
+        self.create_task(self._settle_late(), name="late words")
+
+    async def _settle_late(self, *, begins: bool = False) -> None:
+        """Words that waited belong to a reply that `begins` now, or else to the one before."""
+        late, self._late = self._late, ""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+        if late and begins:
+            self._reply_text += late
+            await self._say(late, TTSTextFrame)
+        elif late:
+            await self._say(late, LateTextFrame)
 
     async def _speak(self, pcm: bytes) -> None:
         await self._begin_reply()
@@ -314,7 +361,9 @@ class GeminiLive(DirectProcessor):
             self._replying = True
             self._generated = False
             self._reply_text = self._unanswered = ""
+            self._turn_is_over = False
             await self.push_frame(LLMFullResponseStartFrame())
+            await self._settle_late(begins=True)
 
     async def _end_sound(self) -> None:
         if self._sounding:
@@ -324,11 +373,14 @@ class GeminiLive(DirectProcessor):
     async def _end_reply(self) -> None:
         await self._end_sound()
         self._replying = False
+        self._turn_is_over = True
         await self.push_frame(LLMFullResponseEndFrame())
 
     # --- tools -------------------------------------------------------------------------------
 
     async def _call_tool(self, called: types.FunctionCall) -> None:
+        await self._settle_late()
+        self._turn_is_over = False  # what is said next is about the tool
         call_id, name = called.id or "", called.name or ""
         arguments = dict(called.args or {})
         self._record.event("tool.called", {"name": name, "arguments": arguments})
@@ -352,6 +404,8 @@ class GeminiLive(DirectProcessor):
         took_ms = round((self.get_event_loop().time() - began) * 1000)
         ok = "error" not in response
         self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
+
+        self._turn_is_over = False
 
         async def send(session: ModelSession) -> None:
             if asked_over != self._connections:

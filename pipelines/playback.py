@@ -165,6 +165,20 @@ class Playback:
             self._replies.append(reply)
         reply.text += text
 
+    def said_late(self, text: str) -> None:
+        """Add words to the newest reply although its turn is over.
+
+        What was heard to its end by now, or was cut, is told already: they come too late.
+        """
+        reply = self._replies[-1] if self._replies else None
+        if reply is not None and not reply.interrupted:
+            reply.text += text
+
+    @property
+    def unheard_text(self) -> str:
+        """The words of all that is on its way to the ear, or is heard now."""
+        return " ".join(" ".join(reply.text.split()) for reply in self._replies if reply.text)
+
     def mark(self) -> str:
         """Name a mark for this point of the open reply; the caller sends it."""
         reply = self.current

@@ -35,7 +35,7 @@ from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback, Reply
 from pipelines.rates import GEMINI_SPEAKS_AT, MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
 from processors.direct import DirectProcessor, Sound
-from processors.frames import TurnFrame
+from processors.frames import LateTextFrame, TurnFrame
 from processors.polyphase import Polyphase
 
 MARK_EVERY_BYTES = PHONE_RATE // 2
@@ -86,6 +86,8 @@ class Speaker(DirectProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
             await self._interrupt()
+        elif isinstance(frame, LateTextFrame):
+            self._playback.said_late(frame.text)
         elif isinstance(frame, TTSTextFrame):
             if self._line.carries:
                 self._playback.said(frame.text)

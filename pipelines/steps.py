@@ -204,6 +204,7 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         measure=parts.measure,
         patience=parts.patience,
         greetings=parts.greetings,
+        unheard_text=lambda: parts.playback.unheard_text,
     )
     parts.line.on_bound.append(model.answered)
     return model

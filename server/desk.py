@@ -41,6 +41,7 @@ class _Talk:
         self.over = False
         self.finished = asyncio.Event()
         self.watch: asyncio.Task[None] | None = None
+        self.claiming: asyncio.Task[None] | None = None
 
 
 class Desk:
@@ -151,7 +152,7 @@ class Desk:
         # The greeting goes out first; who carries the call is for others to know.
         await talk.running.line.bind(stream)
         if first:
-            await self._note_owner(self._live_calls.claim, call.id)
+            talk.claiming = asyncio.create_task(self._note_owner(self._live_calls.claim, call.id))
         if previous is not None:
             await previous.close()
         return talk.running.line
@@ -192,6 +193,8 @@ class Desk:
         finally:
             # The task that watches may be the very one that brought us here.
             self._talks.pop(call_id, None)
+            if talk.claiming is not None:
+                await talk.claiming
             await self._note_owner(self._live_calls.release, call_id)
 
     async def _note_owner(

@@ -92,6 +92,16 @@ async def test_two_instances_see_the_same_calls(redis: Redis):
     assert not await there.use_token("t", 60)
 
 
+async def test_a_server_that_is_away_lets_a_new_token_in_and_no_used_one(redis: Redis):
+    live_calls = LiveCallsInRedis(redis)
+    assert await live_calls.use_token("before", 60)
+    await redis.aclose()
+    redis.connection_pool.connection_kwargs["path"] += ".gone"
+    assert not await live_calls.use_token("before", 60)
+    assert await live_calls.use_token("meanwhile", 60)
+    assert not await live_calls.use_token("meanwhile", 60)
+
+
 async def test_claims_and_tokens_run_out_when_an_instance_dies(redis: Redis):
     live_calls = LiveCallsInRedis(redis, ttl_secs=3600)
     await live_calls.claim("c1", "one")

@@ -448,3 +448,59 @@ async def test_ending_twice_is_harmless_and_leaves_no_task_behind() -> None:
     assert (await stage.running.ended()).reason is None
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+@scene
+async def test_words_that_come_after_a_turn_belong_to_that_turn() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.speaks("Our hours", 1.0)
+        session.content(output_transcription={"text": " are nine to five."})
+        await asyncio.sleep(2)
+        session.content(input_transcription={"text": "And on Sundays?"})
+        session.speaks("Closed.", 1.0)
+        await asyncio.sleep(2)
+    agent = [text for who, text, _ in stage.transcript() if who is Speaker.AGENT]
+    assert agent == ["Hello there.", "Our hours are nine to five.", "Closed."]
+
+
+@scene
+async def test_words_that_come_before_the_sound_of_a_further_turn_belong_to_it() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.speaks("Let me look.", 1.0)
+        session.content(output_transcription={"text": "I found"})
+        session.speaks(" it.", 1.0)
+        await asyncio.sleep(4)
+    agent = [text for who, text, _ in stage.transcript() if who is Speaker.AGENT]
+    assert agent == ["Hello there.", "Let me look.", "I found it."]
+
+
+@scene
+async def test_words_that_come_when_their_turn_was_heard_out_start_no_turn() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.speaks("Closed.", 0.5)
+        await asyncio.sleep(3)
+        session.content(output_transcription={"text": " Sorry."})
+        await asyncio.sleep(2)
+        session.speaks("Anything else?", 0.5)
+        await asyncio.sleep(2)
+    agent = [text for who, text, _ in stage.transcript() if who is Speaker.AGENT]
+    assert agent == ["Hello there.", "Closed.", "Anything else?"]
+
+
+@scene
+async def test_a_session_from_scratch_is_told_what_is_still_on_its_way_to_the_ear() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        session.speaks("We are open from nine to five.", 5.0)
+        await asyncio.sleep(1)
+        session.drops()
+        anew = await stage.model.session(2)
+        await anew.until(lambda s: s.sent)
+        ((kind, content),) = anew.sent
+        assert kind == "content"
+        told = content["turns"].parts[0].text
+        assert told.endswith("You: Hello there.\nYou: We are open from nine to five.")
+        assert anew.texts == []

@@ -1,6 +1,8 @@
 """The desk: places, pipelines that outlive their streams, and who is told of the end first."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -106,8 +108,31 @@ async def test_one_pipeline_carries_a_call_over_all_of_its_streams() -> None:
     line.unbind(first)
     assert await office.desk.carry(a_call(), second) is line
     assert len(office.pipelines) == 1
+    await asyncio.sleep(0)  # the claim is made beside the audio
     assert await office.live_calls.owner("1") == "here"
     assert office.desk.talking == 1
+    await office.desk.close()
+
+
+async def test_a_registry_that_hangs_holds_up_no_audio_and_is_let_go_at_the_end() -> None:
+    office = Office()
+    claims, released = asyncio.Event(), asyncio.Event()
+
+    async def hangs(call_id: str, instance: str) -> None:
+        await claims.wait()
+
+    async def releases(call_id: str, instance: str) -> None:
+        assert claims.is_set(), "a claim that comes after its release would stay"
+        released.set()
+
+    office.live_calls.claim, office.live_calls.release = hangs, releases  # type: ignore[method-assign]
+    line = await office.desk.carry(a_call(), office.stream("MZ1"))
+    assert line.bound
+    ending = asyncio.create_task(office.desk.end("1", EndReason.API))
+    await asyncio.sleep(0)
+    claims.set()
+    await ending
+    assert released.is_set()
     await office.desk.close()
 
 
@@ -271,3 +296,17 @@ async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None
     await office.desk.end("2", EndReason.CALLER)
     assert office.desk.expected("1") is office.desk.expected("2") is None
     await office.desk.close()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_nothing_of_a_call_is_kept_once_it_is_over(answered: bool) -> None:
+    office = Office(warm=5)
+    await office.desk.warm("1")
+    if answered:
+        await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.desk.end("1", EndReason.API)
+    await office.desk.told("1")
+    pipeline = weakref.ref(office.pipelines.pop())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert pipeline() is None
