@@ -62,6 +62,8 @@ class CallParts:
     greetings: Greetings | None
     record: Record
     measure: MeasureSink
+    # What our own share is timed with, in seconds; an event loop's clock may tick by the ms only.
+    stopwatch: Callable[[], float]
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class GeminiLive(DirectProcessor):
         record: Record,
         measure: MeasureSink,
         patience: Patience,
+        stopwatch: Callable[[], float],
         greetings: Greetings | None = None,
         unheard_text: Callable[[], str] = str,
     ) -> None:
@@ -119,6 +120,7 @@ class GeminiLive(DirectProcessor):
             record=record,
             measure=measure,
             patience=patience,
+            stopwatch=stopwatch,
         )
         self._greetings = greetings
         self._unheard_text = unheard_text

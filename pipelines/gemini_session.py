@@ -75,6 +75,7 @@ class GeminiSession:
         record: Record,
         measure: MeasureSink,
         patience: Patience,
+        stopwatch: Callable[[], float],
     ) -> None:
         """`config` makes the setup for a resume handle, or for a session from scratch.
 
@@ -91,6 +92,7 @@ class GeminiSession:
         self._record = record
         self._measure = measure
         self._patience = patience
+        self._stopwatch = stopwatch
         self._handle: str | None = None
         # The session that is open now, and is sent what comes.
         self._open: ModelSession | None = None
@@ -113,7 +115,7 @@ class GeminiSession:
         session = self._open
         if session is not None and not self._waiting and session.hear(pcm):
             if (came := take_stamp()) is not None:
-                self._measure(UplinkShare(asyncio.get_running_loop().time() - came))
+                self._measure(UplinkShare(self._stopwatch() - came))
             return
         if len(self._waiting) >= MOST_WAITING:
             oldest = next((item for item in self._waiting if item[0]), None)
@@ -177,7 +179,7 @@ class GeminiSession:
         async def timed(session: ModelSession) -> None:
             await send(session)
             if session is opened:
-                self._measure(UplinkShare(asyncio.get_running_loop().time() - came))
+                self._measure(UplinkShare(self._stopwatch() - came))
 
         return timed
 

@@ -1,6 +1,7 @@
 """The first step: the caller's sound and keys become frames, and marks go to the book-keeping."""
 
 import audioop
+from collections.abc import Callable
 
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
@@ -24,8 +25,15 @@ from processors.direct import DirectProcessor
 class Microphone(DirectProcessor):
     """Pushes PCM16 at 8 kHz (`InputAudioRawFrame`), keys, and when the caller speaks."""
 
-    def __init__(self, line: PhoneLine, speech: CallerSpeech, playback: Playback) -> None:
+    def __init__(
+        self,
+        line: PhoneLine,
+        speech: CallerSpeech,
+        playback: Playback,
+        stopwatch: Callable[[], float],
+    ) -> None:
         super().__init__()
+        self._stopwatch = stopwatch
         self._line = line
         self._speech = speech
         self._playback = playback
@@ -45,7 +53,7 @@ class Microphone(DirectProcessor):
         if self._packets % STAMPED_EVERY:
             await self._hear(payload, now)
         else:
-            with stamped(now):
+            with stamped(self._stopwatch()):
                 await self._hear(payload, now)
 
     async def key(self, digit: str) -> None:

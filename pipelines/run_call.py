@@ -1,6 +1,7 @@
 """Runs one call: builds its parts, starts its pipeline, and says how the conversation ended."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,7 +166,12 @@ class RunningCall:
 
 
 def start_call(
-    setup: CallSetup, *, connect: ConnectModel, record: Record, measure: MeasureSink
+    setup: CallSetup,
+    *,
+    connect: ConnectModel,
+    record: Record,
+    measure: MeasureSink,
+    stopwatch: Callable[[], float] = time.perf_counter,
 ) -> RunningCall:
     """Start the pipeline of a call. The model is connected at once, the line may be bound later."""
     clock = asyncio.get_running_loop().time
@@ -204,6 +210,7 @@ def start_call(
         greetings=setup.greetings,
         record=record,
         measure=measure,
+        stopwatch=stopwatch,
     )
     pipeline = Pipeline([*setup.definition.build(parts), call_end])
     return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)

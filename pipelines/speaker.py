@@ -10,6 +10,7 @@ interruption takes back what was not heard, and nothing older is sent after the 
 
 import asyncio
 import audioop
+from collections.abc import Callable
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -59,8 +60,10 @@ class Speaker(DirectProcessor):
         playback: Playback,
         record: Record,
         measure: MeasureSink,
+        stopwatch: Callable[[], float],
     ) -> None:
         super().__init__()
+        self._stopwatch = stopwatch
         self._record = record
         self._line = line
         self._speech = speech
@@ -108,14 +111,14 @@ class Speaker(DirectProcessor):
 
     async def hear(self, frame: Sound) -> None:
         """Play a chunk of speech: PCM16 at 24 kHz."""
-        came = self.get_event_loop().time()
+        came = self._stopwatch()
         begins = not self._reply_bytes
         pcm = self._resampler.convert(frame.audio)
         if not pcm:
             return
         await self._send(audioop.lin2ulaw(pcm, 2))
         if begins and self._line.bound:
-            self._measure(DownlinkShare(self.get_event_loop().time() - came))
+            self._measure(DownlinkShare(self._stopwatch() - came))
 
     async def _send(self, payload: bytes) -> None:
         if not self._line.carries:

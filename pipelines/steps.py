@@ -45,7 +45,7 @@ def microphone() -> Step:
     """Twilio's media messages, decoded from mu-law: PCM16 at 8 kHz."""
     return Step(
         "microphone",
-        lambda parts: Microphone(parts.line, parts.speech, parts.playback),
+        lambda parts: Microphone(parts.line, parts.speech, parts.playback, parts.stopwatch),
         role=Role.MICROPHONE,
         caller=Sound(begins=True, gives=PHONE_RATE),
         gives=(InputDTMFFrame, UserStartedSpeakingFrame, UserStoppedSpeakingFrame),
@@ -189,7 +189,9 @@ def _remember_caller(parts: CallParts) -> FrameProcessor:
 
 
 def _speaker(parts: CallParts) -> FrameProcessor:
-    return Speaker(parts.line, parts.speech, parts.playback, parts.record, parts.measure)
+    return Speaker(
+        parts.line, parts.speech, parts.playback, parts.record, parts.measure, parts.stopwatch
+    )
 
 
 def _gemini_live(parts: CallParts) -> FrameProcessor:
@@ -203,6 +205,7 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         record=parts.record,
         measure=parts.measure,
         patience=parts.patience,
+        stopwatch=parts.stopwatch,
         greetings=parts.greetings,
         unheard_text=lambda: parts.playback.unheard_text,
     )

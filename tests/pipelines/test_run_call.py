@@ -48,6 +48,7 @@ class OnStage:
             connect=model,
             record=self.record,
             measure=self.measures.append,
+            stopwatch=asyncio.get_running_loop().time,
         )
         self.phone = Phone(self.running)
 
