@@ -28,9 +28,10 @@ def serve(
         logger.warning(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )
+    from pipelines import catalogue, first_session
     from pipelines.catalogue import BrokenPipeline
+    from server import first_request
     from server.app import create_app
-    from server.first_request import rehearse
     from server.garbage import settle
     from server.serving import AnnouncedServer, configure, listen
 
@@ -44,7 +45,9 @@ def serve(
         typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
-    asyncio.run(rehearse(app))
+    asyncio.run(first_request.rehearse(app))
+    for name in catalogue.names():
+        first_session.rehearse(catalogue.find(name))
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
