@@ -32,7 +32,7 @@ from pipelines.gemini_session import Patience
 from pipelines.greetings import Greetings
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
-from pipelines.sound_way import UNHEARD, Sound, lay_sound
+from pipelines.sound_way import HEARD, Sound, lay_sound
 from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
 
 
@@ -73,8 +73,8 @@ class Step:
     name: str
     build: Callable[[CallParts], FrameProcessor]
     role: Role = Role.PROCESSOR
-    caller: Sound = UNHEARD
-    agent: Sound = UNHEARD
+    caller: Sound = HEARD
+    agent: Sound = HEARD
     # The frames, sound apart, that it acts on and that it makes; all others pass.
     takes: tuple[type[Frame], ...] = ()
     gives: tuple[type[Frame], ...] = ()

@@ -35,7 +35,9 @@ class Sound:
         return self.begins or (self.hears and not self.consumes)
 
 
-# A step that has nothing to do with a kind of sound.
+# What a step does to a kind of sound of which it says nothing: it comes, and goes on as it is.
+HEARD = Sound(hears=True)
+# It has nothing to do with it.
 UNHEARD = Sound()
 
 

@@ -26,7 +26,7 @@ from pipelines.definition import CallParts, Role, Step
 from pipelines.gemini import GeminiLive
 from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
-from pipelines.sound_way import Sound
+from pipelines.sound_way import UNHEARD, Sound
 from pipelines.speaker import Speaker
 from processors.answer_shield import LONGEST_SECS, AnswerShield
 from processors.frames import TurnFrame
@@ -77,6 +77,8 @@ def keypad(pause_secs: float = 1.5) -> Step:
     return Step(
         "keypad",
         lambda _: Keypad(pause_secs),
+        caller=UNHEARD,
+        agent=UNHEARD,
         takes=(InputDTMFFrame,),
         gives=(InputTextRawFrame,),
     )
@@ -87,6 +89,8 @@ def remember_caller() -> Step:
     return Step(
         "remember_caller",
         _remember_caller,
+        caller=UNHEARD,
+        agent=UNHEARD,
         takes=(TranscriptionFrame, BotStartedSpeakingFrame, BotStoppedSpeakingFrame),
         gives=(TurnFrame,),
     )
@@ -119,13 +123,23 @@ def speaker() -> Step:
 def remember_agent() -> Step:
     """What the caller heard of the agent becomes part of the conversation."""
     return Step(
-        "remember_agent", lambda parts: RememberAgent(parts.conversation), takes=(TurnFrame,)
+        "remember_agent",
+        lambda parts: RememberAgent(parts.conversation),
+        caller=UNHEARD,
+        agent=UNHEARD,
+        takes=(TurnFrame,),
     )
 
 
 def record_turns() -> Step:
     """Every finished turn goes into the record."""
-    return Step("record_turns", lambda parts: RecordTurns(parts.record), takes=(TurnFrame,))
+    return Step(
+        "record_turns",
+        lambda parts: RecordTurns(parts.record),
+        caller=UNHEARD,
+        agent=UNHEARD,
+        takes=(TurnFrame,),
+    )
 
 
 def custom(
