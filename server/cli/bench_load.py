@@ -105,7 +105,7 @@ def load(
                 )
                 print_sweep(sweep, console)
                 written = as_json(sweep)
-                failed = any(one.problems for one in sweep.all_loads())
+                failed = any(one.problems for one in sweep.swept())
     except NoPriority as error:
         typer.echo(f"--priority: {error}.", err=True)
         raise typer.Exit(1) from None

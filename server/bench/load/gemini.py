@@ -212,6 +212,8 @@ class LoadSession(asyncio.Protocol):
         beat, replies, call = self._beat, self._replies, self._call
         assert replies is not None
         assert call is not None
+        if self._transport.is_closing():
+            return
         self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
         if beat < 0:
             return

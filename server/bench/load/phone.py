@@ -41,8 +41,8 @@ from server.bench.load.sounds import (
 from server.bench.load.trail import Sent
 from server.emulators.twilio.signature import HEADER, sign
 
-# A caller listens first, for so long, and then speaks on and on.
-LISTENS_FIRST_SECS = 1.5
+# A caller listens first, longer than an answer may be shielded, and then speaks on and on.
+LISTENS_FIRST_SECS = 2.0
 CLOSES_WITHIN_SECS = 5.0
 
 
@@ -163,6 +163,8 @@ class LoadPhone(asyncio.Protocol):
 
     def _speak(self) -> None:
         """Every 20 ms: a packet, and the marks that were reached."""
+        if self._transport.is_closing():
+            return
         spoken = self._spoken
         self._spoken = spoken + 1
         if spoken < 0:

@@ -76,6 +76,10 @@ def one_line(load: Load) -> str:
 def as_json(sweep: Sweep) -> dict[str, Any]:
     """Everything that was measured. docs/bench.md has the shape."""
     cores = sweep.cores
+    limits = {
+        str(contestant): {"calls": limit.calls, "then": limit.then}
+        for contestant, limit in sweep.limits.items()
+    }
     return {
         "options": asdict(sweep.options),
         "cores": cores and {"server": sorted(cores.server), "load": sorted(cores.load)},
@@ -92,7 +96,7 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
             }
             for load in sweep.all_loads()
         ],
-        "limits": {str(contestant): asdict(limit) for contestant, limit in sweep.limits.items()},
+        "limits": limits,
     }
 
 

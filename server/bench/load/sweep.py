@@ -16,6 +16,7 @@ class Limit:
 
     calls: int
     then: list[str]
+    tried: list[Load]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class Sweep:
     loads: dict[int, dict[Contestant, Load]] = field(default_factory=dict)
     limits: dict[Contestant, Limit] = field(default_factory=dict)
 
-    def all_loads(self) -> list[Load]:
-        """Every load, in order."""
+    def swept(self) -> list[Load]:
+        """Every load that was asked for, in order."""
         return [load for loads in self.loads.values() for load in loads.values()]
+
+    def all_loads(self) -> list[Load]:
+        """These, and behind them those that a limit was searched with."""
+        return self.swept() + [load for limit in self.limits.values() for load in limit.tried]
 
     def cpu_ratio(self, load: Load, to: Contestant) -> float | None:
         """How much CPU a call takes, as a multiple of another server's under the same load."""
         other = self.loads.get(load.calls, {}).get(to)
-        if other is None or other is load or not other.cpu_per_call_minute:
+        if other is None or other.contestant is load.contestant or not other.cpu_per_call_minute:
             return None
         return load.cpu_per_call_minute / other.cpu_per_call_minute
 
@@ -90,6 +95,7 @@ async def find_limit(
     """Add calls to one server until a target breaks, twice in a row. Raises: StageError."""
     targets = targets or Targets()
     held = 0
+    tried: list[Load] = []
     missed: list[str] = []
     async with on_stage(contestant, options, cores, at_once=most) as stage:
         for count in range(step, most + 1, step):
@@ -97,10 +103,11 @@ async def find_limit(
             for _ in range(2):
                 load = await stage.measure()
                 tell(load)
+                tried.append(load)
                 missed = targets.missed(load)
                 if not missed:
                     break
             if missed:
                 break
             held = count
-    return Limit(held, missed)
+    return Limit(held, missed, tried)
