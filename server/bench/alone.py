@@ -10,9 +10,9 @@ LOCK = Path(tempfile.gettempdir()) / "voice-ai-bench.lock"
 
 
 @contextmanager
-def alone(wait: Callable[[], None], lock: Path = LOCK) -> Iterator[None]:
+def alone(wait: Callable[[], None], lock: Path | None = None) -> Iterator[None]:
     """Wait until no other bench runs; `wait` is called when there is one."""
-    with lock.open("w") as held:
+    with (lock or LOCK).open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

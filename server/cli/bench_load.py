@@ -16,7 +16,10 @@ def load(
     secs: Annotated[float, typer.Option(min=1, help="Seconds measured under each load.")] = 20.0,
     system: Annotated[
         list[str] | None,
-        typer.Option(help="ours, plain or bridge; as often as there are systems. By default: all."),
+        typer.Option(
+            help="ours, plain, bridge or plain-starter; as often as there are systems to measure. "
+            "By default: ours, plain and bridge."
+        ),
     ] = None,
     find_limit: Annotated[
         bool, typer.Option("--find-limit", help="Add calls until a target breaks.")
@@ -29,6 +32,9 @@ def load(
     at_once: Annotated[
         int, typer.Option(min=1, max=500, help="So many of them at a time, with --soak.")
     ] = 20,
+    warm_up: Annotated[
+        bool, typer.Option(help="Have one call first on each system that is not counted.")
+    ] = True,
     pin: Annotated[
         bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
     ] = True,
@@ -50,11 +56,12 @@ def load(
         from rich.console import Console
 
         from server.bench.alone import alone
-        from server.bench.load.contestants import Contestant
+        from server.bench.load.contestants import USUAL, Contestant
+        from server.bench.load.markers import MOST_CALLS
         from server.bench.load.measured import Load
         from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, one_line, print_sweep
-        from server.bench.load.soak import run_soak
+        from server.bench.load.soak import SoakOptions, run_soak
         from server.bench.load.soak_report import print_sample, print_soaks, soaks_as_json
         from server.bench.load.stage import LoadOptions
         from server.bench.load.sweep import run_sweep
@@ -71,8 +78,10 @@ def load(
         counts = tuple(int(count) for count in calls.split(",") if count.strip())
     except ValueError:
         raise typer.BadParameter(f"--calls {calls}: numbers with commas") from None
+    if min(counts, default=1) < 1 or max(counts, default=1) >= MOST_CALLS:
+        raise typer.BadParameter(f"--calls {calls}: at least one call, less than {MOST_CALLS}")
     try:
-        systems = tuple(dict.fromkeys(Contestant(name) for name in system or Contestant))
+        systems = tuple(dict.fromkeys(Contestant(name) for name in system or USUAL))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
 
@@ -82,7 +91,7 @@ def load(
     def tell(measured: Load) -> None:
         typer.echo(one_line(measured), err=True)
 
-    options = LoadOptions(secs)
+    options = LoadOptions(secs, warm_up=warm_up)
     console = Console()
     try:
         with (
@@ -92,7 +101,9 @@ def load(
         ):
             if soak is not None:
                 soaks = [
-                    runner.run(run_soak(one, soak, at_once, pin=pin, tell=print_sample))
+                    runner.run(
+                        run_soak(one, SoakOptions(soak, at_once), pin=pin, tell=print_sample)
+                    )
                     for one in systems
                 ]
                 print_soaks(soaks, console)

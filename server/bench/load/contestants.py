@@ -32,6 +32,7 @@ class Contestant(StrEnum):
     OURS = "ours"
     PLAIN = "plain"
     BRIDGE = "bridge"
+    PLAIN_STARTER = "plain-starter"
 
     @property
     def label(self) -> str:
@@ -43,7 +44,11 @@ _LABELS = {
     Contestant.OURS: "ours",
     Contestant.PLAIN: "plain Pipecat",
     Contestant.BRIDGE: "bare bridge",
+    Contestant.PLAIN_STARTER: "plain Pipecat, its own rates",
 }
+
+# Who is measured when nobody says otherwise.
+USUAL = (Contestant.OURS, Contestant.PLAIN, Contestant.BRIDGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ def _command(contestant: Contestant, url: str, bound: socket.socket) -> Sequence
             return "-c", COMMAND, "serve", "--port", url.rpartition(":")[2]
         case Contestant.PLAIN:
             return "-m", "server.bench.plain_bot", str(bound.fileno()), "phone"
+        case Contestant.PLAIN_STARTER:
+            return "-m", "server.bench.plain_bot", str(bound.fileno()), "default"
         case Contestant.BRIDGE:
             return "-m", "server.bench.bare_bridge", str(bound.fileno())
 
@@ -146,6 +153,7 @@ def _dial(contestant: Contestant, http: httpx.AsyncClient, url: str, twilio: Loa
     return {
         Contestant.OURS: by_api,
         Contestant.PLAIN: by_url,
+        Contestant.PLAIN_STARTER: by_url,
         Contestant.BRIDGE: by_document,
     }[contestant]
 

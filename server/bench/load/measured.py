@@ -48,7 +48,8 @@ class Cost:
     """What it took, of the server's process and of ours; `late_ms` is ours.
 
     `others_share` of the server's core went to processes that have nothing to do with it; None
-    when it had no core of its own.
+    when they could not keep it waiting, or it had no core of its own. `loop_lag_ms` is the server's
+    own word, at the 99th percentile, rounded up to the bound of a bucket.
     """
 
     secs: float

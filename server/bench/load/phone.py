@@ -42,7 +42,7 @@ from server.bench.load.trail import Sent
 from server.emulators.twilio.signature import HEADER, sign
 
 # A caller listens first, longer than an answer may be shielded, and then speaks on and on.
-LISTENS_FIRST_SECS = 2.0
+LISTENS_FIRST_SECS = 1.8
 CLOSES_WITHIN_SECS = 5.0
 
 

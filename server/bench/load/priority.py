@@ -27,3 +27,8 @@ def ahead_of_others(wanted: bool) -> Iterator[None]:
         yield
     finally:
         os.sched_setscheduler(0, *before)
+
+
+def is_ahead() -> bool:
+    """Whether this runs ahead of others."""
+    return hasattr(os, "SCHED_RR") and os.sched_getscheduler(0) == os.SCHED_RR

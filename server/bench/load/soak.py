@@ -12,15 +12,27 @@ import numpy as np
 
 from server.bench.cores import shared_out, staying_on
 from server.bench.load.contestants import Contestant
+from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.processes import cpu_secs, resident_mb
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage, until_talking
 
-TALKS_SECS = 2.0
-_STEADY_SECS = 5.0
 # At the most, and ten times at the least.
 SAMPLE_EVERY = 100
-# After the last call: what is written behind is written by then.
-_LEAVES_SECS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class SoakOptions:
+    """So many calls, so many at once. Each talks for `talk_secs` once both sides are heard.
+
+    `steady_secs` are measured first, with `at_once` calls that only talk; `leave_secs` after the
+    last call, what is written behind is written.
+    """
+
+    calls: int = 1000
+    at_once: int = 20
+    talk_secs: float = 2.0
+    steady_secs: float = 5.0
+    leave_secs: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,63 +78,76 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 async def run_soak(
     contestant: Contestant,
-    calls: int,
-    at_once: int,
+    options: SoakOptions,
     *,
     pin: bool = True,
     tell: Tell = lambda _sample: None,
 ) -> Soak:
     """Have so many calls on one server; `tell` hears of each sample. Raises: StageError."""
     cores = shared_out() if pin else None
-    options = LoadOptions(_STEADY_SECS)
-    staging = on_stage(contestant, options, cores, at_once=at_once, probed=True)
+    load = LoadOptions(options.steady_secs, warm_up=False)
+    staging = on_stage(contestant, load, cores, at_once=options.at_once, probed=True)
     with staying_on(cores.load if cores else None):
         async with staging as stage:
-            return await _soak(stage, options, calls, at_once, tell)
+            return await _Soaking(stage, options, tell).run()
 
 
-async def _soak(
-    stage: LoadStage, options: LoadOptions, calls: int, at_once: int, tell: Tell
-) -> Soak:
-    samples: list[Sample] = []
-    went_wrong: list[str] = []
-    talked_secs = 0.0
-    placed = done = 0
-    every = max(1, min(SAMPLE_EVERY, calls // 10))
+class _Soaking:
+    def __init__(self, stage: LoadStage, options: SoakOptions, tell: Tell) -> None:
+        self._stage = stage
+        self._options = options
+        self._tell = tell
+        self._every = max(1, min(SAMPLE_EVERY, options.calls // 10))
+        self._samples: list[Sample] = []
+        self._went_wrong: list[str] = []
+        self._talked_secs = 0.0
+        self._placed = self._done = 0
 
-    def take_sample() -> None:
-        samples.append(Sample(done, resident_mb(stage.pid), stage.full_collections))
-        tell(samples[-1])
+    async def run(self) -> Soak:
+        stage, options = self._stage, self._options
+        await stage.grow(options.at_once)
+        steady = await stage.measure()
+        await stage.hang_up()
+        used = cpu_secs(stage.pid)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(options.at_once):
+                group.create_task(self._one_after_the_other())
+                await asyncio.sleep(1 / LoadOptions().calls_per_sec)
+        await asyncio.sleep(options.leave_secs)
+        used = cpu_secs(stage.pid) - used
+        self._sample()
+        beside = used - steady.core_share / options.at_once * self._talked_secs
+        return Soak(
+            stage.contestant,
+            options.at_once,
+            self._samples,
+            1000 * beside / options.calls,
+            steady.problems + self._went_wrong,
+        )
 
-    async def one_after_the_other() -> None:
-        nonlocal placed, done, talked_secs
-        while placed < calls:
-            placed += 1
-            call = await stage.place()
+    async def _one_after_the_other(self) -> None:
+        while self._placed < self._options.calls:
+            self._placed += 1
+            call = await self._stage.place()
             await until_talking([call])
-            await asyncio.sleep(TALKS_SECS)
-            talked_secs += call.talked_secs
-            await stage.hang_up([call])
-            done += 1
-            lost = call.up.lost + call.down.lost
-            strange = call.up.strange + call.down.strange
-            if call.problems or lost or strange:
-                said = [*call.problems, f"{len(lost)} markers lost, {len(strange)} strange"]
-                went_wrong.append(f"call {call.number}: {'; '.join(said)}")
-            if done % every == 0:
-                take_sample()
+            await asyncio.sleep(self._options.talk_secs)
+            self._talked_secs += call.talked_secs
+            await self._stage.hang_up([call])
+            self._done += 1
+            self._look_at(call)
+            if self._done % self._every == 0:
+                self._sample()
 
-    await stage.grow(at_once)
-    steady = await stage.measure()
-    await stage.hang_up()
-    talk_share = steady.core_share / at_once
-    used = cpu_secs(stage.pid)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(one_after_the_other())
-            await asyncio.sleep(1 / options.calls_per_sec)
-    await asyncio.sleep(_LEAVES_SECS)
-    used = cpu_secs(stage.pid) - used
-    take_sample()
-    beside = 1000 * (used - talk_share * talked_secs) / calls
-    return Soak(stage.contestant, at_once, samples, beside, went_wrong)
+    def _look_at(self, call: LoadedCall) -> None:
+        lost = len(call.up.lost) + len(call.down.lost)
+        strange = len(call.up.strange) + len(call.down.strange)
+        said = list(call.problems)
+        if lost or strange:
+            said.append(f"{lost} markers lost, {strange} strange")
+        if said:
+            self._went_wrong.append(f"call {call.number}: {'; '.join(said)}")
+
+    def _sample(self) -> None:
+        stage = self._stage
+        self._samples.append(Sample(self._done, resident_mb(stage.pid), stage.full_collections))
+        self._tell(self._samples[-1])

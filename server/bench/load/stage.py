@@ -25,6 +25,7 @@ from server.bench.load.loop_lag_of import lag_buckets, p99_ms
 from server.bench.load.markers import MOST_CALLS
 from server.bench.load.measured import Cost, Load, Window, judge
 from server.bench.load.pacer import Pacer
+from server.bench.load.priority import is_ahead
 from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
 from server.bench.load.twilio import LoadTwilio
 from server.bench.statistics import summarise
@@ -33,8 +34,8 @@ from server.emulators.twilio import Answer
 from server.emulators.twilio.errors import RestError
 from server.emulators.twilio.person import Person
 
-RING_SECS = 1.0
-SETTLES_SECS = 2.0
+RING_SECS = 0.5
+SETTLES_SECS = 1.0
 ARRIVES_WITHIN_SECS = 2.0
 TALKS_WITHIN_SECS = 20.0
 ENDS_WITHIN_SECS = 30.0
@@ -42,10 +43,15 @@ ENDS_WITHIN_SECS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a load is put on: seconds measured, calls placed a second."""
+    """How a load is put on: seconds measured, calls placed a second.
+
+    `warm_up`: a call comes first that is not counted, so that what a server loads once is no cost
+    of the others.
+    """
 
     secs: float = 20.0
     calls_per_sec: float = 8.0
+    warm_up: bool = True
 
 
 class LoadStage:
@@ -123,7 +129,7 @@ class LoadStage:
             cpu_secs=used,
             idle_mb=self.idle_mb,
             resident_mb=held_mb,
-            others_share=max(0.0, busy - used) / secs if cores else None,
+            others_share=None if is_ahead() or not cores else max(0.0, busy - used) / secs,
             loop_lag_ms=p99_ms(lag_before, lag_after),
             generator_share=mine / secs,
             late_ms=summarise(late_ms),
@@ -153,7 +159,7 @@ async def on_stage(
     at_once: int,
     probed: bool = False,
 ) -> AsyncIterator[LoadStage]:
-    """A server that had its first call already, for `at_once` calls at the most.
+    """A server that is ready for `at_once` calls at the most.
 
     `probed`: it counts its garbage collections.
 
@@ -174,10 +180,10 @@ async def on_stage(
         pacer.start()
         stack.callback(pacer.stop)
         stage = LoadStage(contestant, options, server, vendors, cores, folder)
-        # What a server loads for its first call is no cost of all others.
-        await stage.place()
-        await until_talking(stage.calls)
-        await stage.hang_up()
+        if options.warm_up:
+            await stage.place()
+            await until_talking(stage.calls)
+            await stage.hang_up()
         stage.idle_mb = resident_mb(server.pid)
         yield stage
         await stage.hang_up()

@@ -1,0 +1,70 @@
+"""What is read of a process from outside: CPU time, memory, collections, its loop's lag."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from server.bench.load.gc_probe import full_collections, write_probe
+from server.bench.load.loop_lag_of import METRIC, p99_ms, read_buckets
+from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
+from server.metrics import Metrics
+
+
+def test_the_time_of_a_process_is_what_it_says_itself() -> None:
+    before = cpu_secs(os.getpid())
+    own = os.times()
+    while sum(os.times()[:2]) - sum(own[:2]) < 0.05:
+        sum(range(10_000))
+    assert cpu_secs(os.getpid()) - before == pytest.approx(0.05, abs=0.03)
+
+
+def test_memory_is_what_a_process_touches() -> None:
+    before = resident_mb(os.getpid())
+    taken = b"\x01" * 30_000_000
+    assert resident_mb(os.getpid()) - before == pytest.approx(30, abs=5)
+    del taken
+
+
+def test_a_core_is_busy_with_what_runs_on_it() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    before, own = busy_secs(cores), sum(os.times()[:2])
+    while sum(os.times()[:2]) - own < 0.2:
+        sum(range(10_000))
+    assert busy_secs(cores) - before > 0.15
+    assert busy_secs([]) == 0.0
+
+
+def test_full_collections_are_counted_from_outside(tmp_path: Path) -> None:
+    write_probe(tmp_path)
+    assert full_collections(tmp_path) == 0
+    # Python collects at its end, too, but not at this one.
+    code = "import gc, os; gc.disable(); gc.collect(); gc.collect(0); gc.collect(); os._exit(0)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert full_collections(tmp_path) == 2
+
+
+def test_the_lag_is_read_from_our_metrics() -> None:
+    metrics = Metrics()
+    page = generate_latest(metrics.registry).decode()
+    before = read_buckets(page)
+    for _ in range(99):
+        metrics.lag.observe(0.0004)
+    metrics.lag.observe(0.3)
+    after = read_buckets(generate_latest(metrics.registry).decode())
+    assert p99_ms(before, after) == 1.0
+    metrics.lag.observe(0.3)
+    assert p99_ms(before, read_buckets(generate_latest(metrics.registry).decode())) == 500.0
+
+
+def test_a_server_without_it_has_no_lag() -> None:
+    registry = CollectorRegistry()
+    Histogram("something_else", "Another.", registry=registry).observe(1)
+    assert METRIC not in generate_latest(registry).decode()
+    assert read_buckets(generate_latest(registry).decode()) is None
+    assert p99_ms(None, None) is None
+    assert p99_ms({1.0: 3.0}, {1.0: 3.0}) is None
