@@ -119,8 +119,8 @@ class LoadStage:
             await asyncio.sleep(self._options.secs)
             used, mine = cpu_secs(pid) - used, process_time() - mine
             busy = busy_secs(cores or ()) - busy
-            window = Window(began, monotonic(), pacer.stalls)
-            late_ms, held_mb = pacer.late_ms, resident_mb(pid)
+            window = Window(began, monotonic(), tuple(pacer.stalls))
+            late_ms, held_mb = tuple(pacer.late_ms), resident_mb(pid)
             await asyncio.sleep(ARRIVES_WITHIN_SECS)
         lag_after = await lag_buckets(self._server.url)
         secs = window.ended - window.began
