@@ -53,11 +53,15 @@ USUAL = (Contestant.OURS, Contestant.PLAIN, Contestant.BRIDGE)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that takes calls: what has it call a number, its process, its address."""
+    """A server that takes calls: what has it call a number, its process, its address.
+
+    `check` raises StageError, with the end of its log, once it has died.
+    """
 
     dial: Dial
     pid: int
     url: str
+    check: Callable[[], None]
 
 
 @asynccontextmanager
@@ -98,7 +102,13 @@ async def running(
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
             await _until_ready(contestant, http, process, log)
-            yield Running(_dial(contestant, http, url, twilio), process.pid, url)
+
+            def check() -> None:
+                if process.returncode is not None:
+                    said = _end_of(log)
+                    raise StageError(f"{contestant.label} ended under load:\n{said}")
+
+            yield Running(_dial(contestant, http, url, twilio), process.pid, url, check)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -7,6 +7,7 @@ Source: ai.google.dev/api/live.
 """
 
 import asyncio
+import audioop
 import json
 import re
 from binascii import a2b_base64
@@ -42,6 +43,7 @@ _RATE = re.compile(rb"rate=(\d+)")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _DEFAULT_RATE = 16_000  # Hz, of audio whose MIME type names none
 _HEADERS_WITHIN_BYTES = 16_384
+_NONSENSE = (FrameError, ValueError, LookupError, TypeError, AttributeError, audioop.error)
 
 
 class LoadGemini:
@@ -139,7 +141,7 @@ class LoadSession(asyncio.Protocol):
                     self._transport.close()
                 elif received.opcode != PONG:
                     self._take(received.payload, at)
-        except (FrameError, ValueError, LookupError, TypeError, AttributeError) as problem:
+        except _NONSENSE as problem:
             self._wrong(f"a message made no sense: {problem!r}")
 
     def _admit(self, head: bytes) -> bool:
@@ -200,6 +202,8 @@ class LoadSession(asyncio.Protocol):
     def _begin(self, call: LoadedCall, rate: int) -> None:
         self._call = call
         call.sessions += 1
+        if call.sessions > 1:
+            call.problems.append("its session with the model was opened again")
         call.up.rate = rate
         self._replies = Replies(call.index)
         self._sequence = 0

@@ -85,7 +85,11 @@ class LoadStage:
         return full_collections(self._folder)
 
     async def place(self) -> LoadedCall:
-        """Place one more call; what goes wrong is a problem of its own."""
+        """Place one more call; what goes wrong is a problem of its own.
+
+        Raises: StageError when the server has died.
+        """
+        self._server.check()
         number = self._placed
         self._placed += 1
         call = self._vendors.expect(number)
@@ -108,7 +112,11 @@ class LoadStage:
         await asyncio.sleep(SETTLES_SECS)
 
     async def measure(self) -> Load:
-        """Measure the calls that talk now, for as long as the options say."""
+        """Measure the calls that talk now, for as long as the options say.
+
+        Raises: StageError when the server has died.
+        """
+        self._server.check()
         pacer, pid = self._vendors.pacer, self.pid
         cores = self._cores.server if self._cores else None
         lag_before = await lag_buckets(self._server.url)
@@ -117,6 +125,7 @@ class LoadStage:
             began = monotonic()
             used, mine, busy = cpu_secs(pid), process_time(), busy_secs(cores or ())
             await asyncio.sleep(self._options.secs)
+            self._server.check()
             used, mine = cpu_secs(pid) - used, process_time() - mine
             busy = busy_secs(cores or ()) - busy
             window = Window(began, monotonic(), tuple(pacer.stalls))
@@ -213,9 +222,13 @@ class _Vendors:
         for call in ending:
             call.hang_up()
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(ENDS_WITHIN_SECS):
-            for call in ending:
-                await call.settled()
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_SECS):
+                for call in ending:
+                    await call.settled()
+        except TimeoutError:
+            for loaded in calls:
+                loaded.problems.append(f"Twilio was not done after {ENDS_WITHIN_SECS:g} s")
         for number in numbers:
             del self._by_number[number], self.twilio.people[number]
         self.twilio.forget(ending)

@@ -4,7 +4,10 @@ What is asserted is that nothing is lost and who takes more; what anything takes
 affair.
 """
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from typer.testing import CliRunner, Result
 from server.bench import alone
 from server.bench.load.contestants import Contestant
 from server.bench.load.soak import Sample, SoakOptions, run_soak
+from server.bench.load.stage import LoadOptions, LoadStage, on_stage
 from server.cli.main import app
+from server.demo.stage import StageError
 
 CALLS, SECS = 3, 2
 SYSTEMS = ("--system", "bridge", "--system", "ours")
@@ -101,3 +106,18 @@ def test_what_makes_no_sense_is_refused(words: list[str], says: str) -> None:
     result = CliRunner().invoke(app, ["bench", "load", *words], env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert says in result.output
+
+
+async def place_on(stage: LoadStage) -> None:
+    while True:
+        await stage.place()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_dies_under_load_is_said_with_its_last_words() -> None:
+    async with on_stage(
+        Contestant.BRIDGE, LoadOptions(secs=1, warm_up=False), None, at_once=1
+    ) as stage:
+        os.kill(stage.pid, signal.SIGKILL)
+        with pytest.raises(StageError, match="bare bridge ended under load"):
+            await place_on(stage)
