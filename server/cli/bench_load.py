@@ -32,6 +32,10 @@ def load(
     at_once: Annotated[
         int, typer.Option(min=1, max=500, help="So many of them at a time, with --soak.")
     ] = 20,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of ours, as NAME=VALUE; as often as there are some."),
+    ] = None,
     warm_up: Annotated[
         bool, typer.Option(help="Have one call first on each system that is not counted.")
     ] = True,
@@ -85,13 +89,17 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
 
+    settings = dict(one.partition("=")[::2] for one in setting or ())
+    if "" in settings:
+        raise typer.BadParameter("--setting: NAME=VALUE")
+
     def waits() -> None:
         typer.echo("Another bench runs on this machine; waiting.", err=True)
 
     def tell(measured: Load) -> None:
         typer.echo(one_line(measured), err=True)
 
-    options = LoadOptions(secs, warm_up=warm_up)
+    options = LoadOptions(secs, warm_up=warm_up, settings=settings)
     console = Console()
     try:
         with (
@@ -102,7 +110,12 @@ def load(
             if soak is not None:
                 soaks = [
                     runner.run(
-                        run_soak(one, SoakOptions(soak, at_once), pin=pin, tell=print_sample)
+                        run_soak(
+                            one,
+                            SoakOptions(soak, at_once, settings=settings),
+                            pin=pin,
+                            tell=print_sample,
+                        )
                     )
                     for one in systems
                 ]

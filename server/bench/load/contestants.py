@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -66,9 +66,18 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    contestant: Contestant, gemini: LoadGemini, twilio: LoadTwilio, folder: Path, *, at_once: int
+    contestant: Contestant,
+    gemini: LoadGemini,
+    twilio: LoadTwilio,
+    folder: Path,
+    *,
+    at_once: int,
+    settings: Mapping[str, str],
 ) -> AsyncIterator[Running]:
-    """The server, ready; what it logs is in `folder`. Raises: StageError when it does not start."""
+    """The server, ready; what it logs is in `folder`. `settings` are for ours.
+
+    Raises: StageError when it does not start.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     with listen("127.0.0.1", 0) as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -87,7 +96,7 @@ async def running(
             "LOGURU_LEVEL": "INFO",
         }
         if contestant is Contestant.OURS:
-            environment |= _our_settings(url, folder, at_once)
+            environment |= {**_our_settings(url, folder, at_once), **settings}
         log = folder / "server.log"
         with log.open("wb") as said:
             process = await asyncio.create_subprocess_exec(

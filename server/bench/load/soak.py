@@ -5,8 +5,8 @@ at once  |=call=||=call=||=call=|…
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class SoakOptions:
     talk_secs: float = 2.0
     steady_secs: float = 5.0
     leave_secs: float = 3.0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ async def run_soak(
 ) -> Soak:
     """Have so many calls on one server; `tell` hears of each sample. Raises: StageError."""
     cores = shared_out() if pin else None
-    load = LoadOptions(options.steady_secs, warm_up=False)
+    load = LoadOptions(options.steady_secs, warm_up=False, settings=options.settings)
     staging = on_stage(contestant, load, cores, at_once=options.at_once, probed=True)
     with staying_on(cores.load if cores else None):
         async with staging as stage:

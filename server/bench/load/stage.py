@@ -8,9 +8,9 @@ ramp up        everybody talks                               hang up
 import asyncio
 import gc
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, process_time
 
@@ -46,12 +46,13 @@ class LoadOptions:
     """How a load is put on: seconds measured, calls placed a second.
 
     `warm_up`: a call comes first that is not counted, so that what a server loads once is no cost
-    of the others.
+    of the others. `settings` are ours beside those that a load needs.
     """
 
     secs: float = 20.0
     calls_per_sec: float = 8.0
     warm_up: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class LoadStage:
@@ -184,7 +185,14 @@ async def on_stage(
             write_probe(folder)
         with staying_on(cores.server if cores else None):
             server = await stack.enter_async_context(
-                running(contestant, vendors.gemini, vendors.twilio, folder, at_once=at_once)
+                running(
+                    contestant,
+                    vendors.gemini,
+                    vendors.twilio,
+                    folder,
+                    at_once=at_once,
+                    settings=options.settings,
+                )
             )
         pacer.start()
         stack.callback(pacer.stop)

@@ -99,6 +99,7 @@ async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
     [
         (["--calls", "1,many"], "numbers with commas"),
         (["--calls", "0"], "at least one call"),
+        (["--setting", "=on"], "NAME=VALUE"),
         (["--system", "theirs"], "there are ours, plain, bridge"),
     ],
 )
