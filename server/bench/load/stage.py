@@ -78,7 +78,7 @@ class LoadStage:
         self._cores = cores
         self._folder = folder
         self._placed = 0
-        self._told = 0
+        self._told: set[str] = set()
 
     @property
     def full_collections(self) -> int:
@@ -156,8 +156,9 @@ class LoadStage:
         """What went wrong so far and was not told yet."""
         problems = [f"call {call.index}: {one}" for call in self.calls for one in call.problems]
         problems += self._vendors.gemini.problems
-        told, self._told = self._told, len(problems)
-        return problems[told:]
+        new = [one for one in problems if one not in self._told]
+        self._told.update(new)
+        return new
 
 
 @asynccontextmanager
