@@ -16,7 +16,9 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
 import json
+import re
 from base64 import b64decode, urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -102,11 +104,21 @@ def sockets_opened() -> Iterator[list[ModelSocket]]:
         _opened.reset(token)
 
 
+# A message with one piece of speech, before and behind its sound.
+_BEFORE_SPEECH = re.compile(
+    r'\s*\{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
+    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"\s*").encode()
+)
+_BEHIND_SPEECH = re.compile(rb'"\s*(?:\}\s*){2}\]\s*(?:\}\s*){3}')
+
+
 def read_content(message: str | bytes) -> bytes | Words | None:
     """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
 
     None for all other messages.
     """
+    if isinstance(message, bytes) and (speech := _usual_speech(message)) is not None:
+        return speech
     try:
         read = json.loads(message)
     except (ValueError, RecursionError):
@@ -121,6 +133,20 @@ def read_content(message: str | bytes) -> bytes | Words | None:
             if len(read) == 1 and not beside and not of_it:
                 return Words(text, by_caller=True)
     return None
+
+
+def _usual_speech(message: bytes) -> bytes | None:
+    """The sound of a message with one piece of it, read without a parser."""
+    before = _BEFORE_SPEECH.match(message)
+    if before is None:
+        return None
+    end = message.find(b'"', before.end())
+    if end < 0 or _BEHIND_SPEECH.fullmatch(message, end) is None:
+        return None
+    try:
+        return a2b_base64(message[before.end() : end], strict_mode=True)
+    except ValueError:
+        return None
 
 
 def _sound_of(parts: list[Any]) -> bytes | None:

@@ -29,11 +29,6 @@ class Sound:
     consumes: bool = False
     begins: bool = False
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether sound comes out of the step that came to it, or begins there."""
-        return self.begins or (self.hears and not self.consumes)
-
 
 # What a step does to a kind of sound of which it says nothing: it comes, and goes on as it is.
 HEARD = Sound(hears=True)
@@ -50,15 +45,11 @@ def lay_sound(
     its sound goes; behind one of somebody else's, a small one is put that parts sound from the
     rest. Returns the processors to link, in order.
     """
+    ways = {kind: _way(processors, does) for kind, does in sounds.items()}
     laid: list[FrameProcessor] = []
     for index, processor in enumerate(processors):
         laid.append(processor)
-        onward = {
-            kind: following
-            for kind, does in sounds.items()
-            if does[index].goes_on
-            and (following := _next_that_hears(processors, does, index)) is not None
-        }
+        onward = {kind: way[index] for kind, way in ways.items() if index in way}
         if isinstance(processor, DirectProcessor) and len(onward) == 1:
             (processor.sound_to,) = onward.values()
             continue
@@ -67,10 +58,14 @@ def lay_sound(
     return laid
 
 
-def _next_that_hears(
-    processors: Sequence[FrameProcessor], does: Sequence[Sound], index: int
-) -> FrameProcessor | None:
-    for place in range(index + 1, len(processors)):
-        if does[place].hears:
-            return processors[place]
-    return None
+def _way(processors: Sequence[FrameProcessor], does: Sequence[Sound]) -> dict[int, FrameProcessor]:
+    """One kind's way: by the place of each processor that gives it, the next that hears it."""
+    way: dict[int, FrameProcessor] = {}
+    giver: int | None = None
+    for index, processor in enumerate(processors):
+        if does[index].begins:
+            giver = index
+        elif does[index].hears and giver is not None:
+            way[giver] = processor
+            giver = None if does[index].consumes else index
+    return way

@@ -6,6 +6,7 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +65,38 @@ MAX_PAYLOAD_BYTES = 8_000
 DIGITS = frozenset("0123456789*#ABCD")
 
 
+# A media message as Twilio writes it, before and behind its payload.
+_BEFORE_PAYLOAD = re.compile(
+    r'\{ "event" : "media" , "sequenceNumber" : "\d+" , "media" : \{ "track" : "inbound" , '
+    r'"chunk" : "\d+" , "timestamp" : "\d+" , "payload" : "'.replace(" ", r"\s?"),
+    re.ASCII,
+)
+_BEHIND_PAYLOAD = re.compile(r'" \} , "streamSid" : "\w+" \}'.replace(" ", r"\s?"), re.ASCII)
+
+
 def decode(text: str) -> Message:
     """Read one message from Twilio.
 
     Raises: StreamError for anything that is not a message of the protocol.
     """
+    return _usual_media(text) or _any(text)
+
+
+def _usual_media(text: str) -> Media | None:
+    """A media message written as Twilio writes them: read without a parser, 50 times a second."""
+    before = _BEFORE_PAYLOAD.match(text)
+    if before is None:
+        return None
+    end = text.find('"', before.end())
+    if end < 0 or _BEHIND_PAYLOAD.fullmatch(text, end) is None:
+        return None
+    try:
+        return Media(_payload(text[before.end() : end]))
+    except StreamError:
+        return None  # the parser says what is wrong with it
+
+
+def _any(text: str) -> Message:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -126,7 +154,7 @@ def _text(part: dict[str, Any], key: str) -> str:
 
 def _payload(text: str) -> bytes:
     try:
-        payload = base64.b64decode(text, validate=True)
+        payload = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise StreamError("the media payload is not base64") from None
     if not payload:

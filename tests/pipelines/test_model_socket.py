@@ -167,6 +167,21 @@ def test_speech_alone_is_read() -> None:
     assert read_content(message(sound(b"abcd")).decode()) == b"abcd"
 
 
+@pytest.mark.parametrize("indent", [None, 0, 2])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_speech_is_the_same_however_it_is_laid_out(
+    indent: int | None, separators: tuple[str, str]
+) -> None:
+    pcm = bytes(range(256)) * 8
+    laid_out = json.dumps(
+        json.loads(message(sound(pcm))), indent=indent, separators=separators
+    ).encode()
+    assert read_content(laid_out) == pcm
+    assert read_content(b"\n" + laid_out + b"\n") == pcm
+    assert read_content(laid_out[:-1]) is None
+    assert read_content(laid_out + b"}") is None
+
+
 @pytest.mark.parametrize(("side", "by_caller"), [("output", False), ("input", True)])
 def test_words_alone_are_read(side: str, by_caller: bool) -> None:
     said = {"serverContent": {f"{side}Transcription": {"text": "Good morning. "}}}

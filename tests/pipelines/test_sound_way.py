@@ -18,7 +18,9 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from agent.tools.hang_up import hang_up
+from pipelines import catalogue
 from pipelines.definition import DefinitionError, PipelineDefinition, Step
+from pipelines.sound_way import lay_sound
 from pipelines.steps import (
     custom,
     gemini_live,
@@ -29,6 +31,7 @@ from pipelines.steps import (
     resample,
     speaker,
 )
+from processors.direct import DirectProcessor
 from tests.pipelines.test_run_call import call, scene
 from tests.pipelines.tone import mulaw_tone
 
@@ -121,3 +124,28 @@ def test_a_step_that_takes_what_nobody_gives_is_refused() -> None:
 def test_a_step_that_takes_what_every_processor_is_told_is_not() -> None:
     steps = definition(custom("mine", made(Ordinary()), takes=[StartFrame, EndFrame, CancelFrame]))
     assert [step.name for step in steps.steps][2] == "mine"
+
+
+async def test_between_our_own_steps_nothing_stands() -> None:
+    steps = catalogue.find("phone_call").steps
+    built: list[FrameProcessor] = [DirectProcessor() for _ in steps]
+    laid = lay_sound(
+        built,
+        {
+            InputAudioRawFrame: [step.caller for step in steps],
+            OutputAudioRawFrame: [step.agent for step in steps],
+        },
+    )
+    assert laid == built
+    by_name = {step.name: processor for step, processor in zip(steps, built, strict=True)}
+    ways = {
+        step.name: next(name for name, one in by_name.items() if one is processor.sound_to)
+        for step, processor in zip(steps, built, strict=True)
+        if isinstance(processor, DirectProcessor) and processor.sound_to is not None
+    }
+    assert ways == {
+        "microphone": "answer_shield",
+        "answer_shield": "resample(to=16000)",
+        "resample(to=16000)": "gemini_live",
+        "gemini_live": "speaker",
+    }

@@ -2,11 +2,13 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipelines import twilio_stream
 from pipelines.twilio_stream import (
     Connected,
     Dtmf,
@@ -151,3 +153,50 @@ def test_a_mark_survives_the_way_out_and_in(name: str) -> None:
 
 def test_clear_is_the_message_that_twilio_documents() -> None:
     assert json.loads(encode_clear("MZ1")) == {"event": "clear", "streamSid": "MZ1"}
+
+
+@given(
+    st.binary(min_size=1, max_size=400),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
+    st.permutations(["event", "sequenceNumber", "media", "streamSid"]),
+    st.sampled_from(["inbound", "outbound"]),
+    st.integers(0, 10**12),
+)
+def test_media_is_the_same_however_it_is_written(
+    payload: bytes, separators: tuple[str, str], keys: list[str], track: str, number: int
+) -> None:
+    sound = base64.b64encode(payload).decode()
+    counted = {"track": track, "chunk": str(number), "timestamp": str(number), "payload": sound}
+    message = {
+        "event": "media",
+        "sequenceNumber": str(number),
+        "media": counted,
+        "streamSid": "MZ0123456789abcdef0123456789abcdef",
+    }
+    text = json.dumps({key: message[key] for key in keys}, separators=separators)
+    assert decode(text) == twilio_stream._any(text) == Media(payload)
+
+
+@given(st.data())
+def test_one_wrong_character_in_usual_media_is_read_as_the_parser_reads_it(
+    data: st.DataObject,
+) -> None:
+    sound = base64.b64encode(b"sound").decode()
+    usual = json.dumps(
+        {
+            "event": "media",
+            "sequenceNumber": "4",
+            "media": {"track": "inbound", "chunk": "2", "timestamp": "5", "payload": sound},
+            "streamSid": "MZ1",
+        }
+    )
+    place = data.draw(st.integers(0, len(usual) - 1))
+    text = usual[:place] + data.draw(st.characters()) + usual[place + 1 :]
+
+    def outcome(read: Callable[[str], object]) -> object:
+        try:
+            return read(text)
+        except StreamError as error:
+            return str(error)
+
+    assert outcome(decode) == outcome(twilio_stream._any)
