@@ -49,6 +49,8 @@ class Sample:
 class Soak:
     """What became of a server. The last of `samples` is after all have hung up.
 
+    `collected_mb` is its memory after a full collection that was asked for at the end; None when
+    it did none. What is far above the beginning then is kept on purpose, or lost.
     `cpu_ms_per_call` is what a call takes beside its talking: dialled, answered, set up, hung up,
     written down.
     """
@@ -57,6 +59,7 @@ class Soak:
     at_once: int
     samples: list[Sample]
     cpu_ms_per_call: float
+    collected_mb: float | None
     went_wrong: list[str]
 
     @property
@@ -117,12 +120,14 @@ class _Soaking:
         await asyncio.sleep(options.leave_secs)
         used = cpu_secs(stage.pid) - used
         self._sample()
+        collected = await stage.collect()
         beside = used - steady.core_share / options.at_once * self._talked_secs
         return Soak(
             stage.contestant,
             options.at_once,
             self._samples,
             1000 * beside / options.calls,
+            resident_mb(stage.pid) if collected else None,
             steady.problems + self._went_wrong,
         )
 

@@ -26,6 +26,8 @@ def print_soaks(soaks: list[Soak], console: Console) -> None:
         for sample in soak.samples[:-1]:
             console.print(f"  {_line(sample)}")
         console.print(f"  {_line(soak.samples[-1])}, with nobody on the phone")
+        if soak.collected_mb is not None:
+            console.print(f"  {soak.collected_mb:.1f} MB after a full collection")
         console.print(
             f"  grows by {soak.growth_mb_per_100:.2f} MB per 100 calls (second half); a call takes "
             f"{soak.cpu_ms_per_call:.0f} ms of CPU beside its talking"

@@ -18,7 +18,7 @@ import httpx
 
 from server.bench.cores import Cores, staying_on
 from server.bench.load.contestants import Contestant, Running, running
-from server.bench.load.gc_probe import full_collections, write_probe
+from server.bench.load.gc_probe import collect, full_collections, write_probe
 from server.bench.load.gemini import LoadGemini
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.loop_lag_of import lag_buckets, p99_ms
@@ -84,6 +84,10 @@ class LoadStage:
     def full_collections(self) -> int:
         """Of the server's garbage, if it is probed."""
         return full_collections(self._folder)
+
+    async def collect(self) -> bool:
+        """Have the server collect its garbage, if it is probed; whether it did."""
+        return await collect(self.pid, self._folder)
 
     async def place(self) -> LoadedCall:
         """Place one more call; what goes wrong is a problem of its own.

@@ -89,6 +89,7 @@ async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
     assert soak.went_wrong == []
     assert [one.calls for one in soak.samples] == [1, 2, 3, 4, 4]
     assert told == soak.samples
+    assert soak.collected_mb is not None
     assert all(20 < one.resident_mb < 1_000 for one in soak.samples)
     # A growing server would be seen: a call's session and streams take more than this.
     assert abs(soak.samples[-1].resident_mb - soak.samples[0].resident_mb) < 20

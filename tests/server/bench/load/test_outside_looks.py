@@ -1,5 +1,6 @@
 """What is read of a process from outside: CPU time, memory, collections, its loop's lag."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from server.bench.load.gc_probe import full_collections, write_probe
+from server.bench.load.gc_probe import collect, full_collections, write_probe
 from server.bench.load.loop_lag_of import METRIC, p99_ms, read_buckets
 from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
 from server.metrics import Metrics
@@ -46,6 +47,24 @@ def test_full_collections_are_counted_from_outside(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert full_collections(tmp_path) == 2
+
+
+async def test_a_full_collection_comes_when_it_is_asked_for(tmp_path: Path) -> None:
+    write_probe(tmp_path)
+    code = "import gc; gc.disable(); print(1, flush=True); input()"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    before = full_collections(tmp_path)
+    assert await collect(process.pid, tmp_path)
+    assert full_collections(tmp_path) == before + 1
+    await process.communicate(b"\n")
+    assert process.returncode == 0
 
 
 def test_the_lag_is_read_from_our_metrics() -> None:

@@ -108,14 +108,19 @@ def test_growth_is_that_of_the_second_half() -> None:
     begins = [Sample(number * 100, 200 + 50 * number, number) for number in range(5)]
     flat = [Sample(500 + number * 100, 450 + number, 9) for number in range(5)]
     after = Sample(1000, 300.0, 10)
-    soak = Soak(Contestant.OURS, 20, [*begins, *flat, after], 12.0, [])
+    soak = Soak(Contestant.OURS, 20, [*begins, *flat, after], 12.0, None, [])
     assert soak.growth_mb_per_100 == pytest.approx(1.0)
     assert slope([]) == slope([(1, 1)]) == 0.0
 
 
 def test_a_soak_is_told_whole() -> None:
     soak = Soak(
-        Contestant.BRIDGE, 20, [Sample(100, 51.0, 0), Sample(100, 50.5, 1)], 7.0, ["call 3: gone"]
+        Contestant.BRIDGE,
+        20,
+        [Sample(100, 51.0, 0), Sample(100, 50.5, 1)],
+        7.0,
+        50.0,
+        ["call 3: gone"],
     )
     console = Console(file=io.StringIO(), width=120)
     print_soaks([soak], console)
@@ -123,7 +128,8 @@ def test_a_soak_is_told_whole() -> None:
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "bare bridge: 100 calls, 20 at once"
     assert lines[1] == "  after 100 calls 51.0 MB, 0 full collections"
-    assert "7 ms of CPU" in lines[3]
-    assert lines[4] == "  call 3: gone"
+    assert lines[3] == "  50.0 MB after a full collection"
+    assert "7 ms of CPU" in lines[4]
+    assert lines[5] == "  call 3: gone"
     (told,) = soaks_as_json([soak])["soaks"]
     assert told["samples"][0] == {"calls": 100, "resident_mb": 51.0, "full_collections": 0}
