@@ -10,6 +10,8 @@ from loguru import logger
 from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.utils.asyncio.task_manager import BaseTaskManager
+from pipecat.utils.base_object import BaseObject
 from pipecat.workers.runner import WorkerRunner
 
 from agent.calls import EndReason
@@ -79,6 +81,7 @@ class RunningCall:
         self._call_end = call_end
         self._shares = shares
         self._measure = shares.take
+        self._pipeline = pipeline
         self._worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
@@ -91,9 +94,13 @@ class RunningCall:
             enable_rtvi=False,
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
+        self._runner = WorkerRunner(handle_sigint=False)
         self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
-        self._counting = asyncio.create_task(self._count_packets(), name="packets")
+        # None once the end was reported.
+        self._counting: asyncio.Task[None] | None = asyncio.create_task(
+            self._count_packets(), name="packets"
+        )
 
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
@@ -132,12 +139,27 @@ class RunningCall:
         if self._recording is not None:
             self._recording.close()
         await asyncio.wait({self._running})
-        if self._counting.done():
+        counting, self._counting = self._counting, None
+        if counting is None:
             return
-        self._counting.cancel()
-        await asyncio.wait({self._counting})
+        counting.cancel()
+        await asyncio.wait({counting})
         if (detail := self._shares.typical()) is not None:
             self._meter.event("latency.share", detail)
+        self._untie()
+
+    def _untie(self) -> None:
+        """Take apart what holds itself in circles, so that nothing of the call waits for a gc.
+
+        A processor of Pipecat's knows its neighbours, and its handlers know it: a thousand objects
+        a call, which only a full collection would find, and that stops all calls at once.
+        """
+        for part in (*self._pipeline.processors, self._pipeline, self._worker):
+            vars(part).clear()
+        runner = self._runner
+        for part in [*vars(runner).values(), runner]:
+            if isinstance(part, BaseObject | BaseTaskManager):
+                vars(part).clear()
 
     async def _count_packets(self) -> None:
         reported = Packets(0, 0)
@@ -156,9 +178,8 @@ class RunningCall:
 
     async def _run(self) -> None:
         try:
-            runner = WorkerRunner(handle_sigint=False)
-            await runner.add_workers(self._worker)
-            await runner.run()
+            await self._runner.add_workers(self._worker)
+            await self._runner.run()
         except Exception:
             logger.exception("pipeline failed")
         finally:
