@@ -79,6 +79,7 @@ class RunningCall:
         self._playback = playback
         self._meter = meter
         self._call_end = call_end
+        self._over = call_end.over
         self._shares = shares
         self._measure = shares.take
         self._pipeline = pipeline
@@ -115,7 +116,7 @@ class RunningCall:
     @property
     def is_over(self) -> bool:
         """Whether the conversation is over, as `ended` waits for."""
-        return self._call_end.over.done()
+        return self._over.done()
 
     async def prepared(self) -> None:
         """Wait until `is_prepared`."""
@@ -123,7 +124,7 @@ class RunningCall:
 
     async def ended(self) -> CallSummary:
         """Wait for the conversation to be over. The line stays bound until `end`."""
-        summary = await asyncio.shield(self._call_end.over)
+        summary = await asyncio.shield(self._over)
         if summary.reason is None and not self._ending:
             # A pipeline that ends by itself leaves nobody to talk to.
             return CallSummary(EndReason.SYSTEM, error="the pipeline ended before the call did")

@@ -131,20 +131,22 @@ class WarmSessions:
         warm = self._calls.pop(call_id, None)
         if warm is None:
             return
-        self._let_go(warm)
-        if warm.keeping is not None:
-            await asyncio.wait({warm.keeping})
+        keeping = self._let_go(warm)
+        if keeping is not None:
+            await asyncio.wait({keeping})
         if warm.running is not None:
             await asyncio.shield(self._end(warm.running, outcome))
 
     def _of(self, call_id: str) -> _Warm:
         return self._calls.setdefault(call_id, _Warm())
 
-    def _let_go(self, warm: _Warm) -> None:
-        """Nobody keeps it any more: it belongs to who asked for it."""
+    def _let_go(self, warm: _Warm) -> asyncio.Task[None] | None:
+        """Nobody keeps it any more: it belongs to who asked for it. Returns the task that did."""
         warm.settled.set()
-        if warm.keeping is not None:
-            warm.keeping.cancel()
+        keeping, warm.keeping = warm.keeping, None
+        if keeping is not None:
+            keeping.cancel()
+        return keeping
 
     def _give_up(self, warm: _Warm, outcome: str) -> None:
         warm.settled.set()
