@@ -135,11 +135,16 @@ class _Connection(AbstractAsyncContextManager[ModelSession]):
 
     def __init__(self, connection: AbstractAsyncContextManager[AsyncSession]) -> None:
         self._connection = connection
+        self._sockets: list[ModelSocket] = []
 
     async def __aenter__(self) -> ModelSession:
-        with sockets_opened() as made:
-            session = await self._connection.__aenter__()
-        return _Session(session, made[-1])
+        with sockets_opened() as self._sockets:
+            try:
+                session = await self._connection.__aenter__()
+            except BaseException:
+                self._let_go()
+                raise
+        return _Session(session, self._sockets[-1])
 
     async def __aexit__(
         self,
@@ -147,4 +152,12 @@ class _Connection(AbstractAsyncContextManager[ModelSession]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await self._connection.__aexit__(kind, error, traceback)
+        try:
+            return await self._connection.__aexit__(kind, error, traceback)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for socket in self._sockets:
+            socket.let_go()
+        self._sockets.clear()

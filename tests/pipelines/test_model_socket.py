@@ -2,11 +2,14 @@
 
 import asyncio
 import base64
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import uvloop
 from google.genai import types
 from websockets.exceptions import ConnectionClosed
 
@@ -127,6 +130,30 @@ async def test_a_socket_that_does_not_drain_takes_no_more(emulator: GeminiLiveEm
         assert not session.hear(bytes(640))
         socket.resume_writing()
         assert session.hear(bytes(640))
+
+
+def test_a_session_that_was_left_needs_no_collector_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[weakref.ref[object]] = []
+
+    async def leave_some() -> None:
+        async with GeminiLiveEmulator(SCRIPT) as emulator:
+            for name, value in emulator.environment().items():
+                monkeypatch.setenv(name, value)
+            for _ in range(3):
+                async with GeminiClient("a-key").connect(CONFIG) as session:
+                    left.append(weakref.ref(session.hear.__self__))  # type: ignore[attr-defined]
+
+    gc.collect()
+    gc.disable()
+    try:
+        # The loop that serves calls; its TLS is where the circle is.
+        uvloop.run(leave_some())
+        assert len(left) == 3
+        assert [socket() for socket in left] == [None] * 3
+    finally:
+        gc.enable()
 
 
 async def test_calls_that_connect_at_once_each_hear_their_own_model(

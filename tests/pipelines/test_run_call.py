@@ -2,6 +2,8 @@
 
 import asyncio
 import audioop
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -505,3 +507,27 @@ async def test_a_session_from_scratch_is_told_what_is_still_on_its_way_to_the_ea
         told = content["turns"].parts[0].text
         assert told.endswith("You: Hello there.\nYou: We are open from nine to five.")
         assert anew.texts == []
+
+
+def test_nothing_of_a_finished_call_waits_for_the_collector() -> None:
+    left: list[weakref.ref[object]] = []
+
+    async def scene() -> None:
+        async with call() as stage:
+            session = await stage.greeted()
+            session.speaks("That is all.", 0.5)
+            await asyncio.sleep(1)
+            pipeline = stage.running._pipeline
+            left.extend(map(weakref.ref, (*pipeline.processors, pipeline, stage.running)))
+            del pipeline, session
+        del stage
+        await asyncio.sleep(1)
+        assert len(left) > 10
+        assert [part() for part in left if part() is not None] == []
+
+    gc.collect()
+    gc.disable()
+    try:
+        virtual_time.run(scene())
+    finally:
+        gc.enable()
