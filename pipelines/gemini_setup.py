@@ -28,7 +28,7 @@ def live_config(
     profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
 ) -> types.LiveConnectConfig:
     """The setup for a session; `resume` is the handle of the one it continues."""
-    declarations = [tool.declaration() for tool in tools]
+    declarations = [tool.declaration for tool in tools]
     return types.LiveConnectConfig(
         response_modalities=[types.Modality.AUDIO],
         system_instruction=profile.system_prompt,

@@ -15,6 +15,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_type_hints
 
 from docstring_parser import parse as parse_docstring
@@ -54,6 +55,7 @@ class Tool:
     call_parameter: str | None
     timeout_secs: float = TIMEOUT_SECS
 
+    @cached_property
     def declaration(self) -> types.FunctionDeclaration:
         """The declaration for Gemini's setup; the model waits for the answer (BLOCKING)."""
         schema = _without_references(self.arguments.model_json_schema())

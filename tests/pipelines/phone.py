@@ -54,6 +54,7 @@ class Phone:
     def put_down(self) -> None:
         if self._ticking is not None:
             self._ticking.cancel()
+            self._ticking = None
         self.line.unbind(self)
 
     def events(self, *kinds: str) -> list[str]:

@@ -520,6 +520,7 @@ def test_nothing_of_a_finished_call_waits_for_the_collector() -> None:
             pipeline = stage.running._pipeline
             left.extend(map(weakref.ref, (*pipeline.processors, pipeline, stage.running)))
             del pipeline, session
+        stage.model.sessions.clear()  # these know who listens to them
         del stage
         await asyncio.sleep(1)
         assert len(left) > 10

@@ -42,7 +42,7 @@ async def run(tool: Tool, **arguments: object) -> dict[str, object]:
 
 
 def test_a_function_is_told_by_its_signature_and_docstring() -> None:
-    declaration = as_tool(book).declaration()
+    declaration = as_tool(book).declaration
     assert (declaration.name, declaration.description) == ("book", "Book a table.")
     assert declaration.parameters is not None
     told = declaration.parameters.model_dump(mode="json", exclude_none=True)
@@ -59,7 +59,7 @@ def test_a_model_is_told_without_references() -> None:
         """Seat."""
         return str(table.number)
 
-    declaration = as_tool(seat).declaration()
+    declaration = as_tool(seat).declaration
     assert declaration.parameters is not None
     assert declaration.parameters.properties is not None
     assert declaration.parameters.properties["table"].properties is not None
