@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from agent import sqlite_cursor
+
 # An execution option of transactions that write; SQLite takes its lock when they begin.
 WRITES = "writes"
 
@@ -51,6 +53,7 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
         pool_timeout=_PATIENCE_SECS,
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "do_connect", sqlite_cursor.connect)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

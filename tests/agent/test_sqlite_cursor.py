@@ -1,0 +1,78 @@
+"""SQLite by way of one piece of work a statement: fewer ways to the thread, the same answers."""
+
+import aiosqlite
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+pytestmark = pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)
+
+INSERT = text("INSERT INTO placements (at) VALUES (:at)")
+TWICE = [{"at": "2026-01-01 10:00:00.000000"}, {"at": "2026-01-02 10:00:00.000000"}]
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every piece of work that a connection's thread is given."""
+    given: list[object] = []
+    execute = aiosqlite.Connection._execute
+
+    async def counted(self: aiosqlite.Connection, *what: object, **more: object) -> object:
+        given.append(what)
+        return await execute(self, *what, **more)
+
+    monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
+    return given
+
+
+async def test_a_statement_is_one_way_there_and_back(engine: AsyncEngine, ways: list[object]):
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        for statement, values in [(text("SELECT 1"), None), (INSERT, TWICE[0]), (INSERT, TWICE)]:
+            ways.clear()
+            await connection.execute(statement, values)
+            assert len(ways) == 1
+
+
+async def test_rows_come_with_their_names_and_counts(engine: AsyncEngine):
+    async with engine.begin() as connection:
+        written = await connection.execute(INSERT, TWICE)
+        assert written.rowcount == 2
+        found = await connection.execute(text("SELECT id AS number, at FROM placements"))
+        assert list(found.keys()) == ["number", "at"]
+        assert [row.number for row in found] == [1, 2]
+        changed = await connection.execute(
+            text("UPDATE placements SET at = at WHERE id > 1 RETURNING id")
+        )
+        assert changed.scalars().all() == [2]
+        none = await connection.execute(text("SELECT id FROM placements WHERE id = 9"))
+        assert (list(none.keys()), none.first()) == (["id"], None)
+
+
+async def test_errors_are_those_of_the_database(engine: AsyncEngine):
+    async with engine.connect() as connection:
+        with pytest.raises(OperationalError, match="no such table"):
+            await connection.execute(text("SELECT 1 FROM nowhere"))
+        with pytest.raises(IntegrityError, match="NOT NULL"):
+            await connection.execute(INSERT, {"at": None})
+        # The connection is as good as before.
+        assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+
+
+async def test_what_is_rolled_back_was_never_there(engine: AsyncEngine):
+    async with engine.connect() as connection:
+        await connection.execute(INSERT, TWICE)
+        await connection.rollback()
+        assert (await connection.execute(text("SELECT count(*) FROM placements"))).scalar() == 0
+
+
+async def test_a_connection_that_is_closed_says_so(engine: AsyncEngine):
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        assert isinstance(driver, aiosqlite.Connection)
+        await driver.close()
+        with pytest.raises(OperationalError, match=r"(?i)connection"):
+            await connection.execute(text("SELECT 1"))
+        await connection.invalidate()
