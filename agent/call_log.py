@@ -9,14 +9,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Delete, and_, delete, false, func, insert, or_
+from sqlalchemy import Delete, and_, bindparam, delete, false, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -34,8 +34,8 @@ from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
-from agent.life_state import CallState
-from agent.storable import make_storable, storable_values
+from agent.life_state import CallState, new_call
+from agent.storable import make_storable, storable_changes, storable_values
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
@@ -55,6 +55,10 @@ class NoSuchCall(LookupError):
     def __init__(self, call_id: str) -> None:
         super().__init__(f"there is no call {call_id!r}")
         self.call_id = call_id
+
+
+class LifeWentOn(Exception):
+    """Another process has kept the life of the call meanwhile."""
 
 
 class CallIsLive(Exception):
@@ -108,19 +112,19 @@ class CallLog:
         limit = self._daily_limit if call.direction is Direction.OUTBOUND else None
         try:
             async with self._writing() as session:
+                connection = await session.connection()
                 if limit is not None:
                     await self._count_alone(session)
                 known = await self._by_key(session, key)
                 if known is None:
                     if limit is not None:
                         await self._stay_below(session, limit, call.created_at - DAY)
-                    session.add(call)
                     if call.direction is Direction.OUTBOUND:
-                        session.add(Placement(at=call.created_at))
-                        await session.exec(_forget_placements(call.created_at - DAY))
+                        placed = Placement(at=call.created_at)
+                        await connection.execute(_FORGET_PLACEMENTS, {"before": placed.at - DAY})
+                        await _insert(connection, [placed])
                     # The call's row has to be there before its events'.
-                    await session.flush()
-                    _add_all(session, events)
+                    await _insert(connection, [call, *events])
                     return call
         except IntegrityError:
             # Two at once, where the database let both look before either wrote.
@@ -149,17 +153,29 @@ class CallLog:
             return await self._by_key(session, key)
 
     async def save_life(
-        self, call_id: str, state: CallState, events: Sequence[CallEvent] = ()
-    ) -> Call:
+        self,
+        call_id: str,
+        state: CallState,
+        events: Sequence[CallEvent] = (),
+        known: int | None = None,
+    ) -> int:
         """Keep the state of a call's life, the columns to query it by, and what brought it about.
 
-        Raises: NoSuchCall.
+        `known` is the revision of the record that the state follows from; None: whatever is there.
+        Returns the revision that it has now.
+
+        Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
         """
-        async with self._writing() as session:
-            call = await self._call(session, call_id)
-            call.sqlmodel_update(life_columns(state))
-            _add_all(session, [call, *events])
-            return call
+        changes = storable_changes(Call, life_columns(state))
+        save = _SAVE_LIFE if known is None else _SAVE_KNOWN_LIFE
+        values = changes | {"of_call": call_id, "known": known}
+        async with self._changing() as connection:
+            revision: int | None = await connection.scalar(save, values)
+            if revision is None:
+                there = await connection.scalar(_IS_THERE, {"of_call": call_id})
+                raise NoSuchCall(call_id) if there is None else LifeWentOn(call_id)
+            await _insert(connection, events)
+            return revision
 
     async def unfinished(self) -> list[Call]:
         """Every call that has not ended, oldest first: what a restart has to take up again."""
@@ -187,16 +203,11 @@ class CallLog:
 
         Returns how many were left out because their call was deleted.
         """
-        async with self._writing() as session:
-            asked = {row.call_id for row in rows}
-            found = await session.exec(select(Call.id).where(col(Call.id).in_(asked)))
-            there = set(found)
+        async with self._changing() as connection:
+            asked = sorted({row.call_id for row in rows})
+            there = set(await connection.scalars(_THOSE_THERE, {"asked": asked}))
             kept = [row for row in rows if row.call_id in there]
-            # Inserted, not added: a session's book-keeping costs more than the rows.
-            connection = await session.connection()
-            for table in {type(row): None for row in kept}:
-                values = [storable_values(row) for row in kept if type(row) is table]
-                await connection.execute(insert(table), values)
+            await _insert(connection, kept)
             return len(rows) - len(kept)
 
     async def transcript(self, call_id: str) -> list[Turn]:
@@ -303,6 +314,16 @@ class CallLog:
             _say_when_away(error)
             raise
 
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[AsyncConnection]:
+        """As `_writing`, without a session: its book-keeping costs more than a few rows."""
+        try:
+            async with self._writer.begin() as connection:
+                yield connection
+        except Exception as error:
+            _say_when_away(error)
+            raise
+
     async def _count_alone(self, session: AsyncSession) -> None:
         """Hold off everybody who would count now, to the end of the transaction.
 
@@ -317,8 +338,7 @@ class CallLog:
 
     @staticmethod
     async def _outbound_since(session: AsyncSession, when: datetime) -> int:
-        placements = select(func.count()).select_from(Placement)
-        found = await session.exec(placements.where(col(Placement.at) >= when))
+        found = await session.exec(_COUNT_PLACEMENTS, params={"since": when})
         return found.one()
 
     @staticmethod
@@ -349,6 +369,28 @@ def life_columns(state: CallState) -> dict[str, object]:
     }
 
 
+# Statements of every call, made once.
+_CALLS = Call.metadata.tables["calls"]
+_INSERT = {
+    table: insert(Call.metadata.tables[str(table.__tablename__)])
+    for table in (Call, Placement, Turn, CallEvent, TokenUsage)
+}
+_FORGET_PLACEMENTS = delete(Placement).where(col(Placement.at) < bindparam("before"))
+_COUNT_PLACEMENTS = (
+    select(func.count()).select_from(Placement).where(col(Placement.at) >= bindparam("since"))
+)
+_IS_THERE = select(Call.id).where(col(Call.id) == bindparam("of_call"))
+_THOSE_THERE = select(Call.id).where(col(Call.id).in_(bindparam("asked", expanding=True)))
+_SAVE_LIFE = (
+    update(_CALLS)
+    .where(_CALLS.c.id == bindparam("of_call"))
+    .values({column: bindparam(column) for column in life_columns(new_call(Direction.OUTBOUND))})
+    .values(revision=_CALLS.c.revision + 1)
+    .returning(_CALLS.c.revision)
+)
+_SAVE_KNOWN_LIFE = _SAVE_LIFE.where(_CALLS.c.revision == bindparam("known"))
+
+
 def _deletions(call_id: str) -> list[Delete]:
     return [
         delete(Turn).where(col(Turn.call_id) == call_id),
@@ -358,19 +400,16 @@ def _deletions(call_id: str) -> list[Delete]:
     ]
 
 
-def _forget_placements(before: datetime) -> Delete:
-    return delete(Placement).where(col(Placement.at) < before)
-
-
 def _say_when_away(error: Exception) -> None:
     if not isinstance(error, DatabaseAway) and is_passing(error):
         raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
 
 
-def _add_all(session: AsyncSession, rows: Iterable[Call | Row]) -> None:
-    for row in rows:
-        make_storable(row)
-        session.add(row)
+async def _insert(connection: AsyncConnection, rows: Sequence[Call | Placement | Row]) -> None:
+    """New rows, by table; the tables in the order of their first rows."""
+    for table in {type(row): None for row in rows}:
+        values = [storable_values(row) for row in rows if type(row) is table]
+        await connection.execute(_INSERT[table], values)
 
 
 def _cursor_after(call: Call) -> str:

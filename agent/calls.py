@@ -13,8 +13,10 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    Integer,
     String,
     TypeDecorator,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -111,6 +113,10 @@ class Call(SQLModel, table=True):
     error: str | None = Field(default=None, max_length=1000)
     # lifecycle.CallState as JSON; status and end_reason above are copies of it to query by.
     life: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    # How often the life was kept: who knew it as it was before has to read it anew.
+    revision: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
 
 
 class Placement(SQLModel, table=True):

@@ -4,7 +4,7 @@ Standard library only; the state goes to JSON and back, so that
 a restart or another instance goes on.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.life_events import Timer
@@ -79,7 +79,11 @@ class CallState:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""
-        return asdict(self) | {"deadlines": {str(t): at for t, at in self.deadlines.items()}}
+        # As `asdict`, which copies every value, and is asked for with each event of a call.
+        return {name: getattr(self, name) for name in _FIELDS} | {
+            "patience": {name: getattr(self.patience, name) for name in Patience.__slots__},
+            "deadlines": {str(timer): at for timer, at in self.deadlines.items()},
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CallState":
@@ -100,6 +104,9 @@ class CallState:
                 "deadlines": {Timer(t): at for t, at in values["deadlines"].items()},
             }
         )
+
+
+_FIELDS = CallState.__slots__
 
 
 def new_call(direction: Direction, patience: Patience | None = None) -> CallState:

@@ -9,13 +9,13 @@ A telephone or a desk that is slow or fails never holds up `tell`, nor another c
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from agent.call_log import CallLog, NoSuchCall, life_columns
+from agent.call_log import CallLog, LifeWentOn, NoSuchCall, life_columns
 from agent.calls import Call, CallEvent
 from agent.clock import Clock, loop_clock, moment
 from agent.database import DatabaseAway, is_passing
@@ -47,6 +47,8 @@ from agent.words import Direction
 
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 _FIRST_PAUSE_SECS = 0.2
+# Of a call that another process saw to its end, this one may never hear again.
+_KEPT_AT_MOST = 2000
 _LONGEST_PAUSE_SECS = 10.0
 
 
@@ -59,8 +61,19 @@ class _Unclear:
     commands: tuple[Command, ...]
 
 
+@dataclass(slots=True)
+class _Kept:
+    """The record of a live call as the database has it, as far as this process knows."""
+
+    call: Call
+    state: CallState
+
+
 class LocalLife:
     """`ports.CallLife` in one process. It alone writes the status of the calls in its database.
+
+    Records of live calls stay in memory, so that nothing is read when something happens; their
+    revision tells when another process that has the same database wrote one.
 
     `on_end` is called once for each call that ends, with its final record; it must not block.
     """
@@ -85,9 +98,10 @@ class LocalLife:
         # What happened while the database was away, in the order in which it came.
         self._untold: dict[str, deque[Event]] = {}
         self._unclear: dict[str, _Unclear] = {}
+        self._kept: dict[str, _Kept] = {}
         self._dialling: dict[str, asyncio.Future[None]] = {}
         self._waiting_for_end: dict[str, set[asyncio.Future[None]]] = {}
-        self._phone = PhoneOrders(telephone, call_log, self.tell_surely, self.now)
+        self._phone = PhoneOrders(telephone, call_log, self.record, self.tell_surely, self.now)
         self._media = MediaOrders(desk)
         self._timers = Timers(self._timer_fired, self.now)
 
@@ -122,15 +136,27 @@ class LocalLife:
                 self._give_up_on(call_id, state)
                 raise
             if kept.id == call_id:
+                self._keep(call_id, _Kept(call, state))
                 self._carry_out(call_id, commands)
         await self._until_dialled(kept.id)
-        return await self._call_log.get(kept.id)
+        return await self.record(kept.id)
 
-    async def tell(self, call_id: str, event: Event) -> CallState:
-        """Say what happened to a call; return its state after that. Raises: NoSuchCall."""
+    async def tell(self, call_id: str, *events: Event) -> CallState:
+        """Say what happened to a call, all at once; return its state after that.
+
+        Raises: NoSuchCall.
+        """
         async with self._lock(call_id):
             await self._catch_up(call_id)
-            return await self._decide(call_id, event)
+            return await self._decide(call_id, *events)
+
+    async def record(self, call_id: str) -> Call:
+        """The record of a call, as this process knows it; what it holds goes on with the call.
+
+        Raises: NoSuchCall.
+        """
+        kept = self._kept.get(call_id)
+        return await self._call_log.get(call_id) if kept is None else kept.call
 
     async def tell_surely(self, call_id: str, event: Event) -> None:
         """Tell what nobody else would tell again, however long the database is away.
@@ -232,31 +258,76 @@ class LocalLife:
             untold.popleft()
         self._untold.pop(call_id, None)
 
-    async def _decide(self, call_id: str, event: Event) -> CallState:
-        call = await self._call_log.get(call_id)
-        before = CallState.from_json(call.life)
-        unclear = self._unclear.pop(call_id, None)
-        if unclear is not None and unclear.state == before:
-            self._follow(call, unclear.before, before, unclear.commands)
-        state, commands = decide(before, event)
-        if state == before and isinstance(event, TimerFired):
-            self._await_again(call_id, state, event)
+    async def _decide(self, call_id: str, *told: Event) -> CallState:
+        while True:
+            kept = await self._known(call_id)
+            before = kept.state
+            state, commands, events = self._judge(call_id, before, told)
+            if not events:
+                return state
+            try:
+                revision = await self._call_log.save_life(
+                    call_id, state, events, kept.call.revision
+                )
+            except LifeWentOn:
+                self._kept.pop(call_id, None)
+                continue
+            except DatabaseAway:
+                self._kept.pop(call_id, None)
+                self._unclear[call_id] = _Unclear(before, state, commands)
+                # Nobody may tell of this call again for long.
+                soon = self.now() + self._patience.reconcile_secs
+                self._timers.arm(call_id, Timer.RECONCILE, soon)
+                raise
+            except BaseException:
+                self._kept.pop(call_id, None)
+                raise
+            kept.state = state
+            kept.call.sqlmodel_update(life_columns(state) | {"revision": revision})
+            if state.status.is_terminal:
+                self._kept.pop(call_id, None)
+            self._follow(kept.call, before, state, commands)
             return state
-        events = [self._happened(call_id, event)]
-        if (state.status, state.end_reason) != (before.status, before.end_reason):
-            reason = state.end_reason.value if state.end_reason else None
-            detail = {"status": state.status.value, "end_reason": reason}
-            at = moment(event.at)
-            events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
-        try:
-            call = await self._call_log.save_life(call_id, state, events)
-        except DatabaseAway:
-            self._unclear[call_id] = _Unclear(before, state, commands)
-            # Nobody may tell of this call again for long.
-            self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
-            raise
-        self._follow(call, before, state, commands)
-        return state
+
+    async def _known(self, call_id: str) -> _Kept:
+        """The record, and what follows from a decision that was kept after all."""
+        kept = self._kept.get(call_id)
+        if kept is None:
+            call = await self._call_log.get(call_id)
+            kept = _Kept(call, CallState.from_json(call.life))
+            if not call.status.is_terminal:
+                self._keep(call_id, kept)
+        unclear = self._unclear.pop(call_id, None)
+        if unclear is not None and unclear.state == kept.state:
+            self._follow(kept.call, unclear.before, kept.state, unclear.commands)
+        return kept
+
+    def _keep(self, call_id: str, kept: _Kept) -> None:
+        self._kept[call_id] = kept
+        while len(self._kept) > _KEPT_AT_MOST:
+            del self._kept[next(iter(self._kept))]
+
+    def _judge(
+        self, call_id: str, before: CallState, told: Sequence[Event]
+    ) -> tuple[CallState, tuple[Command, ...], list[CallEvent]]:
+        """What becomes of a call by these events, what is to be done, and what to keep of it."""
+        state = before
+        commands: list[Command] = []
+        events: list[CallEvent] = []
+        for event in told:
+            was = state
+            state, more = decide(was, event)
+            if state == was and isinstance(event, TimerFired):
+                self._await_again(call_id, state, event)
+                continue
+            commands += more
+            events.append(self._happened(call_id, event))
+            if (state.status, state.end_reason) != (was.status, was.end_reason):
+                reason = state.end_reason.value if state.end_reason else None
+                detail = {"status": state.status.value, "end_reason": reason}
+                at = moment(event.at)
+                events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
+        return state, tuple(commands), events
 
     def _follow(
         self, call: Call, before: CallState, state: CallState, commands: tuple[Command, ...]

@@ -95,8 +95,10 @@ class CallLife(Protocol):
         """
         ...
 
-    async def tell(self, call_id: str, event: Event) -> CallState:
-        """Say what happened to a call; return its state after that. Never waits for Twilio.
+    async def tell(self, call_id: str, *events: Event) -> CallState:
+        """Say what happened to a call, all at once; return its state after that.
+
+        Never waits for Twilio.
 
         Raises: agent.call_log.NoSuchCall.
         """
@@ -105,6 +107,13 @@ class CallLife(Protocol):
     async def tell_surely(self, call_id: str, event: Event) -> None:
         """Say what nobody would say again: however long the record is away, and one after the
         other for each call. Returns when it was told, or when there is no such call any more.
+        """
+        ...
+
+    async def record(self, call_id: str) -> Call:
+        """The record of a call as it is known here, without what goes on at other instances.
+
+        Raises: agent.call_log.NoSuchCall.
         """
         ...
 

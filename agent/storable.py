@@ -6,7 +6,7 @@ be longer than a column that only PostgreSQL measures. Both databases get the sa
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum as PythonEnum
 from functools import lru_cache
 from typing import Any
@@ -44,32 +44,45 @@ def storable_json(value: Any) -> Any:
 
 def make_storable(row: SQLModel) -> None:
     """Clean every text and JSON of a row in place, and cut text to the length of its column."""
-    for key, clean in _attributes(type(row)):
-        if clean is not None and (value := getattr(row, key)) is not None:
+    for attribute, (_, clean) in _attributes(type(row)).items():
+        if clean is not None and (value := getattr(row, attribute)) is not None:
             cleaned = clean(value)
             if cleaned != value:
-                setattr(row, key, cleaned)
+                setattr(row, attribute, cleaned)
 
 
 def storable_values(row: SQLModel) -> dict[str, Any]:
-    """What a new row is inserted with, by attribute: clean, and without what is not there yet."""
+    """What a new row is inserted with, by column: clean, and without what is not there yet."""
     return {
-        key: value if clean is None else clean(value)
-        for key, clean in _attributes(type(row))
-        if (value := getattr(row, key)) is not None
+        column: value if clean is None else clean(value)
+        for attribute, (column, clean) in _attributes(type(row)).items()
+        if (value := getattr(row, attribute)) is not None
+    }
+
+
+def storable_changes(table: type[SQLModel], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What some attributes of a row become, by column: as `make_storable` leaves them."""
+    known = _attributes(table)
+    return {
+        known[attribute][0]: _storable(value, known[attribute][1])
+        for attribute, value in changes.items()
     }
 
 
 _Clean = Callable[[Any], Any]
 
 
+def _storable(value: Any, clean: _Clean | None) -> Any:
+    return value if value is None or clean is None else clean(value)
+
+
 @lru_cache
-def _attributes(table: type[SQLModel]) -> tuple[tuple[str, _Clean | None], ...]:
-    """Each column's attribute, and what cleans its values where they can be unclean."""
-    return tuple(
-        (attribute.key, _cleaner(attribute.columns[0].type))
+def _attributes(table: type[SQLModel]) -> dict[str, tuple[str, _Clean | None]]:
+    """Each attribute's column, and what cleans its values where they can be unclean."""
+    return {
+        attribute.key: (attribute.columns[0].key, _cleaner(attribute.columns[0].type))
         for attribute in inspect(table).column_attrs
-    )
+    }
 
 
 def _cleaner(column_type: Any) -> _Clean | None:

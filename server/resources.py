@@ -134,7 +134,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         warming = None
         if settings.prewarm_limit and settings.gemini_api_key:
             warming = WarmSessions(
-                start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
+                start,
+                lambda call_id: life.record(call_id),
+                limit=settings.prewarm_limit,
+                measure=metrics.observe,
             )
             metrics.warm_sessions.set_function(lambda: warming.open)
         desk = Desk(

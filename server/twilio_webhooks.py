@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException as UnreadableForm
 
 from agent.call_log import NoSuchCall
 from agent.calls import Call, CallStatus, Direction, new_call_id
-from agent.life_events import Placed, TwilioStatus, TwimlFetched
+from agent.life_events import Event, Placed, TwilioStatus, TwimlFetched
 from agent.life_state import Apologise, CallState, HandOn, OpenStream, next_verbs
 from agent.profile import AgentProfile
 from pipelines import catalogue
@@ -145,9 +145,10 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
     """What Twilio shall do next with the call."""
     call = await _find(call_id, form, opened)
     now = opened.clock()
+    told: list[Event] = [TwimlFetched(now)]
     if form.get("CallStatus"):
-        await opened.life.tell(call_id, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
-    state = await opened.life.tell(call_id, TwimlFetched(now))
+        told.insert(0, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
+    state = await opened.life.tell(call_id, *told)
     return _xml(_next(call, state, opened))
 
 
@@ -187,7 +188,7 @@ async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
 async def _find(call_id: str, form: Mapping[str, str], opened: Resources) -> Call:
     sid = _sid(form, opened)
     try:
-        call = await opened.call_log.get(call_id) if SID.fullmatch(call_id) else None
+        call = await opened.life.record(call_id) if SID.fullmatch(call_id) else None
     except NoSuchCall:
         call = None
     if call is None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import sqlalchemy
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,6 +27,7 @@ from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
 from agent.words import CallStatus, Direction, EndReason
 
 MakeCall = Callable[..., Call]
+Kept = TypeVar("Kept")
 
 # Every wait is short, so that what only a timer brings about is seen soon.
 QUICK = Patience(
@@ -390,6 +392,51 @@ async def test_news_at_once_is_decided_one_after_the_other(
     assert len(ends.calls) == 1
 
 
+async def test_several_events_at_once_are_decided_in_their_order(
+    life: LocalLife, call_log: CallLog, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life))
+    now = life.now()
+    state = await life.tell(call.id, TwilioStatus(now, "in-progress", "CA1"), TwimlFetched(now))
+    assert (state.status, state.stream_due) == (CallStatus.IN_PROGRESS, True)
+    told = (await kinds(call_log, call))[-3:]
+    assert told == ["twilio.status", "life.status", "twilio.twiml"]
+    assert CallState.from_json((await call_log.get(call.id)).life) == state
+
+
+async def test_what_happens_to_a_live_call_takes_one_write_and_no_look(
+    life: LocalLife, engine: AsyncEngine, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life))
+    said: list[str] = []
+
+    def hear(_1: Any, _2: Any, statement: str, *_: Any) -> None:
+        said.append(statement.split()[0])
+
+    sqlalchemy.event.listen(engine.sync_engine, "before_cursor_execute", hear)
+    await life.tell(call.id, TwilioStatus(life.now(), "ringing", "CA1"))
+    assert (await life.record(call.id)).status is CallStatus.RINGING
+    assert (said.count("SELECT"), said.count("UPDATE"), said.count("INSERT")) == (0, 1, 1)
+    await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
+    said.clear()
+    assert (await life.record(call.id)).status is CallStatus.BUSY
+    assert said.count("SELECT") == 1
+
+
+async def test_what_another_process_was_told_counts(
+    start: Start, engine: AsyncEngine, call_log: CallLog, a_call: MakeCall
+):
+    here, there = await start(), await start(call_log=CallLog(engine))
+    call = await here.place(a_call(), placed(here))
+    await there.tell(call.id, TwilioStatus(there.now(), "in-progress", "CA1"))
+    await here.tell(call.id, StreamStarted(here.now(), "MZ1", "here"))
+    await there.tell(call.id, ConversationEnded(there.now(), "agent"))
+    state = await here.tell(call.id, TwilioStatus(here.now(), "completed", "CA1"))
+    assert (state.status, state.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
+    assert CallState.from_json((await call_log.get(call.id)).life) == state
+    assert (await kinds(call_log, call)).count("life.stream_started") == 1
+
+
 async def test_waiting_for_the_end(life: LocalLife, a_call: MakeCall):
     call = await life.place(a_call(), placed(life))
     assert await life.ended(call.id, 0.01) is None
@@ -509,7 +556,7 @@ async def test_a_database_that_is_away_loses_no_result(
     class Flaky(CallLog):
         failures = 0
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> Call:
+        async def save_life(self, *args: Any, **kwargs: Any) -> int:
             if self.failures > 0:
                 self.failures -= 1
                 raise OperationalError("UPDATE", {}, Exception("database is locked"))
@@ -530,7 +577,7 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         away = False
         tried = asyncio.Event()
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> Call:
+        async def save_life(self, *args: Any, **kwargs: Any) -> int:
             if self.away:
                 self.tried.set()
                 raise DatabaseAway("full")
@@ -571,14 +618,14 @@ class Forgetful(CallLog):
     async def create(self, *what: Any) -> Call:
         return self._answer(await super().create(*what))
 
-    async def save_life(self, *what: Any) -> Call:
+    async def save_life(self, *what: Any) -> int:
         return self._answer(await super().save_life(*what))
 
-    def _answer(self, call: Call) -> Call:
+    def _answer(self, kept: Kept) -> Kept:
         if self.forgets:
             self.forgets = False
             raise DatabaseAway("the connection was lost")
-        return call
+        return kept
 
 
 async def test_a_decision_whose_answer_was_lost_is_carried_out(
@@ -618,7 +665,7 @@ async def test_a_timer_is_kept_when_a_decision_was_not(
     start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
 ):
     class Away(Forgetful):
-        async def save_life(self, *what: Any) -> Call:
+        async def save_life(self, *what: Any) -> int:
             if self.forgets:
                 self.forgets = False
                 raise DatabaseAway("the database is away")

@@ -5,18 +5,29 @@ Each process is an engine of its own here; a database cannot tell the difference
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from agent.call_log import CallLog, DailyLimitReached, DatabaseAway, IdempotencyConflict
+from agent.call_log import (
+    CallLog,
+    DailyLimitReached,
+    DatabaseAway,
+    IdempotencyConflict,
+    LifeWentOn,
+    NoSuchCall,
+)
 from agent.calls import Call, CallEvent
 from agent.database import open_engine
+from agent.life_state import CallState
 from agent.words import Direction
 from tests.postgres import Postgres
 
 MakeCall = Callable[..., Call]
 Logs = list[CallLog]
+
+A_STATE = CallState(Direction.OUTBOUND)
 
 
 @pytest.fixture
@@ -68,6 +79,20 @@ async def test_the_limit_holds_up_neither_inbound_calls_nor_a_repeated_request(
         await logs[2].create(a_call())
     assert (await logs[2].create(a_call(idempotency_key="k"))).id == first.id
     await logs[2].create(a_call(direction=Direction.INBOUND))
+
+
+async def test_a_life_that_went_on_elsewhere_is_not_overwritten(logs: Logs, a_call: MakeCall):
+    call = await logs[0].create(a_call())
+    first, second = replace(A_STATE, look_ups=1), replace(A_STATE, look_ups=2)
+    assert await logs[0].save_life(call.id, first, [], call.revision) == 1
+    event = CallEvent(call_id=call.id, kind="x")
+    with pytest.raises(LifeWentOn):
+        await logs[1].save_life(call.id, second, [event], call.revision)
+    assert (await logs[1].get(call.id)).life["look_ups"] == 1
+    assert await logs[1].events(call.id) == []
+    assert await logs[1].save_life(call.id, second, [event], 1) == 2
+    with pytest.raises(NoSuchCall):
+        await logs[1].save_life("none", second, [], 0)
 
 
 @pytest.mark.parametrize("database_server", ["postgresql"], indirect=True)
