@@ -77,7 +77,7 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later is refused at once when another one wrote in
     # between (SQLITE_BUSY_SNAPSHOT); with the lock from the start it waits for its turn.
     writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    sqlite_cursor.begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 class DatabaseAway(Exception):

@@ -3,7 +3,7 @@
 aiosqlite does everything in a thread, and SQLAlchemy's cursor asks it four times for each
 statement; the ways there and back cost many times what SQLite does.
 
-    open ─ execute ─ fetch ─ close        one way there and back, instead of one each
+    begin, if it is the first ─ open ─ execute ─ fetch ─ close        one way there and back
 
 Source: https://docs.sqlalchemy.org/en/21/core/events.html#sqlalchemy.events.DialectEvents.do_connect
 """
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
     AsyncAdapt_aiosqlite_cursor,
@@ -26,6 +27,8 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
     """The result of at most one statement; its rows are all here when it has run."""
 
     __slots__ = ()
+
+    _adapt_connection: "_Connection"
 
     def __init__(self, connection: Any) -> None:
         self._adapt_connection = connection
@@ -41,10 +44,13 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     async def _run(self, statement: Callable[[sqlite3.Cursor], object]) -> None:
         connection: Any = self._connection
+        beginning, self._adapt_connection.beginning = self._adapt_connection.beginning, None
 
         def work() -> tuple[sqlite3.Cursor, _Rows]:
             cursor: sqlite3.Cursor = connection._conn.cursor()
             try:
+                if beginning is not None:
+                    cursor.execute(beginning)
                 statement(cursor)
                 return cursor, cursor.fetchall() if cursor.description else []
             finally:
@@ -65,9 +71,33 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):
-    __slots__ = ()
+    __slots__ = ("beginning",)
 
     _cursor_cls: type[AsyncAdapt_aiosqlite_cursor] = _Cursor
+
+    def __init__(self, dbapi: Any, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        # What the next statement comes after, as it begins a transaction.
+        self.beginning: str | None = None
+
+    def commit(self) -> None:
+        """End the transaction; one without a statement has none to end."""
+        if self.beginning is None:
+            super().commit()
+        self.beginning = None
+
+    def rollback(self) -> None:
+        """End the transaction; one without a statement has none to end."""
+        if self.beginning is None:
+            super().rollback()
+        self.beginning = None
+
+
+def begin(connection: Connection, statement: str) -> None:
+    """Begin a transaction by `statement`, together with the first of its own."""
+    opened = connection.connection.dbapi_connection
+    assert isinstance(opened, _Connection), "opened by `connect`"
+    opened.beginning = statement
 
 
 def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> _Connection:

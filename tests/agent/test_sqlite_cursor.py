@@ -6,6 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from agent.database import WRITES, open_engine
+
 pytestmark = pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)
 
 INSERT = text("INSERT INTO placements (at) VALUES (:at)")
@@ -28,11 +30,13 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 async def test_a_statement_is_one_way_there_and_back(engine: AsyncEngine, ways: list[object]):
     async with engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
         for statement, values in [(text("SELECT 1"), None), (INSERT, TWICE[0]), (INSERT, TWICE)]:
             ways.clear()
             await connection.execute(statement, values)
             assert len(ways) == 1
+        ways.clear()
+        await connection.commit()
+        assert len(ways) == 1
 
 
 async def test_rows_come_with_their_names_and_counts(engine: AsyncEngine):
@@ -65,6 +69,27 @@ async def test_what_is_rolled_back_was_never_there(engine: AsyncEngine):
         await connection.execute(INSERT, TWICE)
         await connection.rollback()
         assert (await connection.execute(text("SELECT count(*) FROM placements"))).scalar() == 0
+
+
+async def test_the_lock_is_there_from_the_first_statement_on(database_url: str):
+    one, other = open_engine(database_url), open_engine(database_url)
+    try:
+        async with (
+            one.execution_options(**{WRITES: True}).begin() as writing,
+            other.connect() as reading,
+        ):
+            await writing.execute(text("SELECT 1"))
+            await reading.execute(text("PRAGMA busy_timeout = 0"))
+            with pytest.raises(OperationalError, match="locked"):
+                await reading.execute(INSERT, TWICE[0])
+            await reading.rollback()
+            await writing.execute(INSERT, TWICE[0])
+        async with other.connect() as reading:
+            count = await reading.execute(text("SELECT count(*) FROM placements"))
+            assert count.scalar() == 1
+    finally:
+        await one.dispose()
+        await other.dispose()
 
 
 async def test_a_connection_that_is_closed_says_so(engine: AsyncEngine):
