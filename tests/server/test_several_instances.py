@@ -31,7 +31,7 @@ async def test_a_token_is_good_on_any_instance_and_once_over_all(
         assert await one.metric(PIPELINES) == 0
 
 
-async def test_without_redis_no_token_can_be_checked_and_no_stream_comes_in(
+async def test_without_redis_a_stream_comes_in_and_its_token_is_used_up_on_this_instance(
     start_server: ServerFactory, twilio: TwilioEmulator
 ) -> None:
     twilio.anyone = NoAnswer()
@@ -40,5 +40,7 @@ async def test_without_redis_no_token_can_be_checked_and_no_stream_comes_in(
         token = await token_for(server, call)
         async with socket(server, call["id"]) as stream:
             await say(stream, CONNECTED, start_of(call, token))
-            assert await closed_with(stream) == 1011
-        assert await server.metric(PIPELINES) == 0
+            await server.until_metric(PIPELINES, 1)
+            async with socket(server, call["id"]) as again:
+                await say(again, CONNECTED, start_of(call, token, "MZ2"))
+                assert await closed_with(again) == 1008
