@@ -123,10 +123,10 @@ def sockets_opened() -> Iterator[list[ModelSocket]]:
 
 # A message with one piece of speech, before and behind its sound.
 _BEFORE_SPEECH = re.compile(
-    r'\s*\{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
-    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"\s*").encode()
+    r' \{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
+    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
 )
-_BEHIND_SPEECH = re.compile(rb'"\s*(?:\}\s*){2}\]\s*(?:\}\s*){3}')
+_BEHIND_SPEECH = re.compile(rb'"[ \t\r\n]*(?:\}[ \t\r\n]*){2}\][ \t\r\n]*(?:\}[ \t\r\n]*){3}')
 
 
 def read_content(message: str | bytes) -> bytes | Words | None:

@@ -68,10 +68,10 @@ DIGITS = frozenset("0123456789*#ABCD")
 # A media message as Twilio writes it, before and behind its payload.
 _BEFORE_PAYLOAD = re.compile(
     r'\{ "event" : "media" , "sequenceNumber" : "\d+" , "media" : \{ "track" : "inbound" , '
-    r'"chunk" : "\d+" , "timestamp" : "\d+" , "payload" : "'.replace(" ", r"\s?"),
+    r'"chunk" : "\d+" , "timestamp" : "\d+" , "payload" : "'.replace(" ", " ?"),
     re.ASCII,
 )
-_BEHIND_PAYLOAD = re.compile(r'" \} , "streamSid" : "\w+" \}'.replace(" ", r"\s?"), re.ASCII)
+_BEHIND_PAYLOAD = re.compile(r'" \} , "streamSid" : "\w+" \}'.replace(" ", " ?"), re.ASCII)
 
 
 def decode(text: str) -> Message:
