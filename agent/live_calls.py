@@ -195,9 +195,7 @@ class LiveCallsInRedis:
         except RedisError as error:
             logger.bind(error=type(error).__name__).error("Redis cannot say whether a token is new")
             return await self._seen_here.use_token(token_id, ttl_secs)
-        if first:
-            await self._seen_here.use_token(token_id, ttl_secs)
-        return bool(first)
+        return bool(first) and await self._seen_here.use_token(token_id, ttl_secs)
 
     async def ping(self) -> None:
         """As `LiveCalls.ping`."""

@@ -138,6 +138,8 @@ class LocalLife:
             if kept.id == call_id:
                 self._keep(call_id, _Kept(call, state))
                 self._carry_out(call_id, commands)
+            elif (known := self._kept.get(kept.id)) and known.call.revision < kept.revision:
+                del self._kept[kept.id]  # another process wrote it since
         await self._until_dialled(kept.id)
         return await self.record(kept.id)
 

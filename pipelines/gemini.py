@@ -171,6 +171,10 @@ class GeminiLive(DirectProcessor):
         """Send the caller's sound: PCM16 at 16 kHz."""
         self._session.hear(frame.audio)
 
+    def untie(self) -> None:
+        """The call is over: the session tells this of messages, and is told by it what to send."""
+        vars(self).clear()
+
     async def cleanup(self) -> None:
         """Leave no session and no tool behind."""
         await self._stop()
@@ -349,6 +353,8 @@ class GeminiLive(DirectProcessor):
             await self._say(late, LateTextFrame)
 
     async def _speak(self, pcm: bytes) -> None:
+        if not pcm:
+            return
         await self._begin_reply()
         self._has_spoken = True
         if self._greeting_pcm is not None:

@@ -157,8 +157,8 @@ class GeminiSession:
                 self._going_away = self._busy = False
                 session.on_speech = self._take_speech
                 session.on_words = self._on_words
-                self._open = session
                 await self._on_connected(resumed is not None)
+                self._open = session
                 reason = await self._pump(session)
             finally:
                 self._open = None

@@ -183,6 +183,9 @@ class PhoneLine:
     async def close(self) -> None:
         """Let the stream go, for good: the TwiML behind it says what comes next."""
         self._closed = True
+        # What still comes is nobody's, and who listened knows the line: neither keeps the other.
+        self._hearing = None
+        self.on_bound.clear()
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.close()

@@ -32,6 +32,7 @@ from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 from pipelines.recording import Recording
 from pipelines.shares import Shares
 from pipelines.token_meter import TokenMeter
+from processors.direct import DirectProcessor
 
 # How often the packets of a running call are reported; never one by one.
 PACKETS_EVERY_SECS = 5.0
@@ -155,7 +156,13 @@ class RunningCall:
         A processor of Pipecat's knows its neighbours, and its handlers know it: a thousand objects
         a call, which only a full collection would find, and that stops all calls at once.
         """
-        for part in (*self._pipeline.processors, self._pipeline, self._worker):
+        first, *steps, last = self._pipeline.processors
+        for step in steps:
+            if isinstance(step, DirectProcessor):
+                step.untie()
+            else:
+                step._next = step._prev = None
+        for part in (first, last, self._pipeline, self._worker):
             vars(part).clear()
         runner = self._runner
         for part in [*vars(runner).values(), runner]:

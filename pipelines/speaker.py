@@ -120,6 +120,10 @@ class Speaker(DirectProcessor):
         if begins and self._line.bound:
             self._measure(DownlinkShare(self._stopwatch() - came))
 
+    def untie(self) -> None:
+        """The call is over: what tells this of things is told by it, too."""
+        vars(self).clear()
+
     async def _send(self, payload: bytes) -> None:
         if not self._line.carries:
             self._begin_anew()  # the stream is lost, and with it what this belongs to

@@ -14,7 +14,6 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     LLMFullResponseEndFrame,
     TranscriptionFrame,
-    TTSAudioRawFrame,
     TTSTextFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -26,7 +25,7 @@ from pipelines.definition import CallParts, Role, Step
 from pipelines.gemini import GeminiLive
 from pipelines.microphone import Microphone
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
-from pipelines.sound_way import UNHEARD, Sound
+from pipelines.sound_way import HEARD, UNHEARD, Sound
 from pipelines.speaker import Speaker
 from processors.answer_shield import LONGEST_SECS, AnswerShield
 from processors.frames import TurnFrame
@@ -150,18 +149,16 @@ def custom(
 ) -> Step:
     """Any Pipecat processor as a step; `build` makes one for each call.
 
-    `takes` are the frames that it acts on. Sound that is not among them goes around it, and costs
-    it nothing; None: all sound comes to it.
+    `takes` are the frames that it acts on. The caller's sound goes around it when it is not among
+    them, and costs it nothing; None: all sound comes to it. The agent's sound always comes: an
+    interruption must not be overtaken by what is said after it, and goes through the same queue.
     """
-
-    def hears(kind: type[Frame]) -> Sound:
-        return Sound(hears=takes is None or any(issubclass(kind, taken) for taken in takes))
-
+    hears = takes is None or any(issubclass(InputAudioRawFrame, taken) for taken in takes)
     return Step(
         name,
         lambda parts: build(parts.call),
-        caller=hears(InputAudioRawFrame),
-        agent=hears(TTSAudioRawFrame),
+        caller=HEARD if hears else UNHEARD,
+        agent=HEARD,
         takes=tuple(taken for taken in takes or () if not issubclass(taken, AudioRawFrame)),
     )
 

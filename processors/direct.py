@@ -65,6 +65,10 @@ class DirectProcessor(FrameProcessor):
         if isinstance(frame, _ITS_OWN):
             await super().process_frame(frame, direction)
 
+    def untie(self) -> None:
+        """The call is over: let go of what would hold this in a circle."""
+        self._next = self._prev = self.sound_to = None
+
     async def push_sound(self, frame: Sound) -> None:
         """Give sound to the next step that hears it."""
         following = self.sound_to or self._next

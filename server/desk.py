@@ -24,6 +24,8 @@ from pipelines.phone_line import MediaStream, PhoneLine
 from pipelines.run_call import CallSummary, RunningCall
 from pipelines.warm_sessions import StartCall, WarmSessions
 
+# Streams that are expected here at the most; some come elsewhere.
+EXPECTED_AT_MOST = 2000
 TELL_PATIENCE_SECS = 2.0
 
 
@@ -130,6 +132,8 @@ class Desk:
     def expect(self, call: Call) -> None:
         """The call's stream comes next: who lets it in need not read the record then."""
         self._expected[call.id] = call
+        while len(self._expected) > EXPECTED_AT_MOST:
+            del self._expected[next(iter(self._expected))]  # it went to another instance
 
     def expected(self, call_id: str) -> Call | None:
         """The record of a call that lives, if its stream is expected here."""

@@ -39,11 +39,16 @@ class PatientSocket(WebSocketsSansIOProtocol):
         """Run the app, with this socket in its scope."""
         extensions = cast("dict[str, Any]", self.scope["extensions"])
         extensions[DIRECT_SOCKET] = self
-        await super().run_asgi()
+        try:
+            await super().run_asgi()
+        finally:
+            del extensions[DIRECT_SOCKET]  # or they hold each other for good
 
     def send_now(self, text: str) -> bool:
         """Send one message at once; False when it must wait, or has to fail, by ASGI's `send`."""
         if not self.handshake_complete or self.close_sent or not self.writable.is_set():
+            return False
+        if self.disconnected or self.transport.is_closing():
             return False
         try:
             self.conn.send_text(text.encode())

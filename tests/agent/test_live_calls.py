@@ -96,10 +96,14 @@ async def test_a_server_that_is_away_lets_a_new_token_in_and_no_used_one(redis: 
     live_calls = LiveCallsInRedis(redis)
     assert await live_calls.use_token("before", 60)
     await redis.aclose()
-    redis.connection_pool.connection_kwargs["path"] += ".gone"
+    path = redis.connection_pool.connection_kwargs["path"]
+    redis.connection_pool.connection_kwargs["path"] = path + ".gone"
     assert not await live_calls.use_token("before", 60)
     assert await live_calls.use_token("meanwhile", 60)
     assert not await live_calls.use_token("meanwhile", 60)
+    redis.connection_pool.connection_kwargs["path"] = path
+    assert not await live_calls.use_token("meanwhile", 60), "nor once it is back"
+    assert await live_calls.use_token("after", 60)
 
 
 async def test_claims_and_tokens_run_out_when_an_instance_dies(redis: Redis):

@@ -3,6 +3,7 @@
 import asyncio
 import audioop
 import gc
+import json
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -507,6 +508,29 @@ async def test_a_session_from_scratch_is_told_what_is_still_on_its_way_to_the_ea
         told = content["turns"].parts[0].text
         assert told.endswith("You: Hello there.\nYou: We are open from nine to five.")
         assert anew.texts == []
+
+
+@scene
+async def test_a_message_without_sound_is_no_speech() -> None:
+    async with call() as stage:
+        await stage.phone.pick_up()
+        session = await stage.model.session()
+        await session.until(lambda s: s.texts)
+        await session.on_speech(b"")
+        session.drops()
+        again = await stage.model.session(2)
+        await again.until(lambda s: s.texts)
+        assert again.texts == session.texts, "the greeting was never said"
+
+
+@scene
+async def test_what_comes_when_the_call_is_over_is_nobodys() -> None:
+    async with call() as stage:
+        await stage.greeted()
+        await stage.running.end()
+        media = json.dumps({"event": "media", "media": {"payload": "//8A"}})
+        assert await stage.running.line.receive(media)
+        assert await stage.running.line.receive('{"event":"mark","mark":{"name":"1:500"}}')
 
 
 def test_nothing_of_a_finished_call_waits_for_the_collector() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 from fastapi import FastAPI, WebSocket
 from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
@@ -156,3 +157,31 @@ async def test_a_stream_that_does_not_read_ends_and_its_call_goes_on(
             await say(again, CONNECTED, start_of(call, await token_for(server, call), "MZ2"))
             await say(again, SILENCE, {"event": "stop", "stop": {}})
             assert await closed_with(again) == 1000
+
+
+def test_a_socket_that_is_gone_takes_nothing_and_raises_nothing() -> None:
+    took: list[bool] = []
+
+    async def scene() -> None:
+        app, over = FastAPI(), asyncio.Event()
+
+        @app.websocket("/talk")
+        async def talk(websocket: WebSocket) -> None:
+            direct = websocket.scope["extensions"][patient_socket.DIRECT_SOCKET]
+            await websocket.accept()
+            took.append(direct.send_now("hello"))
+            while (await direct.receive())["type"] != "websocket.disconnect":
+                pass
+            took.append(direct.send_now("too late"))
+            over.set()
+
+        bound = listen("127.0.0.1", 0)
+        async with serving(app, bound):
+            url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+            client = await connect(url, proxy=None)
+            assert await client.recv() == "hello"
+            client.transport.abort()
+            await over.wait()
+
+    uvloop.run(scene())  # asyncio's own loop would take it, and drop it
+    assert took == [True, False]
