@@ -5,14 +5,10 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Delete, and_, bindparam, delete, false, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
@@ -35,12 +31,13 @@ from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
 from agent.life_state import CallState, new_call
+from agent.page_cursor import BadCursor as BadCursor
+from agent.page_cursor import cursor_after, read_cursor
 from agent.storable import make_storable, storable_changes, storable_values
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 DAY = timedelta(hours=24)
-_CALL_ID = re.compile(r"[0-9a-f]{1,32}")
 
 # Any number that nothing else in the database locks: whoever counts calls before it creates one.
 _POSTGRES_COUNTING = 7_265_190_114
@@ -71,10 +68,6 @@ class IdempotencyConflict(Exception):
 
 class DailyLimitReached(Exception):
     """As many outbound calls as may be were created in the last 24 hours."""
-
-
-class BadCursor(ValueError):
-    """The cursor is not one that a page of ours ended with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,14 +265,15 @@ class CallLog:
         if until is not None:
             wanted = wanted.where(col(Call.created_at) < until)
         if cursor is not None:
-            at, call_id = _read_cursor(cursor)
+            at, call_id = read_cursor(cursor)
             created = col(Call.created_at)
             wanted = wanted.where(or_(created < at, and_(created == at, col(Call.id) < call_id)))
         newest_first = wanted.order_by(col(Call.created_at).desc(), col(Call.id).desc())
         async with self._reading() as session:
             found = [*await session.exec(newest_first.limit(limit + 1))]
         calls = found[:limit]
-        return CallPage(calls, _cursor_after(calls[-1]) if len(found) > limit else None)
+        more = len(found) > limit
+        return CallPage(calls, cursor_after(calls[-1].created_at, calls[-1].id) if more else None)
 
     async def count_outbound_since(self, when: datetime) -> int:
         """How many outbound calls were created since `when`, at most a day before the last one."""
@@ -410,20 +404,3 @@ async def _insert(connection: AsyncConnection, rows: Sequence[Call | Placement |
     for table in {type(row): None for row in rows}:
         values = [storable_values(row) for row in rows if type(row) is table]
         await connection.execute(_INSERT[table], values)
-
-
-def _cursor_after(call: Call) -> str:
-    place = json.dumps([call.created_at.astimezone(UTC).isoformat(), call.id])
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        at, call_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        when = datetime.fromisoformat(at)
-        if when.tzinfo is None or not _CALL_ID.fullmatch(call_id):
-            raise ValueError("not a moment and an id")
-        return when.astimezone(UTC), call_id
-    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
-        raise BadCursor("the cursor is none of ours") from error

@@ -79,7 +79,7 @@ class CallState:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""
-        # As `asdict`, which copies every value, and is asked for with each event of a call.
+        # Every event of a call asks for it, and `asdict` would copy each value.
         return {name: getattr(self, name) for name in _FIELDS} | {
             "patience": {name: getattr(self.patience, name) for name in Patience.__slots__},
             "deadlines": {str(timer): at for timer, at in self.deadlines.items()},

@@ -1,6 +1,6 @@
 """Drives the life of every call in this process, persisted so that a restart goes on.
 
-    tell(event) ─▶ [one at a time per call: load · decide · save] ─▶ state
+    tell(events) ─▶ [one at a time per call: know · decide · save] ─▶ state
                                                     │
                        commands, beside it: timers, media desk, telephone ─▶ tell(what came of it)
 
@@ -47,9 +47,9 @@ from agent.words import Direction
 
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 _FIRST_PAUSE_SECS = 0.2
+_LONGEST_PAUSE_SECS = 10.0
 # Of a call that another process saw to its end, this one may never hear again.
 _KEPT_AT_MOST = 2000
-_LONGEST_PAUSE_SECS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
