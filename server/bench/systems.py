@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from server.bench.texts import AGENT_VOICE, GREETING, system_prompt
-from server.demo.stage import READY_WITHIN_SECS, STOPS_WITHIN_SECS, StageError, server_process
+from server.bench.texts import call_request
+from server.demo.stage import READY_WITHIN_SECS, StageError, server_process, stop
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
 from server.serving import listen
@@ -98,13 +98,7 @@ async def running(
     async with server_process(gemini, twilio, folder) as api:
 
         async def dial(number: str) -> None:
-            body = {
-                "phone_number": number,
-                "greeting": GREETING,
-                "system_prompt": system_prompt(number),
-                "voice": AGENT_VOICE,
-            }
-            (await api.post("/calls", json=body)).raise_for_status()
+            (await api.post("/calls", json=call_request(number))).raise_for_status()
 
         yield dial
 
@@ -147,10 +141,4 @@ async def _plain_bot(
             raise StageError(ending or f"the plain bot said nothing: {problem!r}") from None
         yield url
     finally:
-        if process.returncode is None:
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOPS_WITHIN_SECS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await stop(process)

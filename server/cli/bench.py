@@ -10,6 +10,7 @@ import typer
 
 from server.cli.bench_audio import audio
 from server.cli.bench_load import load
+from server.cli.environment import exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(audio)
@@ -62,12 +63,7 @@ def latency(
         from server.bench.systems import USUAL, System
         from server.demo.stage import StageError
     except ModuleNotFoundError as error:
-        typer.echo(
-            f"The bench needs the package {error.name!r}. Install it with: "
-            "pip install 'voice-ai-system[emulators]'",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        exit_without_package("The bench", error)
 
     try:
         systems = tuple(dict.fromkeys(System(name) for name in system or USUAL))

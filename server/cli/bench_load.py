@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from server.cli.environment import exit_without_package
+
 
 def load(
     calls: Annotated[
@@ -71,12 +73,7 @@ def load(
         from server.bench.load.sweep import run_sweep
         from server.demo.stage import StageError
     except ModuleNotFoundError as error:
-        typer.echo(
-            f"The bench needs the package {error.name!r}. Install it with: "
-            "pip install 'voice-ai-system[emulators]'",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        exit_without_package("The bench", error)
 
     try:
         counts = tuple(int(count) for count in calls.split(",") if count.strip())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.environment import make_folder_or_exit
+from server.cli.environment import exit_without_package, make_folder_or_exit
 
 
 def demo(
@@ -18,12 +18,7 @@ def demo(
         from server.demo.run import run_demo
         from server.demo.stage import StageError
     except ModuleNotFoundError as error:
-        typer.echo(
-            f"The demo needs the package {error.name!r}. Install it with: "
-            "pip install 'voice-ai-system[emulators]'",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        exit_without_package("The demo", error)
 
     make_folder_or_exit(out)
     try:

@@ -1,6 +1,7 @@
 """What the commands need from the environment, or a sentence that says why it cannot be used."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -23,3 +24,13 @@ def make_folder_or_exit(folder: Path) -> None:
     except OSError as error:
         typer.echo(f"Cannot write to {folder}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
+
+
+def exit_without_package(what: str, error: ModuleNotFoundError) -> NoReturn:
+    """End the command: `what` needs a package of the extra `emulators`, and it is not there."""
+    typer.echo(
+        f"{what} needs the package {error.name!r}. Install it with: "
+        "pip install 'voice-ai-system[emulators]'",
+        err=True,
+    )
+    raise typer.Exit(1) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from server.cli.environment import settings_or_exit
+from server.cli.environment import exit_without_package, settings_or_exit
 
 if TYPE_CHECKING:
     from server.replay.stage import RemoteServer
@@ -54,12 +54,7 @@ def replay(
         from server.replay.player import PlayOptions
         from server.replay.runner import RunOptions
     except ModuleNotFoundError as error:
-        typer.echo(
-            f"Replaying needs the package {error.name!r}. Install it with: "
-            "pip install 'voice-ai-system[emulators]'",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        exit_without_package("Replaying", error)
 
     if against == "gemini" and server is not None:
         typer.echo("--server has a model of its own: leave --against out.", err=True)

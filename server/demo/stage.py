@@ -58,13 +58,18 @@ async def server_process(
             await _until_ready(api, process, log)
             yield api
     finally:
-        if process.returncode is None:
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOPS_WITHIN_SECS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await stop(process)
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """Ask a process to end, and kill one that does not within `STOPS_WITHIN_SECS`."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOPS_WITHIN_SECS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _until_ready(

@@ -16,8 +16,8 @@ import httpx
 from server.bench.load.gemini import LoadGemini
 from server.bench.load.twilio import LoadTwilio
 from server.bench.systems import OUR_NUMBER
-from server.bench.texts import AGENT_VOICE, GREETING, system_prompt
-from server.demo.stage import COMMAND, READY_WITHIN_SECS, STOPS_WITHIN_SECS, StageError
+from server.bench.texts import call_request
+from server.demo.stage import COMMAND, READY_WITHIN_SECS, StageError, stop
 from server.serving import listen
 
 # The checkout, or wherever the packages are.
@@ -119,13 +119,7 @@ async def running(
 
             yield Running(_dial(contestant, http, url, twilio), process.pid, url, check)
     finally:
-        if process.returncode is None:
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOPS_WITHIN_SECS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await stop(process)
 
 
 def _command(contestant: Contestant, url: str, bound: socket.socket) -> Sequence[str]:
@@ -152,13 +146,7 @@ def _our_settings(url: str, folder: Path, at_once: int) -> dict[str, str]:
 
 def _dial(contestant: Contestant, http: httpx.AsyncClient, url: str, twilio: LoadTwilio) -> Dial:
     async def by_api(number: str) -> None:
-        body = {
-            "phone_number": number,
-            "greeting": GREETING,
-            "system_prompt": system_prompt(number),
-            "voice": AGENT_VOICE,
-        }
-        (await http.post("/calls", json=body)).raise_for_status()
+        (await http.post("/calls", json=call_request(number))).raise_for_status()
 
     async def by_url(number: str) -> None:
         twilio.place({"To": [number], "From": [OUR_NUMBER], "Url": [f"{url}/"]})
