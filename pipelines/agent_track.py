@@ -9,7 +9,8 @@ Sound that is queued without a break is one run, and stays one. Time is a count 
 one byte of mu-law each) since the answer, and comes in with each call.
 """
 
-from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+from pipelines.mulaw_buffer import SILENCE, take_front
+from pipelines.rates import PACKET_BYTES, PHONE_RATE
 
 # Twilio drops what would wait for longer (its error 31931).
 MOST_AHEAD = 600 * PHONE_RATE
@@ -18,8 +19,6 @@ ROUNDING = 2
 # Marks waver by so much; a run that was taken in part moves only when it is later than `LATE`.
 WAVERING = PACKET_BYTES
 LATE = 3 * PACKET_BYTES
-
-_SILENCE = bytes((MULAW_SILENCE,))
 
 
 class AgentTrack:
@@ -48,7 +47,7 @@ class AgentTrack:
         if start > self.end + ROUNDING:
             start += self._behind
             self._behind = 0
-            self._append(_SILENCE * (start - self.end))
+            self._append(SILENCE * (start - self.end))
             self._run_from = start
         self._append(payload)
 
@@ -61,7 +60,7 @@ class AgentTrack:
         if self._behind <= (WAVERING if whole else LATE):
             return
         at = self._run_from if whole else self.taken
-        self._sound[at - self.taken : at - self.taken] = _SILENCE * self._behind
+        self._sound[at - self.taken : at - self.taken] = SILENCE * self._behind
         self._run_from += self._behind if whole else 0
         self._behind = 0
 
@@ -73,11 +72,8 @@ class AgentTrack:
 
     def take(self, to: int) -> bytes:
         """The sound up to `to`, filled with silence; it is kept no longer."""
-        count = to - self.taken
-        taken = bytes(self._sound[:count]).ljust(count, _SILENCE)
-        del self._sound[:count]
-        self.taken = to
-        return taken
+        count, self.taken = to - self.taken, to
+        return take_front(self._sound, count)
 
     def _append(self, sound: bytes) -> None:
         if len(self._sound) + len(sound) <= MOST_AHEAD:

@@ -14,7 +14,8 @@ call.
 
 from dataclasses import dataclass
 
-from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+from pipelines.mulaw_buffer import SILENCE, take_front
+from pipelines.rates import PACKET_BYTES, PHONE_RATE
 
 # So much later than counted is no jitter.
 LATE = 3 * PACKET_BYTES
@@ -25,8 +26,6 @@ SURE_AFTER = PHONE_RATE
 EARLY = PHONE_RATE // 200
 # A bound stream may be silent for so long, and then bring all that was said meanwhile.
 PATIENCE = 10 * PHONE_RATE
-
-_SILENCE = bytes((MULAW_SILENCE,))
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class CallerTrack:
         late = now - len(payload) - self.end
         if self._counted_from is None:
             self._silent_from = self.end
-            self._sound += _SILENCE * late
+            self._sound += SILENCE * late
             self._counted_from, self._counted_at = self.end, now
             late = now - len(payload) - self.end
         if late > LATE:
@@ -100,11 +99,8 @@ class CallerTrack:
 
     def take(self, to: int) -> bytes:
         """The sound up to `to`, filled with silence; it is kept no longer."""
-        count = to - self.taken
-        taken = bytes(self._sound[:count]).ljust(count, _SILENCE)
-        del self._sound[:count]
-        self.taken = to
-        return taken
+        count, self.taken = to - self.taken, to
+        return take_front(self._sound, count)
 
     def _note_lateness(self, late: int, now: int) -> None:
         lateness = self._lateness
@@ -115,7 +111,7 @@ class CallerTrack:
         if now - lateness.since < SURE_AFTER:
             return
         at = max(lateness.at, self.taken)
-        self._sound[at - self.taken : at - self.taken] = _SILENCE * lateness.least
+        self._sound[at - self.taken : at - self.taken] = SILENCE * lateness.least
         self._silent_from, self._counted_from, self._counted_at = at, at + lateness.least, now
         self._lateness = None
 
