@@ -13,7 +13,6 @@ Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 
 from google.genai import types
@@ -22,8 +21,6 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     Frame,
-    FunctionCallInProgressFrame,
-    FunctionCallResultFrame,
     InputAudioRawFrame,
     InputTextRawFrame,
     LLMFullResponseEndFrame,
@@ -48,11 +45,13 @@ from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd
 from pipelines.gemini_client import ConnectModel, ModelSession
-from pipelines.gemini_session import GeminiSession, NoModel, Patience
+from pipelines.gemini_session import GeminiSession, NoModel, Patience, Send
 from pipelines.gemini_setup import live_config
 from pipelines.greetings import GreetingKey, Greetings
 from pipelines.model_socket import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
+from pipelines.stage_directions import ANSWER, GO_ON, GREET, REMEMBER
+from pipelines.tool_calls import ToolCalls
 from pipelines.tools import Tool
 from processors.direct import DirectProcessor, Sound
 from processors.frames import LateTextFrame
@@ -62,23 +61,6 @@ LATE_WORDS_SECS = 0.4
 
 # 100 ms of speech.
 SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 2
-
-GREET = '[The caller is on the line. Greet them: say this, word for word: "{}"]'
-GO_ON = (
-    "[The connection broke while you were speaking. This is as far as you got, and the caller has "
-    'heard it: "{}". Go on from there; do not greet again.]'
-)
-ANSWER = (
-    '[The connection broke before you could answer. The caller had said: "{}". Answer them now; do '
-    "not greet again.]"
-)
-TOOL_ANSWERED = (
-    "[You had called the tool {} when the connection broke. Its answer is: {}. Go on from there.]"
-)
-REMEMBER = (
-    "[You are in the middle of this phone call. This is what was said so far, as heard. Go on from "
-    "here; do not greet again.]\n{}"
-)
 
 
 class GeminiLive(DirectProcessor):
@@ -105,8 +87,6 @@ class GeminiLive(DirectProcessor):
         """`unheard_text` gives the agent's words that are said and not yet heard to their end."""
         super().__init__()
         self._profile = profile
-        self._tools = {tool.name: tool for tool in tools}
-        self._call = call
         self._call_end = call_end
         self._conversation = conversation
         self._record = record
@@ -122,13 +102,22 @@ class GeminiLive(DirectProcessor):
             patience=patience,
             stopwatch=stopwatch,
         )
+        self._tool_calls = ToolCalls(
+            tools,
+            call,
+            record,
+            start=self.create_task,
+            cancel=self.cancel_task,
+            push=self.push_frame,
+            answer=self._answer_tool,
+            connections=lambda: self._connections,
+        )
         self._greetings = greetings
         self._unheard_text = unheard_text
         self._greeting_key = GreetingKey.of(profile, client.model)
         # The sound of the greeting while it is being made, to be kept for other calls.
         self._greeting_pcm: bytearray | None = None
         self._running: asyncio.Task[None] | None = None
-        self._tool_tasks: dict[str, asyncio.Task[None]] = {}
         # The session that was asked for the greeting, and whether any of it was said.
         self._greeting: ModelSession | None = None
         self._has_spoken = False
@@ -188,6 +177,10 @@ class GeminiLive(DirectProcessor):
 
         self._session.send(send)
 
+    def _answer_tool(self, answer: Send) -> None:
+        self._turn_is_over = False
+        self._session.send(answer)
+
     # --- the session -------------------------------------------------------------------------
 
     def answered(self) -> None:
@@ -205,9 +198,7 @@ class GeminiLive(DirectProcessor):
 
     async def _stop(self) -> None:
         await self._settle_late()
-        for task in list(self._tool_tasks.values()):
-            await self.cancel_task(task)
-        self._tool_tasks.clear()
+        await self._tool_calls.stop()
         if self._running is not None:
             running, self._running = self._running, None
             await self.cancel_task(running)
@@ -277,10 +268,12 @@ class GeminiLive(DirectProcessor):
             await self._take_content(content)
         if message.tool_call is not None:
             for called in message.tool_call.function_calls or []:
-                await self._call_tool(called)
+                await self._settle_late()
+                self._turn_is_over = False  # what is said next is about the tool
+                await self._tool_calls.begin(called)
         if message.tool_call_cancellation is not None:
             for call_id in message.tool_call_cancellation.ids or []:
-                await self._cancel_tool(call_id)
+                await self._tool_calls.take_back(call_id)
         if message.usage_metadata is not None:
             self._record.usage(_counts(message.usage_metadata))
 
@@ -383,60 +376,6 @@ class GeminiLive(DirectProcessor):
         self._replying = False
         self._turn_is_over = True
         await self.push_frame(LLMFullResponseEndFrame())
-
-    # --- tools -------------------------------------------------------------------------------
-
-    async def _call_tool(self, called: types.FunctionCall) -> None:
-        await self._settle_late()
-        self._turn_is_over = False  # what is said next is about the tool
-        call_id, name = called.id or "", called.name or ""
-        arguments = dict(called.args or {})
-        self._record.event("tool.called", {"name": name, "arguments": arguments})
-        started = FunctionCallInProgressFrame(
-            function_name=name, tool_call_id=call_id, arguments=arguments
-        )
-        await self.push_frame(started)
-        self._tool_tasks[call_id] = self.create_task(
-            self._answer_tool(call_id, name, arguments), name=f"tool {name}"
-        )
-
-    async def _answer_tool(self, call_id: str, name: str, arguments: dict[str, object]) -> None:
-        began = self.get_event_loop().time()
-        asked_over = self._connections
-        tool = self._tools.get(name)
-        if tool is None:
-            response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
-        else:
-            response = (await tool.run(self._call, arguments)).response
-        self._tool_tasks.pop(call_id, None)
-        took_ms = round((self.get_event_loop().time() - began) * 1000)
-        ok = "error" not in response
-        self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
-
-        self._turn_is_over = False
-
-        async def send(session: ModelSession) -> None:
-            if asked_over != self._connections:
-                # A session that did not ask cannot be answered.
-                text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
-                await session.send_realtime_input(text=text)
-                return
-            await session.send_tool_response(
-                function_responses=types.FunctionResponse(id=call_id, name=name, response=response)
-            )
-
-        self._session.send(send)
-        result = FunctionCallResultFrame(
-            function_name=name, tool_call_id=call_id, arguments=arguments, result=response
-        )
-        await self.push_frame(result)
-
-    async def _cancel_tool(self, call_id: str) -> None:
-        task = self._tool_tasks.pop(call_id, None)
-        if task is not None:
-            self._record.event("tool.canceled", {"id": call_id})
-            await self.cancel_task(task)
-            logger.debug("tool call taken back by the model")
 
 
 async def _activity_start(session: ModelSession) -> None:
