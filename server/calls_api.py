@@ -23,6 +23,7 @@ from agent.life_events import Placed, Terminate
 from agent.profile import TooLong
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
+from server.api_errors import Invalid, problem
 from server.file_stream import stream_file
 from server.resources import Opened, Resources
 from server.schemas import (
@@ -33,9 +34,7 @@ from server.schemas import (
     CallView,
     EventPage,
     EventView,
-    Invalid,
     Moment,
-    Problem,
     Text,
     Transcript,
     TurnView,
@@ -85,25 +84,20 @@ NOT_READ = "The recording of this call cannot be read now."
 NOT_ERASED = "The recording of this call cannot be erased now."
 
 
-def _problem(says: str, detail: str) -> dict[str, Any]:
-    example = {"application/json": {"example": {"detail": detail}}}
-    return {"model": Problem, "description": says, "content": example}
-
-
 router = APIRouter(
     prefix="/calls",
     tags=["calls"],
     dependencies=[Depends(admitted)],
     responses={
-        401: _problem("No valid API key.", NO_KEY),
+        401: problem("No valid API key.", NO_KEY),
         422: {"model": Invalid, "description": "Something of the request is not valid."},
-        503: _problem(
+        503: problem(
             "The database cannot be used now (see Retry-After).",
             "The database cannot be used now; try again.",
         ),
     },
 )
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such call.", NO_CALL)}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such call.", NO_CALL)}
 
 
 async def known_call(call_id: str, opened: Opened) -> Call:
@@ -124,16 +118,16 @@ KnownCall = Annotated[Call, Depends(known_call)]
     "",
     status_code=201,
     responses={
-        400: _problem("The body is not text.", "There was an error parsing the body"),
-        403: _problem("ALLOWED_DESTINATIONS does not allow the number.", NOT_ALLOWED),
-        408: _problem("The body did not arrive in time.", "The body did not arrive in time."),
-        409: _problem("The Idempotency-Key was used with another body.", OTHER_BODY),
-        413: _problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
-        429: _problem(
+        400: problem("The body is not text.", "There was an error parsing the body"),
+        403: problem("ALLOWED_DESTINATIONS does not allow the number.", NOT_ALLOWED),
+        408: problem("The body did not arrive in time.", "The body did not arrive in time."),
+        409: problem("The Idempotency-Key was used with another body.", OTHER_BODY),
+        413: problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
+        429: problem(
             "DAILY_CALL_LIMIT is reached.",
             "DAILY_CALL_LIMIT: 1000 calls were placed in 24 hours.",
         ),
-        503: _problem(
+        503: problem(
             "No capacity or no database now (see Retry-After), or no Twilio or Gemini configured.",
             NO_LINE,
         ),
@@ -321,13 +315,13 @@ async def result(
     response_class=StreamingResponse,
     responses={
         200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
-        404: _problem(
+        404: problem(
             "There is no such call, or no recording of it on this instance.", NOT_RECORDED
         ),
-        409: _problem(
+        409: problem(
             "The call still lasts, or its recording is still being written.", STILL_TALKING
         ),
-        503: _problem("The database cannot be used, or the recording not be read, now.", NOT_READ),
+        503: problem("The database cannot be used, or the recording not be read, now.", NOT_READ),
     },
 )
 async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
@@ -376,8 +370,8 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
     status_code=204,
     responses={
         **NOT_FOUND,
-        409: _problem("The call is still live.", STILL_LIVE),
-        503: _problem(
+        409: problem("The call is still live.", STILL_LIVE),
+        503: problem(
             "The database cannot be used, or the recording not be erased, now.", NOT_ERASED
         ),
     },

@@ -378,37 +378,3 @@ class CallResult(CallDetail):
             turns=[TurnView.of(turn) for turn in turns],
             usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )
-
-
-class Problem(BaseModel):
-    """Every error: one sentence that says what is wrong."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"detail": "There is no call with this id."}]}
-    )
-
-    detail: str
-
-
-class Mistake(BaseModel):
-    """What is wrong at one place of a request. What came there is not repeated."""
-
-    loc: list[str | int] = Field(examples=[["body", "phone_number"]])
-    msg: str
-    type: str
-
-
-class Invalid(BaseModel):
-    """What is wrong with a request, in a sentence or place by place."""
-
-    model_config = _example(
-        detail=[
-            {
-                "loc": ["body", "phone_number"],
-                "msg": "must be a number with its country code, such as +15550100123",
-                "type": "value_error",
-            }
-        ]
-    )
-
-    detail: str | list[Mistake]

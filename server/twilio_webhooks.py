@@ -25,8 +25,8 @@ from agent.life_state import Apologise, CallState, HandOn, OpenStream, next_verb
 from agent.profile import AgentProfile
 from pipelines import catalogue
 from server import twiml
+from server.api_errors import Invalid, Problem
 from server.resources import Opened, Resources
-from server.schemas import Invalid, Problem
 
 # Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
 SID = re.compile(r"[A-Za-z0-9]{1,64}")

@@ -6,8 +6,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from server import schemas
+from server.api_errors import Invalid
 from server.app import create_app
-from server.schemas import CallRequest, Invalid
+from server.schemas import CallRequest
 from server.settings import Settings
 from tests.server.conftest import Running
 
