@@ -123,7 +123,3 @@ Measure = (
     | RecordingWritten
 )
 MeasureSink = Callable[[Measure], None]
-
-
-def unmeasured(_: Measure) -> None:
-    """A sink for those who do not measure."""

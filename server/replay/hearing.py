@@ -27,8 +27,6 @@ MARGIN_SECS = 0.15
 # A sound that came through like this is the sound that was made.
 UNALTERED_MS = 20.0
 WHOLE_MS = 60.0
-# A model's reply is on its way this long at most before it is heard.
-ON_ITS_WAY_SECS = 0.1
 # The record is written behind; a little later it holds what was just heard.
 RECORDED_AFTER_SECS = 0.6
 

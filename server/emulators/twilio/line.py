@@ -100,11 +100,6 @@ class Line:
         self._mouth_waiting += len(samples)
         return len(self.spoken) + self._mouth_waiting
 
-    def hush(self) -> None:
-        """Say no more of what was to be said."""
-        self._mouth.clear()
-        self._mouth_waiting = 0
-
     def press(self, key: str) -> bool:
         """Press a key; False when nobody is there to be told."""
         if self._end is None:
