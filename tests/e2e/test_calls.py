@@ -24,6 +24,7 @@ from tests.e2e.conftest import (
     heard,
     turns,
 )
+from tests.e2e.people import STOP, interrupts
 
 
 async def test_a_call_goes_out_and_nothing_of_it_is_lost(world: World) -> None:
@@ -66,21 +67,12 @@ async def test_a_barge_in_stops_the_agent_and_the_record_holds_what_was_heard(
         {
             "rules": [
                 {"hears": OPENING, "say": long},
-                {"hears": "Stop please.", "say": AT_NINE},
+                {"hears": STOP, "say": AT_NINE},
             ]
         }
     )
 
-    async def impatient(phone: Handset) -> None:
-        await phone.listen_until_silence()
-        await phone.say(OPENING)
-        await phone.hears_speech()
-        await phone.pause(1.5)
-        await phone.say("Stop please.")
-        await phone.listen_until_silence()
-        phone.hang_up()
-
-    call = await world.dial(impatient)
+    call = await world.dial(interrupts)
     result = await world.result(call)
     spoken = turns(result)
     (cut,) = [text for who, text, interrupted in spoken if interrupted]

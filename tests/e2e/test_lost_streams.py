@@ -2,17 +2,13 @@
 
 from server.emulators.twilio import Handset
 from tests.e2e.conftest import APOLOGY, AT_NINE, GREETING, OPENING, World, heard, turns
+from tests.e2e.people import loses_the_stream
 
 
 async def test_a_conversation_goes_on_over_the_next_stream(world: World) -> None:
     async def person(phone: Handset) -> None:
         await phone.listen_until_silence()
-        call = world.twilio.calls[0]
-        call.lose_stream()
-        await world.twilio.until(lambda: len(call.record.all("stream.started")) == 2)
-        await phone.say(OPENING)
-        await phone.listen_until_silence()
-        phone.hang_up()
+        await loses_the_stream(phone, world.twilio)
 
     call = await world.dial(person)
     result = await world.result(call)

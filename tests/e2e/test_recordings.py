@@ -22,6 +22,7 @@ from server.emulators.twilio.mulaw import PACKET, RATE, decode
 from server.replay.sqlite_work import ordered_sqlite
 from tests import virtual_time
 from tests.e2e.conftest import AT_NINE, OPENING, SCRIPT, THANKS, World
+from tests.e2e.people import STOP, interrupts, loses_the_stream
 from tests.server.conftest import OUR_NUMBER, running_server
 
 Samples = NDArray[np.int16]
@@ -29,7 +30,7 @@ Scene = Callable[[World], Coroutine[Any, Any, None]]
 WHOLE = 'voice_ai_recordings_total{outcome="whole"}'
 LONG = "One is for sales, two is for service, three is for the office, four is for the shop."
 INTERRUPTED = Script.parse(
-    {"rules": [{"hears": OPENING, "say": LONG}, {"hears": "Stop please.", "say": AT_NINE}]}
+    {"rules": [{"hears": OPENING, "say": LONG}, {"hears": STOP, "say": AT_NINE}]}
 )
 
 
@@ -126,17 +127,8 @@ def test_both_sides_are_what_was_said_and_heard(play: Callable[..., None]) -> No
 
 
 def test_what_a_barge_in_takes_back_is_not_recorded(play: Callable[..., None]) -> None:
-    async def impatient(phone: Handset) -> None:
-        await phone.listen_until_silence()
-        await phone.say(OPENING)
-        await phone.hears_speech()
-        await phone.pause(1.5)
-        await phone.say("Stop please.")
-        await phone.listen_until_silence()
-        phone.hang_up()
-
     async def scene(world: World) -> None:
-        call = await world.dial(impatient)
+        call = await world.dial(interrupts)
         result = await world.result(call)
         assert [turn["interrupted"] for turn in result["turns"]].count(True) == 1
         cleared = call.record.first("clear")
@@ -153,12 +145,7 @@ def test_a_lost_stream_is_silence_and_what_follows_is_at_its_place(
     async def scene(world: World) -> None:
         async def person(phone: Handset) -> None:
             await phone.hears_speech()
-            call = world.twilio.calls[0]
-            call.lose_stream()
-            await world.twilio.until(lambda: len(call.record.all("stream.started")) == 2)
-            await phone.say(OPENING)
-            await phone.listen_until_silence()
-            phone.hang_up()
+            await loses_the_stream(phone, world.twilio)
 
         call = await world.dial(person)
         recorded = await recording(world.server.http, await world.result(call))
