@@ -194,7 +194,7 @@ async def test_an_incoming_call_is_held_for_nothing_that_does_not_come(
             call = await world.call_in(Person())
             await twilio.until(lambda: bool(call.record.all("stream.started")))
         call.hang_up()
-        await call.settled()
+        assert await call.settled() == "completed"
 
 
 async def test_an_incoming_call_may_ring_until_its_greeting_is_ready(

@@ -268,8 +268,10 @@ async def test_no_more_than_the_patience_is_waited_for_the_first_words() -> None
     await office.desk.until_prepared("unknown", 10)
     waiting = asyncio.create_task(office.desk.until_prepared("1", 10))
     await asyncio.sleep(0)
+    assert not waiting.done(), "the words are not ready, and its patience is not over"
     office.pipelines[0].gets_ready()
     await waiting
+    assert office.pipelines[0].is_prepared
     await office.desk.close()
 
 

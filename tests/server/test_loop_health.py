@@ -99,6 +99,7 @@ async def test_a_server_shows_who_blocked_its_loop(start_server: ServerFactory) 
             blocks()
             await asyncio.sleep(0.02)
         await until_some(server, "voice_ai_event_loop_lag_seconds_count")
+        assert await server.metric(line) >= 1
 
 
 async def test_a_server_without_the_watchdog_still_knows_its_lag(
