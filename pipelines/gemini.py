@@ -48,7 +48,7 @@ from pipelines.gemini_client import ConnectModel, ModelSession
 from pipelines.gemini_session import GeminiSession, NoModel, Patience, Send
 from pipelines.gemini_setup import live_config
 from pipelines.greetings import GreetingKey, Greetings
-from pipelines.model_socket import Words
+from pipelines.model_messages import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
 from pipelines.stage_directions import ANSWER, GO_ON, GREET, REMEMBER
 from pipelines.tool_calls import ToolCalls

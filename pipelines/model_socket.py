@@ -15,45 +15,38 @@ Source: https://ai.google.dev/api/live,
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
-import json
-import re
-from base64 import b64decode, urlsafe_b64encode
-from binascii import a2b_base64
+from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
-from pipelines.rates import GEMINI_HEARS_AT
+from pipelines.model_messages import Words, read_content, read_speech
+from pipelines.quick_socket import QuickSocket
+from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 # As google-genai writes it, to the letter.
 _BEFORE_SOUND = b'{"realtime_input": {"audio": {"data": "'
 _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
+# The alphabet of base64 that google-genai uses: RFC 4648, section 5.
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+# 200 ms of speech go on as one piece at the most.
+MOST_AT_ONCE_BYTES = GEMINI_SPEAKS_AT * 2 // 5
 
 _opened: ContextVar[list["ModelSocket"] | None] = ContextVar("opened_sockets", default=None)
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
-OnWords = Callable[["Words"], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A piece of a transcript: what the caller said, or what the model says."""
-
-    text: str
-    by_caller: bool
+OnWords = Callable[[Words], Awaitable[None]]
 
 
 async def unheard(_: object) -> None:
     """What comes before anybody listens is nobody's."""
 
 
-class ModelSocket(ClientConnection):
+class ModelSocket(QuickSocket):
     """A client's WebSocket that takes sound without waiting, and hands over what comes often."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,11 +77,8 @@ class ModelSocket(ClientConnection):
 
     def hear(self, pcm: bytes) -> bool:
         """Send one packet of PCM16 at 16 kHz now; False when the socket cannot take it now."""
-        if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
-            return False
-        self.protocol.send_text(_BEFORE_SOUND + urlsafe_b64encode(pcm) + _BEHIND_SOUND)
-        self.send_data()
-        return True
+        sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
+        return self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is neither speech nor words alone; those before it are handed over.
@@ -102,12 +92,24 @@ class ModelSocket(ClientConnection):
                 return message
             try:
                 if isinstance(content, bytes):
-                    await self.on_speech(content)
+                    await self.on_speech(self._with_more(content))
                 else:
                     await self.on_words(content)
             except TypeError as error:
                 # google-genai takes a TypeError for a recv of old, and would ask again.
                 raise RuntimeError("a message could not be taken") from error
+
+    def _with_more(self, speech: bytes) -> bytes:
+        """This speech, and what of it has come by now: a loop that is behind catches up at once."""
+        more = self.next_if(read_speech)
+        if more is None:
+            return speech
+        pieces = [speech, more]
+        size = len(speech) + len(more)
+        while size < MOST_AT_ONCE_BYTES and (more := self.next_if(read_speech)) is not None:
+            pieces.append(more)
+            size += len(more)
+        return b"".join(pieces)
 
 
 @contextmanager
@@ -119,64 +121,3 @@ def sockets_opened() -> Iterator[list[ModelSocket]]:
         yield made
     finally:
         _opened.reset(token)
-
-
-# A message with one piece of speech, before and behind its sound.
-_BEFORE_SPEECH = re.compile(
-    r' \{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
-    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
-)
-_BEHIND_SPEECH = re.compile(rb'"[ \t\r\n]*(?:\}[ \t\r\n]*){2}\][ \t\r\n]*(?:\}[ \t\r\n]*){3}')
-
-
-def read_content(message: str | bytes) -> bytes | Words | None:
-    """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
-
-    None for all other messages.
-    """
-    if isinstance(message, bytes) and (speech := _usual_speech(message)) is not None:
-        return speech
-    try:
-        read = json.loads(message)
-    except (ValueError, RecursionError):
-        return None  # the SDK says what is wrong with it
-    match read:
-        case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
-            return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
-        case {"serverContent": {"outputTranscription": {"text": str(text), **of_it}, **beside}}:
-            if len(read) == 1 and not beside and not of_it:
-                return Words(text, by_caller=False)
-        case {"serverContent": {"inputTranscription": {"text": str(text), **of_it}, **beside}}:
-            if len(read) == 1 and not beside and not of_it:
-                return Words(text, by_caller=True)
-    return None
-
-
-def _usual_speech(message: bytes) -> bytes | None:
-    """The sound of a message with one piece of it, read without a parser."""
-    before = _BEFORE_SPEECH.match(message)
-    if before is None:
-        return None
-    end = message.find(b'"', before.end())
-    if end < 0 or _BEHIND_SPEECH.fullmatch(message, end) is None:
-        return None
-    try:
-        return a2b_base64(message[before.end() : end], strict_mode=True)
-    except ValueError:
-        return None
-
-
-def _sound_of(parts: list[Any]) -> bytes | None:
-    sound = []
-    for part in parts:
-        match part:
-            case {"inlineData": {"mimeType": str(kind), "data": str(data), **more}, **beside}:
-                if more or beside or not kind.startswith("audio/pcm"):
-                    return None
-                try:
-                    sound.append(b64decode(data, validate=True))
-                except ValueError:
-                    return None
-            case _:
-                return None
-    return sound[0] if len(sound) == 1 else b"".join(sound)

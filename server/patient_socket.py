@@ -14,8 +14,9 @@ import asyncio
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
+from websockets.protocol import State
 
+from pipelines.websocket_frames import TEXT, FrameCutter, text_frame
 from server.inbox import Inbox
 
 # Twilio reads as fast as the network carries; it queues what it has no time to play.
@@ -30,6 +31,7 @@ class PatientSocket(WebSocketsSansIOProtocol):
     """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
 
     patience: asyncio.TimerHandle | None = None
+    cutter: FrameCutter | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,19 +52,49 @@ class PatientSocket(WebSocketsSansIOProtocol):
             return False
         if self.disconnected or self.transport.is_closing():
             return False
-        try:
-            self.conn.send_text(text.encode())
-        except InvalidState:
+        if self.conn.state is not State.OPEN:
             return False
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(text_frame(text.encode()))
         return True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the other side: whole messages are taken here, all else by websockets."""
+        if self.cutter is None:
+            self._begin_to_cut(data)
+            return
+        for kind, payload, raw in self.cutter.cut(data):
+            if kind != TEXT or not self._take_text(payload):
+                super().data_received(raw)
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message over; reading stops when the app is behind, not after each one."""
         was_paused, self.read_paused = self.read_paused, True
         super().send_receive_event_to_app()
         self.read_paused = was_paused
-        if self.queue.full and not was_paused:
+        self._stop_if_full()
+
+    def _begin_to_cut(self, data: bytes) -> None:
+        """The request for a WebSocket, to its last byte; all that comes later is frames."""
+        was_asked = self.handshake_initiated
+        super().data_received(data)
+        if self.handshake_initiated and not was_asked and data.endswith(b"\r\n\r\n"):
+            self.cutter = FrameCutter(masked=True, most_bytes=self.config.ws_max_size)
+
+    def _take_text(self, payload: bytes) -> bool:
+        """Hand a text message over; False when websockets has to say what is wrong with it."""
+        conn = self.conn
+        if conn.state is not State.OPEN or conn.current_size is not None or self.close_sent:
+            return False
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            return False
+        self.queue.put_nowait({"type": "websocket.receive", "text": text})
+        self._stop_if_full()
+        return True
+
+    def _stop_if_full(self) -> None:
+        if self.queue.full and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
 

@@ -13,8 +13,11 @@ import uvloop
 from google.genai import types
 from websockets.exceptions import ConnectionClosed
 
+from pipelines import quick_socket
 from pipelines.gemini_client import GeminiClient, ModelSession
-from pipelines.model_socket import AUDIO_TYPE, Words, read_content
+from pipelines.model_messages import Words, read_content
+from pipelines.model_socket import AUDIO_TYPE
+from pipelines.websocket_frames import masked_text_frame
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.speech import speak
 
@@ -99,7 +102,12 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
             sent.append(bytes(data))
             really(data, *args, **kwargs)
 
+        def keep_quick(text: bytes) -> bytes:
+            sent.append(text)
+            return masked_text_frame(text)
+
         monkeypatch.setattr(protocol, "send_text", keep)
+        monkeypatch.setattr(quick_socket, "masked_text_frame", keep_quick)
         await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
         assert session.hear(pcm)
         await session.send_realtime_input(text="again")

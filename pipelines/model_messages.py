@@ -1,0 +1,85 @@
+"""What often comes from the model, read without the general encoder: speech, and words.
+
+A message that holds anything else, or is written in another way than ever, is nobody's here.
+
+Source: https://ai.google.dev/api/live
+"""
+
+import json
+import re
+from base64 import b64decode
+from binascii import a2b_base64
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A piece of a transcript: what the caller said, or what the model says."""
+
+    text: str
+    by_caller: bool
+
+
+# A message with one piece of speech, before and behind its sound.
+_BEFORE_SPEECH = re.compile(
+    r' \{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
+    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
+)
+_BEHIND_SPEECH = re.compile(rb'"[ \t\r\n]*(?:\}[ \t\r\n]*){2}\][ \t\r\n]*(?:\}[ \t\r\n]*){3}')
+
+
+def read_content(message: str | bytes) -> bytes | Words | None:
+    """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
+
+    None for all other messages.
+    """
+    if isinstance(message, bytes) and (speech := read_speech(message)) is not None:
+        return speech
+    try:
+        read = json.loads(message)
+    except (ValueError, RecursionError):
+        return None  # the SDK says what is wrong with it
+    match read:
+        case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
+            return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
+        case {"serverContent": {"outputTranscription": {"text": str(text), **of_it}, **beside}}:
+            if len(read) == 1 and not beside and not of_it:
+                return Words(text, by_caller=False)
+        case {"serverContent": {"inputTranscription": {"text": str(text), **of_it}, **beside}}:
+            if len(read) == 1 and not beside and not of_it:
+                return Words(text, by_caller=True)
+    return None
+
+
+def read_speech(message: bytes) -> bytes | None:
+    """The sound (PCM16) of a message with one piece of it and nothing else, written as ever.
+
+    Read without a parser. None for all other messages, some of which are speech all the same.
+    """
+    before = _BEFORE_SPEECH.match(message)
+    if before is None:
+        return None
+    end = message.find(b'"', before.end())
+    if end < 0 or _BEHIND_SPEECH.fullmatch(message, end) is None:
+        return None
+    try:
+        return a2b_base64(message[before.end() : end], strict_mode=True)
+    except ValueError:
+        return None
+
+
+def _sound_of(parts: list[Any]) -> bytes | None:
+    sound = []
+    for part in parts:
+        match part:
+            case {"inlineData": {"mimeType": str(kind), "data": str(data), **more}, **beside}:
+                if more or beside or not kind.startswith("audio/pcm"):
+                    return None
+                try:
+                    sound.append(b64decode(data, validate=True))
+                except ValueError:
+                    return None
+            case _:
+                return None
+    return sound[0] if len(sound) == 1 else b"".join(sound)
