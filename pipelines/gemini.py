@@ -27,7 +27,6 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     StartFrame,
     TranscriptionFrame,
-    TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
@@ -55,6 +54,7 @@ from pipelines.tool_calls import ToolCalls
 from pipelines.tools import Tool
 from processors.direct import DirectProcessor, Sound
 from processors.frames import LateTextFrame
+from processors.sound_frames import AgentSound
 
 # So long after a turn, words without sound may still be its own.
 LATE_WORDS_SECS = 0.4
@@ -355,7 +355,7 @@ class GeminiLive(DirectProcessor):
         if not self._sounding:
             self._sounding = True
             await self.push_frame(TTSStartedFrame())
-        await self.push_sound(TTSAudioRawFrame(pcm, GEMINI_SPEAKS_AT, 1))
+        await self.push_sound(AgentSound(pcm, GEMINI_SPEAKS_AT))
 
     async def _begin_reply(self) -> None:
         if not self._replying:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
     Frame,
-    InputAudioRawFrame,
     InputDTMFFrame,
     StartFrame,
     UserStartedSpeakingFrame,
@@ -20,6 +19,7 @@ from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import PHONE_RATE, mulaw_ms
 from processors.direct import DirectProcessor
+from processors.sound_frames import CallerSound
 
 
 class Microphone(DirectProcessor):
@@ -74,6 +74,6 @@ class Microphone(DirectProcessor):
         change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
         if change is Change.STARTED:
             await self.push_frame(UserStartedSpeakingFrame())
-        await self.push_sound(InputAudioRawFrame(pcm, PHONE_RATE, 1))
+        await self.push_sound(CallerSound(pcm, PHONE_RATE))
         if change is Change.STOPPED:
             await self.push_frame(UserStoppedSpeakingFrame())

@@ -3,7 +3,6 @@
 Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
-import base64
 import binascii
 import json
 import re
@@ -124,7 +123,7 @@ def encode_media(stream_sid: str, payload: bytes) -> str:
 
     Written by hand: base64 needs no escaping, and this runs for every packet.
     """
-    sound = base64.b64encode(payload).decode("ascii")
+    sound = binascii.b2a_base64(payload, newline=False).decode("ascii")
     return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"{sound}"}}}}'
 
 

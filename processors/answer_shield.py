@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from processors.direct import DirectProcessor, Sound
+from processors.sound_frames import CallerSound
 
 # Speech under the shield that is longer than this is more than a hello.
 MORE_THAN_HELLO_SECS = 0.7
@@ -92,7 +93,7 @@ class AnswerShield(DirectProcessor):
                 self._kept.popleft()
             self._learn_noise(frame.audio)
             noise = self._noise[: len(frame.audio)].ljust(len(frame.audio), b"\x00")
-            await self.push_sound(InputAudioRawFrame(noise, frame.sample_rate, 1))
+            await self.push_sound(CallerSound(noise, frame.sample_rate))
             return
         self._over = True
         await self._send_what_mattered()

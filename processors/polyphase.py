@@ -29,7 +29,6 @@ _EDGE = 0.98
 # Steps of the filter in one row.
 _STEPS = 16
 
-_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
 
 _Samples = NDArray[np.float32]
 
@@ -46,14 +45,17 @@ class Polyphase:
         # A step reads `down` samples further on and gives `up`.
         self._up = max(1, to_rate // from_rate)
         self._down = max(1, from_rate // to_rate)
-        self._steps = _filter_steps(self._up, self._down)
-        self._row = self._steps.shape[0]
-        self._kept = self._row - (_STEPS - 1) * self._down - 1
+        self._filter = _filter_steps(self._up, self._down)
+        self._row_samples = self._filter.shape[0]
+        # So many samples of before are in the first window.
+        self._kept = self._row_samples - (_STEPS - 1) * self._down - 1
+        self._line: _Samples = np.zeros(self._kept, dtype=np.float32)
+        self._laid_out_for = (-1, 0)
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard so far; what follows is unrelated to it."""
-        self._history: _Samples = np.zeros(self._kept, dtype=np.float32)
+        self._line[: self._kept] = 0.0
         # Input samples to pass over before the next one that an output is made for.
         self._skip = 0
 
@@ -69,29 +71,52 @@ class Polyphase:
 
     def _convert(self, samples: NDArray[np.int16]) -> bytes:
         count, kept = samples.size, self._kept
-        steps = max(0, -(-(count - self._skip) // self._down))
+        if (count, self._skip) != self._laid_out_for:
+            self._lay_out(count)
+        line, out = self._line, self._out
+        line[kept : kept + count] = samples
+        np.dot(self._windows, self._filter, out=self._rows)
+        line[:kept] = line[count : count + kept]
+        self._skip = self._skip_after
+        np.minimum(out, self._highest, out=out)
+        np.maximum(out, self._lowest, out=out)
+        np.rint(out, out=out)
+        self._pcm[:] = out
+        return self._pcm.tobytes()
+
+    def _lay_out(self, count: int) -> None:
+        """Make room for packets of `count` samples; the next ones are most likely as long."""
+        kept, skip = self._kept, self._skip
+        steps = max(0, -(-(count - skip) // self._down))
         rows = -(-steps // _STEPS)
         stride = _STEPS * self._down
-        line: _Samples = np.zeros(
-            max(kept + count, self._skip + (rows - 1) * stride + self._row), dtype=np.float32
-        )
-        line[:kept] = self._history
-        line[kept : kept + count] = samples
-        self._history = line[count : count + kept]
-        skipped, self._skip = self._skip, self._skip + steps * self._down - count
-        if not rows:
-            return b""
-        windows: _Samples = np.ndarray(
-            (rows, self._row),
+        length = max(kept + count, skip + (rows - 1) * stride + self._row_samples)
+        line: _Samples = np.zeros(length, dtype=np.float32)
+        line[:kept] = self._line[:kept]
+        self._line = line
+        self._windows: _Samples = np.ndarray(
+            (rows, self._row_samples),
             dtype=np.float32,
             buffer=line,
-            offset=skipped * line.itemsize,
+            offset=skip * line.itemsize,
             strides=(stride * line.itemsize, line.itemsize),
         )
-        out = (windows @ self._steps).reshape(-1)[: steps * self._up]
-        np.rint(out, out=out)
-        out.clip(_LOWEST, _HIGHEST, out=out)
-        return out.astype("<i2").tobytes()
+        self._rows: _Samples = np.empty((rows, self._filter.shape[1]), dtype=np.float32)
+        self._out = self._rows.reshape(-1)[: steps * self._up]
+        self._pcm = np.empty(self._out.size, dtype="<i2")
+        # As long as the output: NumPy takes twice as long with a single number.
+        self._lowest, self._highest = _limits(self._out.size)
+        self._skip_after = skip + steps * self._down - count
+        self._laid_out_for = (count, skip)
+
+
+@lru_cache(maxsize=16)
+def _limits(count: int) -> tuple[_Samples, _Samples]:
+    """The lowest and highest value of PCM16, `count` times."""
+    lowest, highest = (np.full(count, limit, dtype=np.float32) for limit in (-32768, 32767))
+    for limits in (lowest, highest):
+        limits.setflags(write=False)
+    return lowest, highest
 
 
 @lru_cache(maxsize=16)

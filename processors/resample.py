@@ -5,6 +5,7 @@ from pipecat.processors.frame_processor import FrameDirection
 
 from processors.direct import DirectProcessor, Sound
 from processors.polyphase import Polyphase
+from processors.sound_frames import CallerSound
 
 
 class Resample(DirectProcessor):
@@ -25,4 +26,4 @@ class Resample(DirectProcessor):
     async def hear(self, frame: Sound) -> None:
         """Resample the caller's sound."""
         pcm = self._line.convert(frame.audio)
-        await self.push_sound(InputAudioRawFrame(pcm, self._to_rate, 1))
+        await self.push_sound(CallerSound(pcm, self._to_rate))
