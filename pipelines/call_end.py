@@ -35,6 +35,7 @@ from pipelines.owed_answer import OwedAnswer
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from processors.direct import DirectProcessor
+from processors.frames import OF_THE_CONVERSATION
 
 ASK_WHETHER_THERE = (
     "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
@@ -142,7 +143,7 @@ class CallEnd(DirectProcessor):
     # --- what happens ----------------------------------------------------------------------------
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Watch turns and signs of life; everything passes."""
+        """Watch turns and signs of life; what only steps care for ends here."""
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMFullResponseEndFrame):
             if self._last_turn:
@@ -162,7 +163,8 @@ class CallEnd(DirectProcessor):
             self._started = True
             if self._line.bound:
                 self._bound()
-        await self.push_frame(frame, direction)
+        if direction is FrameDirection.UPSTREAM or not isinstance(frame, OF_THE_CONVERSATION):
+            await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
         """Stop all watches; a conversation that was not over is ended from outside."""

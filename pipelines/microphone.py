@@ -19,6 +19,7 @@ from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import PHONE_RATE, mulaw_ms
 from processors.direct import DirectProcessor
+from processors.frames import OF_THE_CONVERSATION
 from processors.sound_frames import CallerSound
 
 
@@ -40,9 +41,10 @@ class Microphone(DirectProcessor):
         self._packets = 0
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Begin to listen once the pipeline has started; everything passes."""
+        """Begin to listen once the pipeline has started; what only steps care for ends here."""
         await super().process_frame(frame, direction)
-        await self.push_frame(frame, direction)
+        if direction is FrameDirection.DOWNSTREAM or not isinstance(frame, OF_THE_CONVERSATION):
+            await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
             self._line.listen(self)
 

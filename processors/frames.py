@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-from pipecat.frames.frames import SystemFrame, TTSTextFrame
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    SystemFrame,
+    TranscriptionFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 
 from agent.ports import SpokenTurn
 
@@ -17,3 +29,20 @@ class TurnFrame(SystemFrame):
 @dataclass
 class LateTextFrame(TTSTextFrame):
     """Words of the agent's that came after their turn was over."""
+
+
+# What steps tell each other of the conversation. Pipecat's own ends of a pipeline do nothing with
+# it, so the first and the last step let it go no further.
+OF_THE_CONVERSATION = (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    TranscriptionFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+    TurnFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
