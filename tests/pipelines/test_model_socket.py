@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import uvloop
 from google.genai import types
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from pipelines import quick_socket
 from pipelines.gemini_client import GeminiClient, ModelSession
 from pipelines.model_messages import Words, read_content
-from pipelines.model_socket import AUDIO_TYPE
+from pipelines.model_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, ModelSocket
 from pipelines.websocket_frames import masked_text_frame
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.speech import speak
@@ -87,6 +89,40 @@ async def test_speech_and_words_come_by_the_short_way_whole_and_in_order(
         and one.server_content.generation_complete
     )
     assert spoken < complete
+
+
+async def test_speech_that_has_come_by_now_goes_on_together_and_past_nothing() -> None:
+    chunk = bytes(range(250)) * 4
+    many = MOST_AT_ONCE_BYTES // len(chunk) + 3
+
+    async def talk(model: ServerConnection) -> None:
+        first = [message(sound(chunk)) for _ in range(3)]
+        later = [message(sound(chunk)) for _ in range(many)]
+        for one in (*first, words({"text": "and "}), *later, b'{"goAway": {}}'):
+            await model.send(one)
+        await model.wait_closed()
+
+    came: list[bytes | Words] = []
+
+    async def keep(content: bytes | Words) -> None:
+        came.append(content)
+
+    async with serve(talk, "127.0.0.1", 0, compression=None) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        url = f"ws://127.0.0.1:{port}"
+        async with connect(url, compression=None, create_connection=ModelSocket) as socket:
+            assert isinstance(socket, ModelSocket)
+            socket.on_speech = socket.on_words = keep
+            async with asyncio.timeout(10):
+                while len(socket._unread) < 5 + many:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            assert await socket.recv() == b'{"goAway": {}}'
+    before, between, *behind = came
+    assert before == chunk * 3
+    assert between == Words("and ", by_caller=False)
+    assert b"".join(one for one in behind if isinstance(one, bytes)) == chunk * many
+    assert max(len(one) for one in behind if isinstance(one, bytes)) < MOST_AT_ONCE_BYTES + 1000
+    assert len(behind) == 2
 
 
 async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(

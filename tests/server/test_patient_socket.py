@@ -1,0 +1,95 @@
+"""What a client may send over a WebSocket of ours, and how the network may cut it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.websockets import WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Frame, Opcode
+
+from server.patient_socket import DIRECT_SOCKET
+from server.serving import MESSAGE_LIMIT_BYTES, listen, serving
+
+
+@contextlib.asynccontextmanager
+async def echo(came: list[str] | None = None) -> AsyncIterator[ClientConnection]:
+    """A client of an app that sends each text back, past the ASGI layers, and adds it to `came`."""
+    app = FastAPI()
+    texts = [] if came is None else came
+
+    @app.websocket("/echo")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][DIRECT_SOCKET]
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                texts.append(await websocket.receive_text())
+                direct.send_now(texts[-1])
+
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/echo"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            yield client
+
+
+def bytes_of(*frames: Frame, mask: bool = True) -> bytes:
+    return b"".join(bytes(frame.serialize(mask=mask)) for frame in frames)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 7, 1000])
+async def test_messages_are_the_same_wherever_the_network_cuts_them(at_a_time: int) -> None:
+    long = "long " * 40
+    sent = bytes_of(
+        Frame(Opcode.TEXT, b"one"),
+        Frame(Opcode.PING, b"there?"),
+        Frame(Opcode.TEXT, b"in ", fin=False),
+        Frame(Opcode.PONG, b""),
+        Frame(Opcode.CONT, b"pieces"),
+        Frame(Opcode.TEXT, long.encode()),
+        Frame(Opcode.TEXT, b""),
+        Frame(Opcode.TEXT, b"last"),
+    )
+    async with echo() as client:
+        for start in range(0, len(sent), at_a_time):
+            client.transport.write(sent[start : start + at_a_time])
+            await asyncio.sleep(0)
+        came = [await client.recv() for _ in range(5)]
+    assert came == ["one", "in pieces", long, "", "last"]
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, MESSAGE_LIMIT_BYTES])
+async def test_messages_of_every_length_come_and_go(length: int) -> None:
+    async with echo() as client:
+        await client.send("x" * length)
+        assert await client.recv() == "x" * length
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (bytes_of(Frame(Opcode.TEXT, b"\xff")), 1007),
+        (bytes_of(Frame(Opcode.TEXT, b"naked"), mask=False), 1002),
+        (bytes_of(Frame(Opcode.CONT, b"of what?")), 1002),
+        (bytes_of(Frame(Opcode.TEXT, b"a", fin=False), Frame(Opcode.TEXT, b"b")), 1002),
+        (bytes_of(Frame(Opcode.TEXT, b"x" * (MESSAGE_LIMIT_BYTES + 1))), 1009),
+        (b"\xf1\x80\x00\x00\x00\x00", 1002),
+    ],
+)
+async def test_what_no_client_may_send_ends_the_connection_and_nothing_behind_it_counts(
+    wrong: bytes, code: int
+) -> None:
+    behind = bytes_of(Frame(Opcode.TEXT, b"still here"))
+    came: list[str] = []
+    async with echo(came) as client:
+        client.transport.write(bytes_of(Frame(Opcode.TEXT, b"before")) + wrong + behind)
+        with pytest.raises(ConnectionClosedError) as closed:
+            async for _ in client:
+                pass  # what the app sent back before it was told
+    assert came == ["before"]
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == code
