@@ -1,15 +1,23 @@
 """The garbage collector, set for a process that serves calls.
 
 The imports leave some 240,000 objects, which each full collection looks through again, while every
-call waits: they are moved out of its sight. What calls leave in cycles is little. So it looks at
-what is young, little at a time, and rarely at all there is.
+call waits: they are moved out of its sight. What calls leave in cycles is little. So the collector
+looks at what is young by itself, and at all there is only when there is no call that would wait.
+
+    calls     ▁▁███████▁▁▁▁▁▁▁▁▁▁█▁▁▁▁
+    looks     yyyyyyyyyyyy  F      yyy F       y: young, F: full
 """
 
+import asyncio
+import contextlib
 import gc
+from collections.abc import AsyncIterator, Callable
 
 # After so many new objects the youngest are looked at, after so many of these looks the middle-aged
-# too, and after so many of those all: each look stays within some milliseconds.
-YOUNG_OBJECTS, YOUNG_LOOKS, MIDDLE_LOOKS = 2_000, 5, 200
+# too, and never all there is: each look stays within some milliseconds.
+YOUNG_OBJECTS, YOUNG_LOOKS, NEVER = 2_000, 5, 1_000_000_000
+# How often it is seen whether there is a call.
+LOOKED_EVERY_SECS = 10.0
 
 
 def settle() -> None:
@@ -19,4 +27,33 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS, MIDDLE_LOOKS)
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS, NEVER)
+
+
+@contextlib.asynccontextmanager
+async def collected_when_idle(
+    calls: Callable[[], int], *, every_secs: float = LOOKED_EVERY_SECS
+) -> AsyncIterator[None]:
+    """Collect everything whenever there were calls and there are none, for as long as this lasts.
+
+    Only in a process that was settled; any other collects by itself.
+    """
+    if gc.get_threshold()[2] != NEVER:
+        yield
+        return
+    looking = asyncio.create_task(_look(calls, every_secs), name="garbage")
+    try:
+        yield
+    finally:
+        looking.cancel()
+
+
+async def _look(calls: Callable[[], int], every_secs: float) -> None:
+    young_looks = 0
+    while True:
+        await asyncio.sleep(every_secs)
+        looks = gc.get_stats()[0]["collections"]
+        # No look at the young means that next to nothing was made, and so nothing was left.
+        if calls() == 0 and looks != young_looks:
+            gc.collect()
+            young_looks = gc.get_stats()[0]["collections"]
