@@ -82,6 +82,9 @@ class TwilioSocket:
         self._websocket = websocket
         self._direct: PatientSocket = websocket.scope["extensions"][DIRECT_SOCKET]
         self._stream_sid = stream_sid
+        # How many messages wait for a socket that is not read, and whose turn it is.
+        self._behind = 0
+        self._turn = asyncio.Lock()
 
     @property
     def stream_sid(self) -> str:
@@ -89,15 +92,19 @@ class TwilioSocket:
         return self._stream_sid
 
     async def send(self, text: str) -> None:
-        """Send one message; a socket that has closed takes it and drops it."""
+        """Send one message, behind all that wait; a socket that has closed takes and drops it."""
         if self._websocket.application_state is not WebSocketState.CONNECTED:
             return
-        if self._direct.send_now(text):
+        if not self._behind and self._direct.send_now(text):
             return
+        self._behind += 1
         try:
-            await self._websocket.send_text(text)
+            async with self._turn:
+                await self._websocket.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
             logger.debug("A message came too late for its stream")
+        finally:
+            self._behind -= 1
 
     async def close(self) -> None:
         """Close the socket, once; Twilio goes on with the TwiML behind `<Stream>`."""

@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
+from server.media_stream import TwilioSocket
 from server.patient_socket import DIRECT_SOCKET
 from server.serving import MESSAGE_LIMIT_BYTES, listen, serving
 
@@ -35,6 +36,31 @@ async def echo(came: list[str] | None = None) -> AsyncIterator[ClientConnection]
         url = f"ws://127.0.0.1:{bound.getsockname()[1]}/echo"
         async with connect(url, compression=None, ping_interval=None) as client:
             yield client
+
+
+async def test_nothing_is_sent_before_what_waits_for_a_socket_that_was_not_read() -> None:
+    app = FastAPI()
+
+    @app.websocket("/talk")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][DIRECT_SOCKET]
+        stream = TwilioSocket(websocket, "MZ1")
+        direct.pause_writing()
+        waiting = [asyncio.create_task(stream.send(f"media {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        direct.resume_writing()
+        # Nobody who waits has had a turn of the loop yet.
+        await stream.send("clear")
+        await asyncio.gather(*waiting)
+        await stream.send("media again")
+
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            came = [await client.recv() for _ in range(5)]
+    assert came == ["media 0", "media 1", "media 2", "clear", "media again"]
 
 
 def bytes_of(*frames: Frame, mask: bool = True) -> bytes:
