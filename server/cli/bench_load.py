@@ -14,7 +14,7 @@ from server.cli.environment import exit_without_package
 def load(
     calls: Annotated[
         str, typer.Option(help="Calls at once; several with commas, or none.")
-    ] = "1,10,25,50",
+    ] = "1,10,25,50,100",
     secs: Annotated[float, typer.Option(min=1, help="Seconds measured under each load.")] = 20.0,
     system: Annotated[
         list[str] | None,
