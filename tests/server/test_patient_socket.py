@@ -95,17 +95,20 @@ async def test_messages_of_every_length_come_and_go(length: int) -> None:
         assert await client.recv() == "x" * length
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code"),
-    [
-        (bytes_of(Frame(Opcode.TEXT, b"\xff")), 1007),
-        (bytes_of(Frame(Opcode.TEXT, b"naked"), mask=False), 1002),
-        (bytes_of(Frame(Opcode.CONT, b"of what?")), 1002),
-        (bytes_of(Frame(Opcode.TEXT, b"a", fin=False), Frame(Opcode.TEXT, b"b")), 1002),
-        (bytes_of(Frame(Opcode.TEXT, b"x" * (MESSAGE_LIMIT_BYTES + 1))), 1009),
-        (b"\xf1\x80\x00\x00\x00\x00", 1002),
-    ],
-)
+WRONG = {
+    "not UTF-8": (bytes_of(Frame(Opcode.TEXT, b"\xff")), 1007),
+    "not masked": (bytes_of(Frame(Opcode.TEXT, b"naked"), mask=False), 1002),
+    "the end of nothing": (bytes_of(Frame(Opcode.CONT, b"of what?")), 1002),
+    "one inside another": (
+        bytes_of(Frame(Opcode.TEXT, b"a", fin=False), Frame(Opcode.TEXT, b"b")),
+        1002,
+    ),
+    "too large": (bytes_of(Frame(Opcode.TEXT, b"x" * (MESSAGE_LIMIT_BYTES + 1))), 1009),
+    "reserved bits": (b"\xf1\x80\x00\x00\x00\x00", 1002),
+}
+
+
+@pytest.mark.parametrize(("wrong", "code"), WRONG.values(), ids=WRONG)
 async def test_what_no_client_may_send_ends_the_connection_and_nothing_behind_it_counts(
     wrong: bytes, code: int
 ) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.garbage import MIDDLE_LOOKS, YOUNG_LOOKS, YOUNG_OBJECTS
+from server.garbage import NEVER, YOUNG_LOOKS, YOUNG_OBJECTS
 
 ROOT = Path(__file__).parents[3]
 # Says how the process is set when the server says that it answers, and ends it.
@@ -38,5 +38,5 @@ def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path
     told = json.loads(done.stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
     assert told["loop"] == "uvloop"
-    assert told["gc"] == [YOUNG_OBJECTS, YOUNG_LOOKS, MIDDLE_LOOKS]
+    assert told["gc"] == [YOUNG_OBJECTS, YOUNG_LOOKS, NEVER]
     assert told["frozen"] > 100_000
