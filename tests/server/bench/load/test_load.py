@@ -89,7 +89,8 @@ def test_costs_are_measured_and_compared(run: Told) -> None:
 
 async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
     told: list[Sample] = []
-    options = SoakOptions(calls=4, at_once=2, talk_secs=0.3, steady_secs=1, leave_secs=0)
+    # A reply takes two seconds, and in the second one it says nothing.
+    options = SoakOptions(calls=4, at_once=2, talk_secs=0.3, steady_secs=2.5, leave_secs=0)
     soak = await run_soak(Contestant.BRIDGE, options, tell=told.append)
     assert soak.went_wrong == []
     assert [one.calls for one in soak.samples] == [1, 2, 3, 4, 4]
