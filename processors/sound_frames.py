@@ -1,7 +1,8 @@
 """Pipecat's frames of sound, made a hundred times a second and call: what few ask for comes late.
 
 A frame of Pipecat's counts itself and names itself when it is made. Hardly anybody asks a packet
-of sound for its name, so these do so when they are asked.
+of sound for its name, so these do so when they are asked. They are made with what Pipecat's own are
+made with: a step may have another made of the same class.
 """
 
 from typing import Any
@@ -35,20 +36,27 @@ class _LateFrame(Frame):
 
 
 class CallerSound(_LateFrame, InputAudioRawFrame):
-    """What the caller says: PCM16 mono at `sample_rate` Hz."""
+    """What the caller says: PCM16 at `sample_rate` Hz."""
 
-    def __init__(self, audio: bytes, sample_rate: int) -> None:
+    def __init__(self, audio: bytes, sample_rate: int, num_channels: int = 1) -> None:
         self.audio = audio
         self.sample_rate = sample_rate
-        self.num_channels = 1
-        self.num_frames = len(audio) // 2
+        self.num_channels = num_channels
+        self.num_frames = len(audio) // (2 * num_channels)
 
 
 class AgentSound(_LateFrame, TTSAudioRawFrame):
-    """What the agent says: PCM16 mono at `sample_rate` Hz."""
+    """What the agent says: PCM16 at `sample_rate` Hz."""
 
-    def __init__(self, audio: bytes, sample_rate: int) -> None:
+    def __init__(
+        self,
+        audio: bytes,
+        sample_rate: int,
+        num_channels: int = 1,
+        context_id: str | None = None,
+    ) -> None:
         self.audio = audio
         self.sample_rate = sample_rate
-        self.num_channels = 1
-        self.num_frames = len(audio) // 2
+        self.num_channels = num_channels
+        self.num_frames = len(audio) // (2 * num_channels)
+        self.context_id = context_id

@@ -1,10 +1,11 @@
 """Frames of sound are Pipecat's, though they name themselves only when they are asked."""
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame, TTSAudioRawFrame
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from processors.sound_frames import AgentSound, CallerSound
 
@@ -53,3 +54,36 @@ def test_a_copy_is_a_frame_too() -> None:
 def test_what_no_frame_has_is_missing() -> None:
     with pytest.raises(AttributeError, match="colour"):
         _ = CallerSound(PCM, 8000).colour  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("frame", [CallerSound(PCM, 8000), AgentSound(PCM, 24000)])
+def test_a_step_may_make_another_like_it(frame: InputAudioRawFrame | TTSAudioRawFrame) -> None:
+    other = replace(frame, audio=PCM * 2, num_channels=2)
+    assert type(other) is type(frame)
+    assert (other.audio, other.num_channels, other.num_frames) == (PCM * 2, 2, 160)
+    assert other.sample_rate == frame.sample_rate
+    assert other.id != frame.id
+
+
+@pytest.mark.parametrize(
+    "frame", [CallerSound(PCM, 8000), AgentSound(PCM, 24000, context_id="turn 1")]
+)
+async def test_a_step_may_broadcast_it_as_pipecat_does(
+    frame: InputAudioRawFrame | TTSAudioRawFrame,
+) -> None:
+    class Keeps(FrameProcessor):
+        async def push_frame(
+            self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+        ) -> None:
+            pushed.append(frame)
+
+    pushed: list[Frame] = []
+    frame.metadata["kept"] = True
+    await Keeps(enable_direct_mode=True).broadcast_frame_instance(frame)
+    down, up = pushed
+    assert (down.broadcast_sibling_id, up.broadcast_sibling_id) == (up.id, down.id)
+    for one in pushed:
+        assert isinstance(one, type(frame))
+        assert one.metadata == {"kept": True}
+        assert vars(one)["audio"] == PCM
+        assert getattr(one, "context_id", None) == getattr(frame, "context_id", None)
