@@ -107,8 +107,9 @@ class TwilioSocket:
             self._behind -= 1
 
     async def close(self) -> None:
-        """Close the socket, once; Twilio goes on with the TwiML behind `<Stream>`."""
-        await _close(self._websocket, 1000)
+        """Close the socket, once, behind all that waits; Twilio goes on with its TwiML."""
+        async with self._turn:
+            await _close(self._websocket, 1000)
 
 
 @dataclass

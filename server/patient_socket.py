@@ -94,7 +94,8 @@ class PatientSocket(WebSocketsSansIOProtocol):
         return True
 
     def _stop_if_full(self) -> None:
-        if self.queue.full and not self.read_paused:
+        # Behind our own close, nothing is kept, and the other side's agreement is still to be read.
+        if self.queue.full and not self.read_paused and not self.close_sent:
             self.read_paused = True
             self.transport.pause_reading()
 

@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
+from server.inbox import MOST_UNREAD
 from server.media_stream import TwilioSocket
 from server.patient_socket import DIRECT_SOCKET
 from server.serving import MESSAGE_LIMIT_BYTES, listen, serving
@@ -61,6 +62,58 @@ async def test_nothing_is_sent_before_what_waits_for_a_socket_that_was_not_read(
         async with connect(url, compression=None, ping_interval=None) as client:
             came = [await client.recv() for _ in range(5)]
     assert came == ["media 0", "media 1", "media 2", "clear", "media again"]
+
+
+async def test_a_stream_is_closed_behind_what_waits_for_it() -> None:
+    app = FastAPI()
+
+    @app.websocket("/talk")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][DIRECT_SOCKET]
+        stream = TwilioSocket(websocket, "MZ1")
+        direct.pause_writing()
+        waiting = [asyncio.create_task(stream.send(f"media {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(stream.close())
+        await asyncio.sleep(0)
+        direct.resume_writing()
+        await asyncio.gather(*waiting, closing)
+
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            came = [message async for message in client]
+    assert came == ["media 0", "media 1", "media 2"]
+
+
+async def test_a_socket_is_closed_by_agreement_though_its_app_was_behind() -> None:
+    app = FastAPI()
+    closed = asyncio.Event()
+
+    @app.websocket("/full")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][DIRECT_SOCKET]
+        while not direct.queue.full:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await websocket.close(1000)
+        closed.set()
+
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/full"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            client.transport.pause_reading()
+            for number in range(MOST_UNREAD):
+                await client.send(f"media {number}")
+            await closed.wait()
+            await client.send("media on its way")
+            client.transport.resume_reading()
+            async with asyncio.timeout(5):  # half of what uvicorn waits for an answer
+                await client.wait_closed()
+            assert client.close_code == 1000
 
 
 def bytes_of(*frames: Frame, mask: bool = True) -> bytes:
