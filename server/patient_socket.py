@@ -65,6 +65,8 @@ class PatientSocket(WebSocketsSansIOProtocol):
         for kind, payload, raw in self.cutter.cut(data):
             if kind != TEXT or not self._take_text(payload):
                 super().data_received(raw)
+                if self.transport.is_closing():
+                    return  # by a mistake or a close: what is behind it is nobody's
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message over; reading stops when the app is behind, not after each one."""

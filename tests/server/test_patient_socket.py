@@ -175,3 +175,25 @@ async def test_what_no_client_may_send_ends_the_connection_and_nothing_behind_it
     assert came == ["before"]
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == code
+
+
+@pytest.mark.parametrize("last", [bytes_of(Frame(Opcode.CLOSE, b"\x03\xe8")), b"\x83\x80aaaa"])
+async def test_the_app_is_told_of_the_end_once_whatever_comes_behind_it(last: bytes) -> None:
+    app = FastAPI()
+    left: list[bool] = []
+
+    @app.websocket("/talk")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][DIRECT_SOCKET]
+        message = await direct.receive()
+        assert message["type"] == "websocket.disconnect"
+        left.append(direct.queue.full)
+
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            client.transport.write(last + bytes_of(Frame(Opcode.TEXT, b"behind")) * 1000)
+            await client.wait_closed()
+    assert left == [False]
