@@ -101,15 +101,15 @@ class ModelSocket(QuickSocket):
 
     def _with_more(self, speech: bytes) -> bytes:
         """This speech, and what of it has come by now: a loop that is behind catches up at once."""
-        more = self.next_if(read_speech)
-        if more is None:
-            return speech
-        pieces = [speech, more]
-        size = len(speech) + len(more)
-        while size < MOST_AT_ONCE_BYTES and (more := self.next_if(read_speech)) is not None:
+        pieces, size = [speech], len(speech)
+        # Half a sample at the end of a message is left out, so nothing may be put behind it.
+        while size < MOST_AT_ONCE_BYTES and size % 2 == 0:
+            more = self.next_if(read_speech)
+            if more is None:
+                break
             pieces.append(more)
             size += len(more)
-        return b"".join(pieces)
+        return speech if len(pieces) == 1 else b"".join(pieces)
 
 
 @contextmanager

@@ -125,6 +125,34 @@ async def test_speech_that_has_come_by_now_goes_on_together_and_past_nothing() -
     assert len(behind) == 2
 
 
+async def test_half_a_sample_shifts_nothing_of_what_comes_behind_it() -> None:
+    chunk = bytes(range(250)) * 4
+    odd = chunk[:-1]
+
+    async def talk(model: ServerConnection) -> None:
+        for pcm in (odd, chunk, odd, odd, chunk, chunk):
+            await model.send(message(sound(pcm)))
+        await model.send(b'{"goAway": {}}')
+        await model.wait_closed()
+
+    came: list[bytes] = []
+
+    async def keep(content: bytes) -> None:
+        came.append(content)
+
+    async with serve(talk, "127.0.0.1", 0, compression=None) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        url = f"ws://127.0.0.1:{port}"
+        async with connect(url, compression=None, create_connection=ModelSocket) as socket:
+            assert isinstance(socket, ModelSocket)
+            socket.on_speech = keep
+            async with asyncio.timeout(10):
+                while len(socket._unread) < 7:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            await socket.recv()
+    assert came == [odd, chunk + odd, odd, chunk * 2]
+
+
 async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
     emulator: GeminiLiveEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
