@@ -25,8 +25,6 @@ from server.stack_looks import CLOSE_SECS, Look, blamed, computed_secs, waited_s
 # A stall that lasts longer than both together is always seen; a shorter one when it is met.
 BEAT_SECS = 0.005
 STALL_SECS = 0.01
-# As long as no beat is overdue, the thread wakes this seldom: each time costs the loop a switch.
-CALM_SECS = 0.01
 # An overdue beat is looked into from here on.
 _SUSPECT_SECS = 0.002
 _LOOK_EVERY_SECS = CLOSE_SECS / 3
@@ -58,16 +56,10 @@ class Stall:
 
 
 class LoopWatchdog:
-    """Calls `tell`, in a thread of its own, for each stall of the loop that `pulse` beats on.
+    """Calls `tell`, in a thread of its own, for each stall of the loop that `pulse` beats on."""
 
-    Every `calm_secs`, or with every beat where that is longer, it sees whether one is overdue.
-    """
-
-    def __init__(
-        self, pulse: LoopPulse, tell: Callable[[Stall], None], *, calm_secs: float = CALM_SECS
-    ) -> None:
+    def __init__(self, pulse: LoopPulse, tell: Callable[[Stall], None]) -> None:
         self._pulse = pulse
-        self._calm_secs = calm_secs
         self._tell = tell
         self._loops_thread = 0
         self._loops_cpu: Callable[[], float] = time.perf_counter
@@ -102,12 +94,10 @@ class LoopWatchdog:
 
     def _watch(self) -> None:
         pulse = self._pulse
-        overdue = False
         while True:
             now, cpu = time.perf_counter(), self._loops_cpu()
             overdue_in_secs = pulse.due + _SUSPECT_SECS - now
-            at_least_secs = _LOOK_EVERY_SECS if overdue else self._calm_secs
-            sleep_secs = max(at_least_secs, min(overdue_in_secs, _SLEEP_SECS))
+            sleep_secs = max(_LOOK_EVERY_SECS, min(overdue_in_secs, _SLEEP_SECS))
             if self._open.acquire(timeout=sleep_secs):
                 self._open.release()
                 return
@@ -118,8 +108,7 @@ class LoopWatchdog:
                 self._looks.clear()
                 self._looked_for = number
             woke = time.perf_counter()
-            overdue = woke >= pulse.due + _SUSPECT_SECS
-            if overdue:
+            if woke >= pulse.due + _SUSPECT_SECS:
                 self._look(woke, woke - now - sleep_secs, self._loops_cpu() - cpu)
 
     def _look(self, now: float, kept_off_secs: float, meanwhile_cpu_secs: float) -> None:

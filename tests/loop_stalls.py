@@ -22,7 +22,7 @@ def watched_loop(beat_secs: float = BEAT_SECS) -> Iterator[list[Stall]]:
     """The stalls of the running loop, growing for as long as this lasts."""
     stalls: list[Stall] = []
     pulse = LoopPulse(lambda _: None, every_secs=beat_secs, late_after_secs=STALL_SECS)
-    watchdog = LoopWatchdog(pulse, stalls.append, calm_secs=beat_secs)
+    watchdog = LoopWatchdog(pulse, stalls.append)
     watchdog.open()
     pulse.open()
     try:
