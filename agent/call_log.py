@@ -5,14 +5,16 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import TypeVar
 
 from sqlalchemy import Delete, and_, bindparam, delete, false, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -31,6 +33,7 @@ from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
 from agent.life_state import CallState, new_call
+from agent.one_trip import Run, Transactions, Work
 from agent.page_cursor import BadCursor as BadCursor
 from agent.page_cursor import cursor_after, read_cursor
 from agent.storable import make_storable, storable_changes, storable_values
@@ -44,6 +47,8 @@ _POSTGRES_COUNTING = 7_265_190_114
 
 # What is written behind a running call.
 Row = Turn | CallEvent | TokenUsage
+
+T = TypeVar("T")
 
 
 class NoSuchCall(LookupError):
@@ -88,6 +93,7 @@ class CallLog:
     def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
         self._reader = engine
         self._writer = engine.execution_options(**{WRITES: True})
+        self._transactions = Transactions(engine)
         self._daily_limit = daily_limit
 
     # --- the call and its life
@@ -101,33 +107,24 @@ class CallLog:
         DailyLimitReached when the call would be one too many.
         """
         make_storable(call)
-        call_id, key = call.id, call.idempotency_key
-        limit = self._daily_limit if call.direction is Direction.OUTBOUND else None
-        try:
-            async with self._writing() as session:
-                connection = await session.connection()
-                if limit is not None:
-                    await self._count_alone(session)
-                known = await self._by_key(session, key)
-                if known is None:
-                    if limit is not None:
-                        await self._stay_below(session, limit, call.created_at - DAY)
-                    if call.direction is Direction.OUTBOUND:
-                        placed = Placement(at=call.created_at)
-                        await connection.execute(_FORGET_PLACEMENTS, {"before": placed.at - DAY})
-                        await _insert(connection, [placed])
-                    # The call's row has to be there before its events'.
-                    await _insert(connection, [call, *events])
+        key = call.idempotency_key
+        while True:
+            clash: IntegrityError | None = None
+            try:
+                if await self._change(lambda run: self._create(run, call, events)):
                     return call
-        except IntegrityError:
-            # Two at once, where the database let both look before either wrote.
+            except IntegrityError as error:
+                # Two at once, where the database let both look before either wrote.
+                clash = error
             async with self._reading() as session:
                 known = await self._by_key(session, key)
-            if known is None or known.id == call_id:
-                raise
-        if known.request_fingerprint != call.request_fingerprint:
-            raise IdempotencyConflict("this idempotency key came before, with another request")
-        return known
+            if clash is not None and (known is None or known.id == call.id):
+                raise clash
+            if known is None:
+                continue  # it was deleted meanwhile
+            if known.request_fingerprint != call.request_fingerprint:
+                raise IdempotencyConflict("this idempotency key came before, with another request")
+            return known
 
     async def get(self, call_id: str) -> Call:
         """The call. Raises: NoSuchCall."""
@@ -160,15 +157,17 @@ class CallLog:
         Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
         """
         changes = storable_changes(Call, life_columns(state))
-        save = _SAVE_LIFE if known is None else _SAVE_KNOWN_LIFE
+        statement = _SAVE_LIFE if known is None else _SAVE_KNOWN_LIFE
         values = changes | {"of_call": call_id, "known": known}
-        async with self._changing() as connection:
-            revision: int | None = await connection.scalar(save, values)
-            if revision is None:
-                there = await connection.scalar(_IS_THERE, {"of_call": call_id})
-                raise NoSuchCall(call_id) if there is None else LifeWentOn(call_id)
-            await _insert(connection, events)
-            return revision
+
+        def save(run: Run) -> int:
+            for (revision,) in run(statement, values):
+                _insert(run, events)
+                return int(revision)
+            there = run(_IS_THERE, {"of_call": call_id})
+            raise LifeWentOn(call_id) if there else NoSuchCall(call_id)
+
+        return await self._change(save)
 
     async def unfinished(self) -> list[Call]:
         """Every call that has not ended, oldest first: what a restart has to take up again."""
@@ -196,12 +195,14 @@ class CallLog:
 
         Returns how many were left out because their call was deleted.
         """
-        async with self._changing() as connection:
-            asked = sorted({row.call_id for row in rows})
-            there = set(await connection.scalars(_THOSE_THERE, {"asked": asked}))
+
+        def keep(run: Run) -> int:
+            there = _those_there(run, {row.call_id for row in rows})
             kept = [row for row in rows if row.call_id in there]
-            await _insert(connection, kept)
+            _insert(run, kept)
             return len(rows) - len(kept)
+
+        return await self._change(keep)
 
     async def transcript(self, call_id: str) -> list[Turn]:
         """What was said, in the order it was spoken. Raises: NoSuchCall."""
@@ -308,27 +309,33 @@ class CallLog:
             _say_when_away(error)
             raise
 
-    @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[AsyncConnection]:
-        """As `_writing`, without a session: its book-keeping costs more than a few rows."""
+    async def _change(self, work: Work[T]) -> T:
         try:
-            async with self._writer.begin() as connection:
-                yield connection
+            return await self._transactions.run(work)
         except Exception as error:
             _say_when_away(error)
             raise
 
-    async def _count_alone(self, session: AsyncSession) -> None:
-        """Hold off everybody who would count now, to the end of the transaction.
-
-        SQLite has one writer at a time by itself.
-        """
-        if self._writer.dialect.name == "postgresql":
-            await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING)))
-
-    async def _stay_below(self, session: AsyncSession, limit: int, since: datetime) -> None:
-        if await self._outbound_since(session, since) >= limit:
-            raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
+    def _create(self, run: Run, call: Call, events: Sequence[CallEvent]) -> bool:
+        """Keep a new call, unless its idempotency key is known; whether it was kept."""
+        outbound = call.direction is Direction.OUTBOUND
+        limit = self._daily_limit if outbound else None
+        if limit is not None and self._writer.dialect.name == "postgresql":
+            # Hold off everybody who would count now. SQLite has one writer at a time by itself.
+            run(_COUNT_ALONE)
+        key = call.idempotency_key
+        if key is not None and run(_BY_KEY, {"key": key}):
+            return False
+        if limit is not None:
+            [(count,)] = run(_COUNT_PLACEMENTS, {"since": call.created_at - DAY})
+            if count >= limit:
+                raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
+        if outbound:
+            run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
+            _insert(run, [Placement(at=call.created_at)])
+        # The call's row has to be there before its events'.
+        _insert(run, [call, *events])
+        return True
 
     @staticmethod
     async def _outbound_since(session: AsyncSession, when: datetime) -> int:
@@ -373,8 +380,12 @@ _FORGET_PLACEMENTS = delete(Placement).where(col(Placement.at) < bindparam("befo
 _COUNT_PLACEMENTS = (
     select(func.count()).select_from(Placement).where(col(Placement.at) >= bindparam("since"))
 )
+_COUNT_ALONE = select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING))
+_BY_KEY = select(Call.id).where(col(Call.idempotency_key) == bindparam("key"))
 _IS_THERE = select(Call.id).where(col(Call.id) == bindparam("of_call"))
-_THOSE_THERE = select(Call.id).where(col(Call.id).in_(bindparam("asked", expanding=True)))
+# So many at a time, so that it is one statement.
+_ASKED = tuple(f"asked_{number}" for number in range(16))
+_THOSE_THERE = select(Call.id).where(col(Call.id).in_([bindparam(name) for name in _ASKED]))
 _SAVE_LIFE = (
     update(_CALLS)
     .where(_CALLS.c.id == bindparam("of_call"))
@@ -399,8 +410,19 @@ def _say_when_away(error: Exception) -> None:
         raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
 
 
-async def _insert(connection: AsyncConnection, rows: Sequence[Call | Placement | Row]) -> None:
+def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
+    """Those of the calls that are in the record."""
+    call_ids = sorted(asked)
+    there: set[str] = set()
+    for start in range(0, len(call_ids), len(_ASKED)):
+        some = call_ids[start : start + len(_ASKED)]
+        names = zip_longest(_ASKED, some, fillvalue=some[-1])
+        there.update(call_id for (call_id,) in run(_THOSE_THERE, dict(names)))
+    return there
+
+
+def _insert(run: Run, rows: Sequence[Call | Placement | Row]) -> None:
     """New rows, by table; the tables in the order of their first rows."""
     for table in {type(row): None for row in rows}:
         values = [storable_values(row) for row in rows if type(row) is table]
-        await connection.execute(_INSERT[table], values)
+        run(_INSERT[table], values)

@@ -1,4 +1,4 @@
-"""A statement on SQLite as one piece of work for its connection's thread.
+"""A statement on SQLite, or a whole transaction, as one piece of work for its connection's thread.
 
 aiosqlite does everything in a thread, and SQLAlchemy's cursor asks it four times for each
 statement; the ways there and back cost many times what SQLite does.
@@ -11,16 +11,19 @@ Source: https://docs.sqlalchemy.org/en/21/core/events.html#sqlalchemy.events.Dia
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
     AsyncAdapt_aiosqlite_cursor,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import immutabledict
 
 _Rows = list[Any]
+T = TypeVar("T")
 
 
 class _Cursor(AsyncAdapt_aiosqlite_cursor):
@@ -49,7 +52,7 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
         def work() -> tuple[sqlite3.Cursor, _Rows]:
             cursor: sqlite3.Cursor = connection._conn.cursor()
             try:
-                if beginning is not None:
+                if beginning:
                     cursor.execute(beginning)
                 statement(cursor)
                 return cursor, cursor.fetchall() if cursor.description else []
@@ -70,6 +73,26 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
         self._rows.clear()
 
 
+# There is no transaction, and none begins.
+_NOTHING = ""
+
+
+def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T]) -> T:
+    cursor: sqlite3.Cursor = connection._conn.cursor()
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            done = work(cursor)
+            cursor.execute("COMMIT")
+        except BaseException:
+            if cursor.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+        return done
+    finally:
+        cursor.close()
+
+
 class _Connection(AsyncAdapt_aiosqlite_connection):
     __slots__ = ("beginning",)
 
@@ -79,6 +102,15 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         super().__init__(dbapi, connection)
         # What the next statement comes after, as it begins a transaction.
         self.beginning: str | None = None
+
+    async def transact(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        """Do the work in one transaction, in the thread; whatever it raises undoes it."""
+        connection: Any = self._connection
+        if not connection._running or connection._connection is None:
+            raise sqlite3.OperationalError("the connection was closed")
+        # It ends as it began: with nothing to commit or to take back.
+        self.beginning = _NOTHING
+        return cast(T, await connection._execute(_transact, connection, work))
 
     def commit(self) -> None:
         """End the transaction; one without a statement has none to end."""
@@ -104,3 +136,28 @@ def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> _Connec
     """Open a connection whose statements are one piece of work each; a `do_connect` listener."""
     opened = dialect.connect(*arguments, **options)
     return _Connection(opened.dbapi, opened.driver_connection)
+
+
+async def transact(engine: AsyncEngine, work: Callable[[sqlite3.Cursor], T]) -> T:
+    """Do the work in one transaction of its own, as one piece of work for a connection's thread.
+
+    What waits for it may be cancelled; the work is then done, or not, as a whole.
+
+    Raises: what the work raises; SQLAlchemy's errors when it cannot begin or be committed.
+    """
+    pooled = await engine.raw_connection()
+    try:
+        opened = pooled.dbapi_connection
+        assert isinstance(opened, _Connection), "opened by `connect`"
+        return await opened.transact(work)
+    except sqlite3.Error as error:
+        raise as_sqlalchemy(error, "", engine.dialect) from error
+    finally:
+        pooled.close()
+
+
+def as_sqlalchemy(error: sqlite3.Error, statement: str, dialect: Any) -> BaseException:
+    """The error of a statement as SQLAlchemy has it; it does not repeat the values."""
+    return DBAPIError.instance(
+        statement, None, error, sqlite3.Error, hide_parameters=True, dialect=dialect
+    )

@@ -1,5 +1,6 @@
 """One call of a load: what both vendors know of it together."""
 
+import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -15,11 +16,15 @@ class LoadedCall:
     index: int
     # Whom to dial: E.164.
     number: str
+    # Its phone sends nothing.
+    quiet: bool = False
     up: Trail = field(init=False)
     down: Trail = field(init=False)
     playout: Playout = field(default_factory=Playout)
     # When its stream began.
     started_at: float | None = None
+    # Something of the server's sound is at the phone.
+    sounds: asyncio.Event = field(default_factory=asyncio.Event)
     # Sessions of the model that heard it: one, unless one was lost.
     sessions: int = 0
     # What the call's phone or session ran into.

@@ -162,8 +162,12 @@ class LoadPhone(asyncio.Protocol):
         self._pacer.add(self._speak, self._call.index * 7)
 
     def _speak(self) -> None:
-        """Every 20 ms: a packet, and the marks that were reached."""
+        """Every 20 ms: the marks that were reached, and a packet."""
         if self._transport.is_closing():
+            return
+        while self._marks and self._marks[0][0] <= monotonic():
+            self._echo(self._marks.popleft()[1])
+        if self._call.quiet:
             return
         spoken = self._spoken
         self._spoken = spoken + 1
@@ -182,8 +186,6 @@ class LoadPhone(asyncio.Protocol):
             f'"chunk":"{chunk}","timestamp":"{chunk * PACKET_MS}","payload":"{sound}"}},'
             f'"streamSid":"{self.sid}"}}'
         )
-        while self._marks and self._marks[0][0] <= monotonic():
-            self._echo(self._marks.popleft()[1])
 
     def _echo(self, name: str) -> None:
         self._send(json.dumps(self._message("mark", {"name": name})))
@@ -212,6 +214,7 @@ class LoadPhone(asyncio.Protocol):
             return
         start = payload.index(b'"', found + 9) + 1
         mulaw = a2b_base64(payload[start : payload.index(b'"', start)])
+        self._call.sounds.set()
         self._call.playout.hear(len(mulaw), at)
         heard = self._ear.hear(audioop.ulaw2lin(mulaw, 2), at)
         if heard is None:

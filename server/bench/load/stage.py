@@ -89,15 +89,17 @@ class LoadStage:
         """Have the server collect its garbage, if it is probed; whether it did."""
         return await collect(self.pid, self._folder)
 
-    async def place(self) -> LoadedCall:
+    async def place(self, *, quiet: bool = False) -> LoadedCall:
         """Place one more call; what goes wrong is a problem of its own.
+
+        `quiet`: its phone sends no packet.
 
         Raises: StageError when the server has died.
         """
         self._server.check()
         number = self._placed
         self._placed += 1
-        call = self._vendors.expect(number)
+        call = self._vendors.expect(number, quiet=quiet)
         self.calls.append(call)
         try:
             await self._server.dial(call.number)
@@ -221,9 +223,9 @@ class _Vendors:
         self.gemini = LoadGemini(pacer, self._by_index)
         self.twilio = LoadTwilio(pacer, self._by_number, OUR_NUMBER)
 
-    def expect(self, number: int) -> LoadedCall:
+    def expect(self, number: int, *, quiet: bool) -> LoadedCall:
         """The call to the n-th number."""
-        call = LoadedCall(number % MOST_CALLS, f"+1555{number:07d}")
+        call = LoadedCall(number % MOST_CALLS, f"+1555{number:07d}", quiet)
         self._by_index[call.index] = self._by_number[call.number] = call
         self.twilio.people[call.number] = Answer(Person(), RING_SECS)
         return call
