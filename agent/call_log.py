@@ -5,17 +5,18 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import TypeVar
 
-from sqlalchemy import Delete, and_, bindparam, delete, false, func, insert, or_, update
+from sqlalchemy import Delete, Insert, and_, bindparam, delete, false, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import col, select
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.calls import (
@@ -23,6 +24,7 @@ from agent.calls import (
     CallEvent,
     CallStatus,
     Direction,
+    NewEvent,
     Placement,
     TokenUsage,
     Turn,
@@ -46,7 +48,7 @@ DAY = timedelta(hours=24)
 _POSTGRES_COUNTING = 7_265_190_114
 
 # What is written behind a running call.
-Row = Turn | CallEvent | TokenUsage
+Row = Turn | CallEvent | NewEvent | TokenUsage
 
 T = TypeVar("T")
 
@@ -98,7 +100,7 @@ class CallLog:
 
     # --- the call and its life
 
-    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
+    async def create(self, call: Call, events: Sequence[CallEvent | NewEvent] = ()) -> Call:
         """Keep a new call with its first events; return it as kept.
 
         When a call with its `idempotency_key` is there already, that one is returned (another id).
@@ -146,7 +148,7 @@ class CallLog:
         self,
         call_id: str,
         state: CallState,
-        events: Sequence[CallEvent] = (),
+        events: Sequence[CallEvent | NewEvent] = (),
         known: int | None = None,
     ) -> int:
         """Keep the state of a call's life, the columns to query it by, and what brought it about.
@@ -316,7 +318,7 @@ class CallLog:
             _say_when_away(error)
             raise
 
-    def _create(self, run: Run, call: Call, events: Sequence[CallEvent]) -> bool:
+    def _create(self, run: Run, call: Call, events: Sequence[CallEvent | NewEvent]) -> bool:
         """Keep a new call, unless its idempotency key is known; whether it was kept."""
         outbound = call.direction is Direction.OUTBOUND
         limit = self._daily_limit if outbound else None
@@ -372,7 +374,7 @@ def life_columns(state: CallState) -> dict[str, object]:
 
 # Statements of every call, made once.
 _CALLS = Call.metadata.tables["calls"]
-_INSERT = {
+_INSERT: dict[type[SQLModel], Insert] = {
     table: insert(Call.metadata.tables[str(table.__tablename__)])
     for table in (Call, Placement, Turn, CallEvent, TokenUsage)
 }
@@ -423,6 +425,16 @@ def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
 
 def _insert(run: Run, rows: Sequence[Call | Placement | Row]) -> None:
     """New rows, by table; the tables in the order of their first rows."""
-    for table in {type(row): None for row in rows}:
-        values = [storable_values(row) for row in rows if type(row) is table]
+    for table in {_table_of(row): None for row in rows}:
+        values = [storable_values(row, table) for row in rows if _table_of(row) is table]
         run(_INSERT[table], values)
+
+
+def _table_of(row: Call | Placement | Row) -> type[SQLModel]:
+    return CallEvent if isinstance(row, NewEvent) else type(row)
+
+
+def take_over(call: Call, columns: Mapping[str, object]) -> None:
+    """Have the record of a call say what the database has by now."""
+    for column, value in columns.items():
+        set_committed_value(call, column, value)

@@ -1,5 +1,7 @@
 """The record of a call, as tables; its words are in `words.py`. SQL is in `call_log.py` alone."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -156,6 +158,18 @@ class CallEvent(SQLModel, table=True):
     # A dotted constant: "twilio.status", "stream.started", "tool.called", "model.connected", ...
     kind: str = Field(max_length=64)
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A `CallEvent` that is yet to be kept: a call has many, and SQLModel makes each slowly."""
+
+    call_id: str
+    kind: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime = field(default_factory=now_utc)
+    # The record gives it.
+    id: None = None
 
 
 class TokenUsage(SQLModel, table=True):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from loguru import logger
 
 from agent.call_log import CallLog
-from agent.calls import Call, CallEvent
+from agent.calls import Call, NewEvent
 from agent.clock import moment
 from agent.life_events import (
     Dial,
@@ -231,7 +231,7 @@ class PhoneOrders:
 
     async def _failed(self, call_id: str, what: str, error: Exception) -> None:
         logger.bind(what=what).opt(exception=error).error("The telephone failed")
-        event = CallEvent(
+        event = NewEvent(
             call_id=call_id,
             at=moment(self._now()),
             kind="telephone.failed",

@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from agent.call_log import CallLog, LifeWentOn, NoSuchCall, life_columns
-from agent.calls import Call, CallEvent
+from agent.call_log import CallLog, LifeWentOn, NoSuchCall, life_columns, take_over
+from agent.calls import Call, NewEvent
 from agent.clock import Clock, loop_clock, moment
 from agent.database import DatabaseAway, is_passing
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
@@ -285,7 +285,7 @@ class LocalLife:
                 self._kept.pop(call_id, None)
                 raise
             kept.state = state
-            kept.call.sqlmodel_update(life_columns(state) | {"revision": revision})
+            take_over(kept.call, life_columns(state) | {"revision": revision})
             if state.status.is_terminal:
                 self._kept.pop(call_id, None)
             self._follow(kept.call, before, state, commands)
@@ -311,11 +311,11 @@ class LocalLife:
 
     def _judge(
         self, call_id: str, before: CallState, told: Sequence[Event]
-    ) -> tuple[CallState, tuple[Command, ...], list[CallEvent]]:
+    ) -> tuple[CallState, tuple[Command, ...], list[NewEvent]]:
         """What becomes of a call by these events, what is to be done, and what to keep of it."""
         state = before
         commands: list[Command] = []
-        events: list[CallEvent] = []
+        events: list[NewEvent] = []
         for event in told:
             was = state
             state, more = decide(was, event)
@@ -328,7 +328,7 @@ class LocalLife:
                 reason = state.end_reason.value if state.end_reason else None
                 detail = {"status": state.status.value, "end_reason": reason}
                 at = moment(event.at)
-                events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
+                events.append(NewEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
         return state, tuple(commands), events
 
     def _follow(
@@ -354,9 +354,9 @@ class LocalLife:
         else:
             self._phone.order(call_id, [LookUp(state.twilio_sid)])
 
-    def _happened(self, call_id: str, event: Event) -> CallEvent:
+    def _happened(self, call_id: str, event: Event) -> NewEvent:
         kind, detail = as_record(event)
-        return CallEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
+        return NewEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
 
     def _carry_out(self, call_id: str, commands: tuple[Command, ...]) -> None:
         """Start what was commanded, in this order; nothing here waits."""

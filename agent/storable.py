@@ -4,6 +4,7 @@ What people say and vendors send may hold characters that PostgreSQL refuses and
 be longer than a column that only PostgreSQL measures. Both databases get the same.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from sqlmodel import SQLModel
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # NUL, and halves of surrogate pairs, which have no form in UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# As JSON writes them, and what it writes otherwise: whole pairs, and backslashes before a "u".
+_MAYBE_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
+_as_text = json.JSONEncoder(allow_nan=False).encode
 
 
 def storable_text(text: str) -> str:
@@ -29,15 +33,25 @@ def storable_json(value: Any) -> Any:
 
     What is no JSON at all is left as it is, for the database to refuse.
     """
+    try:
+        # Nearly everything is clean, and its text says so far sooner than a look at each value.
+        if not _MAYBE_UNSTORABLE.search(_as_text(value)):
+            return value
+    except (ValueError, TypeError):
+        pass
+    return _cleaned(value)
+
+
+def _cleaned(value: Any) -> Any:
     match value:
         case str() if not isinstance(value, PythonEnum):
             return storable_text(value)
         case float() if not math.isfinite(value):
             return None
         case dict():
-            return {storable_json(key): storable_json(item) for key, item in value.items()}
+            return {_cleaned(key): _cleaned(item) for key, item in value.items()}
         case list() | tuple():
-            return [storable_json(item) for item in value]
+            return [_cleaned(item) for item in value]
         case _:
             return value
 
@@ -51,11 +65,14 @@ def make_storable(row: SQLModel) -> None:
                 setattr(row, attribute, cleaned)
 
 
-def storable_values(row: SQLModel) -> dict[str, Any]:
-    """What a new row is inserted with, by column: clean, and without what is not there yet."""
+def storable_values(row: object, table: type[SQLModel]) -> dict[str, Any]:
+    """What a new row is inserted with, by column: clean, and without what is not there yet.
+
+    `row` has the attributes of the table's.
+    """
     return {
         column: value if clean is None else clean(value)
-        for attribute, (column, clean) in _attributes(type(row)).items()
+        for attribute, (column, clean) in _attributes(table).items()
         if (value := getattr(row, attribute)) is not None
     }
 

@@ -23,6 +23,7 @@ from agent.life_events import (
 )
 from agent.life_state import CallState, Patience
 from agent.local_life import LocalLife
+from agent.one_trip import Rows, _Prepared
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
 from agent.words import CallStatus, Direction, EndReason
 
@@ -405,10 +406,17 @@ async def test_several_events_at_once_are_decided_in_their_order(
 
 
 async def test_what_happens_to_a_live_call_takes_one_write_and_no_look(
-    life: LocalLife, engine: AsyncEngine, a_call: MakeCall
+    life: LocalLife, engine: AsyncEngine, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ):
     call = await life.place(a_call(), placed(life))
     said: list[str] = []
+    run = _Prepared.run
+
+    def hear_prepared(self: _Prepared, cursor: Any, statement: Any, values: Any = ()) -> Rows:
+        said.append(str(statement).split()[0])
+        return run(self, cursor, statement, values)
+
+    monkeypatch.setattr(_Prepared, "run", hear_prepared)
 
     def hear(_1: Any, _2: Any, statement: str, *_: Any) -> None:
         said.append(statement.split()[0])
