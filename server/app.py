@@ -46,9 +46,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(NoSuchCall, _erased_meanwhile)
     app.add_exception_handler(DatabaseAway, _without_database)
     app.add_exception_handler(Exception, _failed)
-    app.include_router(calls_api.router)
+    # Routers are asked in this order, for every request.
     app.include_router(twilio_webhooks.router)
     app.include_router(media_stream.router)
+    app.include_router(calls_api.router)
     app.include_router(health.router)
     app.add_api_route(
         "/metrics",

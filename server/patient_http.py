@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, with an end to its patience: headers that come slowly, or never, end it.
+"""uvicorn's HTTP/1.1, with an end to its patience: headers that come slowly, never, or without end.
 
     connected ─┬─ headers ──▶ request … response ─┬─ headers ──▶ …
                └─ HEADERS_WITHIN_SECS ──▶ closed  └─ HEADERS_WITHIN_SECS ──▶ closed
@@ -8,15 +8,23 @@ Nobody has shown a key or a signature by then, and each open connection is a fil
 
 import asyncio
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_WITHIN_SECS = 15.0
+HEADERS_WITHIN_BYTES = 16_384
 
 
-class PatientHttp(H11Protocol):
-    """HTTP/1.1 by h11, which refuses headers over 16 kB; httptools takes headers without end."""
+class EndlessHeaders(ValueError):
+    """The headers of a request are longer than any that is meant for us."""
+
+
+class PatientHttp(HttpToolsProtocol):
+    """HTTP/1.1 by httptools, which itself takes headers without end; longer ones get a 400."""
 
     _patience: asyncio.TimerHandle | None = None
+    # What came since the last request, or the first, while its headers are not complete.
+    _head_bytes = 0
+    _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -28,6 +36,30 @@ class PatientHttp(H11Protocol):
         if self._patience is not None:
             self._patience.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is headers without end."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEADERS_WITHIN_BYTES:
+            if not self.transport.is_closing():
+                self.send_400_response("Invalid HTTP request received.")
+        elif not self._in_head:
+            self._head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its headers are here. Raises: EndlessHeaders, which the parser answers with a 400."""
+        self._in_head = False
+        if self._head_bytes > HEADERS_WITHIN_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > HEADERS_WITHIN_BYTES:
+                raise EndlessHeaders
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

@@ -7,7 +7,7 @@ Source: https://www.twilio.com/docs/usage/security#validating-requests
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,27 +36,35 @@ class TwilioSignatures:
         self._base_url = base_url
         self._stream_base_url = stream_base_url
 
-    def signed_webhook(self, path: str, query: str, form: Any, signature: str | None) -> bool:
+    def signed_webhook(
+        self, path: str, query: str, form: Iterable[tuple[str, Any]], signature: str | None
+    ) -> bool:
         """Whether Twilio signed this form for this path (and query) of ours.
 
         Twilio is not consistent about the port, so its address counts with and without it.
         """
         url = self._base_url + path + (f"?{query}" if query else "")
-        return self._signed((url, *_other_port_form(url)), form, signature)
+        return self._signed((url, *_other_port_form(url)), _sorted(form), signature)
 
     def signed_upgrade(self, path: str, signature: str | None) -> bool:
         """Whether Twilio signed the upgrade to a WebSocket; only the exact wss:// form counts."""
-        return self._signed((self._stream_base_url + path,), {}, signature)
+        return self._signed((self._stream_base_url + path,), "", signature)
 
-    def _signed(self, urls: Sequence[str], form: Any, signature: str | None) -> bool:
+    def _signed(self, urls: Sequence[str], fields: str, signature: str | None) -> bool:
         if self._validator is None or not signature:
             return False
         claimed = signature.encode(errors="replace")
-        matches = [
-            hmac.compare_digest(self._validator.compute_signature(url, form).encode(), claimed)
-            for url in urls
-        ]
-        return any(matches)
+        compute = self._validator.compute_signature
+        # All are compared when none matches; which one does is no secret.
+        return any(hmac.compare_digest(compute(url + fields, {}).encode(), claimed) for url in urls)
+
+
+def _sorted(form: Iterable[tuple[str, Any]]) -> str:
+    """The fields as they are signed behind the address: each name with its values, in order.
+
+    As the SDK joins them, which does so anew for each address.
+    """
+    return "".join(f"{name}{value}" for name, value in sorted(set(form)))
 
 
 def _other_port_form(url: str) -> tuple[str, ...]:

@@ -13,10 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Response
 from loguru import logger
-from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException as UnreadableForm
 
 from agent.call_log import NoSuchCall
 from agent.calls import Call, CallStatus, Direction, new_call_id
@@ -27,33 +25,19 @@ from pipelines import catalogue
 from server import twiml
 from server.api_errors import Invalid, Problem
 from server.resources import Opened, Resources
+from server.signed_route import SignedRoute, signed_form
 
 # Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
 SID = re.compile(r"[A-Za-z0-9]{1,64}")
-FORM_FIELDS = 200
-FIELD_BYTES = 16_384
 # What a stream status callback may bring into the record.
 STREAM_FIELDS = {"StreamEvent": "event", "StreamSid": "stream_sid", "StreamError": "error"}
-
-
-async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
-    """The form of a request that Twilio signed; 403 for any other."""
-    try:
-        form = await request.form(max_files=0, max_fields=FORM_FIELDS, max_part_size=FIELD_BYTES)
-    except UnreadableForm:
-        form = FormData()
-    signature = request.headers.get("x-twilio-signature")
-    path, query = request.url.path, request.url.query
-    if not opened.signatures.signed_webhook(path, query, form, signature):
-        opened.metrics.rejected.labels("webhook_signature").inc()
-        raise HTTPException(403, "The X-Twilio-Signature is missing or wrong.")
-    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 SignedForm = Annotated[Mapping[str, str], Depends(signed_form)]
 
 router = APIRouter(
     prefix="/twilio",
+    route_class=SignedRoute,
     tags=["twilio"],
     responses={
         400: {"model": Problem, "description": "Something that is needed is missing or no SID."},

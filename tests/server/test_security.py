@@ -42,7 +42,7 @@ def signed(url: str, form: dict[str, str] | None = None) -> str:
     ],
 )
 def test_a_webhook_is_checked_over_the_public_address_with_and_without_port(url: str) -> None:
-    assert signatures().signed_webhook("/twilio/status/1", "rc=5", FORM, signed(url, FORM))
+    assert signatures().signed_webhook("/twilio/status/1", "rc=5", FORM.items(), signed(url, FORM))
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_a_webhook_is_checked_over_the_public_address_with_and_without_port(url:
     ],
 )
 def test_a_signature_of_another_address_is_none(url: str) -> None:
-    assert not signatures().signed_webhook("/twilio/status/1", "", FORM, signed(url, FORM))
+    assert not signatures().signed_webhook("/twilio/status/1", "", FORM.items(), signed(url, FORM))
 
 
 def test_a_changed_form_breaks_the_signature() -> None:
     signature = signed("https://v.example.com/twilio/status/1", FORM)
     other = FORM | {"CallStatus": "completed"}
-    assert not signatures().signed_webhook("/twilio/status/1", "", other, signature)
+    assert not signatures().signed_webhook("/twilio/status/1", "", other.items(), signature)
 
 
 def test_only_the_exact_stream_address_counts_on_the_upgrade() -> None:
@@ -73,13 +73,13 @@ def test_only_the_exact_stream_address_counts_on_the_upgrade() -> None:
 
 @pytest.mark.parametrize("signature", [None, "", "\ud800", "é", "x" * 10_000])
 def test_no_signature_and_nonsense_are_refused(signature: str | None) -> None:
-    assert not signatures().signed_webhook("/", "", FORM, signature)
+    assert not signatures().signed_webhook("/", "", FORM.items(), signature)
 
 
 def test_without_a_token_everything_is_refused() -> None:
     nothing = TwilioSignatures(None, base_url="http://a", stream_base_url="ws://a")
     empty = RequestValidator("").compute_signature("http://a/", FORM)
-    assert not nothing.signed_webhook("/", "", FORM, empty)
+    assert not nothing.signed_webhook("/", "", FORM.items(), empty)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
 
 
 def test_signatures_are_compared_in_constant_time(compared: list[tuple[Any, Any]]) -> None:
-    signatures().signed_webhook("/", "", FORM, "guess")
+    signatures().signed_webhook("/", "", FORM.items(), "guess")
     assert [other for _, other in compared] == [b"guess", b"guess"]
 
 

@@ -1,4 +1,4 @@
-"""What a call's set-up and its end cost, one call after the other on a server that does nothing else.
+"""What a call's set-up and its end cost: one after the other, on a server with nothing else to do.
 
     placed ─ rings ─ answered ─ first sound ─ quiet ─ hung up ─ quiet
     ├──────────── to first sound ────────┤          │
