@@ -35,6 +35,7 @@ TALKATIVE = (
     "httpx",
     "twilio.http_client",
     "urllib3",
+    "uvicorn.websocket",
     "websockets",
 )
 # These write what an exception says, or a frame holds, into their messages.

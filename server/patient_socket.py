@@ -11,6 +11,7 @@ socket itself is in the scope, as the extension `DIRECT_SOCKET`.
 """
 
 import asyncio
+import logging
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -25,6 +26,8 @@ SLOW_READER_SECS = 5.0
 SLOW_READER = 4008
 # The name of the extension in the scope of each WebSocket that is served by this one.
 DIRECT_SOCKET = "voice_ai.socket"
+# uvicorn's own tells of each handshake, open and close at INFO.
+_LOGGER = logging.getLogger("uvicorn.websocket")
 
 
 class PatientSocket(WebSocketsSansIOProtocol):
@@ -35,6 +38,7 @@ class PatientSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = _LOGGER
         self.queue: Inbox = Inbox(self.loop)  # type: ignore[assignment]
 
     async def run_asgi(self) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from loguru import logger
+from requests import Session
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -50,6 +51,7 @@ class OtherRoot:
     def __init__(self, root: str, *, timeout_secs: float) -> None:
         self._http = TwilioHttpClient(timeout=timeout_secs)
         self._root = root
+        _read_environment_once(self._http.session, root)
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
         """Send the request to the root that was given."""
@@ -58,6 +60,18 @@ class OtherRoot:
     def close(self) -> None:
         """Close what is kept alive."""
         self._http.session.close()
+
+
+def _read_environment_once(session: Session, root: str) -> None:
+    """Proxies and certificates as the environment has them now, for requests to `root` alone.
+
+    A session would look through the whole environment for each request, which takes as long as all
+    else that it does.
+    """
+    found = session.merge_environment_settings(root, {}, None, None, None)
+    session.proxies.update(found["proxies"])
+    session.verify, session.cert = found["verify"], found["cert"]
+    session.trust_env = False
 
 
 class TwilioTelephone:

@@ -183,7 +183,8 @@ class LoadSession(asyncio.Protocol):
 
     def _read(self, message: dict[str, Any], at: float) -> None:
         said = message.get("realtimeInput") or message.get("realtime_input") or {}
-        if "text" in said or "clientContent" in message or "client_content" in message:
+        turns = message.get("clientContent") or message.get("client_content") or {}
+        if "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
             self._transport.write(greeting())
 
     def _listen(self, ear: Ear, pcm: bytes, at: float) -> None:
