@@ -19,6 +19,7 @@ from server.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
 from server.security import BodyLimit
 from server.settings import Settings, SettingsError
+from server.signed_route import ShortWay
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,6 +41,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # A redirect would send a client's key to whatever scheme and host its request names.
         redirect_slashes=False,
+    )
+    app.add_middleware(
+        ShortWay, routes=twilio_webhooks.router.routes, handlers=app.exception_handlers
     )
     app.add_middleware(BodyLimit, refused=_count_refused_body)
     app.add_exception_handler(RequestValidationError, _invalid)

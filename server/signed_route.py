@@ -3,11 +3,11 @@
     request ─▶ body ─▶ form ─▶ signature ─▶ endpoint(form, opened, call_id) ─▶ answer
                                    └─ 403
 
-FastAPI would look at each parameter and dependency of an endpoint in every request. These have none
-but those; what they declare is for `/docs`.
+FastAPI would go through its layers, and look at each parameter of an endpoint, in every request.
+These endpoints have no parameters but those; what they declare is for `/docs`.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,8 @@ from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException as UnreadableForm
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from server.resources import Opened, Resources
 
@@ -27,17 +29,61 @@ class SignedRoute(APIRoute):
     """A route whose endpoint takes `form`, `opened` and what is in the path, all by name."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
-        endpoint: Callable[..., Awaitable[Response | None]] = self.endpoint
-        status = self.status_code or 200
+        """What answers a request that came the long way."""
 
         async def handle(request: Request) -> Response:
-            opened: Resources = request.state.resources
-            form = await signed_form(request, opened)
-            answer = await endpoint(form=form, opened=opened, **request.path_params)
-            return Response(status_code=status) if answer is None else answer
+            return await self.answer(request, request.path_params)
 
         return handle
+
+    async def answer(self, request: Request, in_path: Mapping[str, str]) -> Response:
+        """Answer a request of Twilio's. Raises: HTTPException, 403 for one that is not."""
+        opened: Resources = request.state.resources
+        form = await signed_form(request, opened)
+        endpoint: Callable[..., Awaitable[Response | None]] = self.endpoint
+        answer = await endpoint(form=form, opened=opened, **in_path)
+        return Response(status_code=self.status_code or 200) if answer is None else answer
+
+
+class ShortWay:
+    """ASGI middleware: requests for signed routes go to them at once, all others to the app.
+
+    `handlers` make answers of exceptions, by their type; those of others go on.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Sequence[BaseRoute],
+        handlers: Mapping[Any, ExceptionHandler],
+    ) -> None:
+        self._app = app
+        self._routes = [route for route in routes if isinstance(route, SignedRoute)]
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on."""
+        if scope["type"] == "http":
+            for route in self._routes:
+                found = route.path_regex.match(scope["path"])
+                if found is not None and scope["method"] in (route.methods or ()):
+                    request = Request(scope, receive, send)
+                    response = await self._answer(route, request, found.groupdict())
+                    await response(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+    async def _answer(
+        self, route: SignedRoute, request: Request, in_path: Mapping[str, str]
+    ) -> Response:
+        try:
+            return await route.answer(request, in_path)
+        except Exception as error:
+            for kind in type(error).__mro__:
+                if kind is not Exception and (handler := self._handlers.get(kind)):
+                    response: Response = await handler(request, error)  # type: ignore
+                    return response
+            raise
 
 
 async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:

@@ -14,22 +14,19 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from loguru import logger
-from requests import Session
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http.http_client import TwilioHttpClient
-from twilio.http.response import Response
 from twilio.rest import Client
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from agent.calls import now_utc
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
+from server.twilio_http import REST_ROOT, TwilioHttp
 
-REST_ROOT = "https://api.twilio.com"
 TIMEOUT_SECS = 10.0
 THREADS = 8
 EVENTS = ["initiated", "ringing", "answered", "completed"]
@@ -45,35 +42,6 @@ T = TypeVar("T")
 Known = Callable[[str], Awaitable[bool]]
 
 
-class OtherRoot:
-    """Twilio's HTTP client with another root address in place of api.twilio.com."""
-
-    def __init__(self, root: str, *, timeout_secs: float) -> None:
-        self._http = TwilioHttpClient(timeout=timeout_secs)
-        self._root = root
-        _read_environment_once(self._http.session, root)
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
-        """Send the request to the root that was given."""
-        return self._http.request(method, url.replace(REST_ROOT, self._root, 1), *args, **kwargs)
-
-    def close(self) -> None:
-        """Close what is kept alive."""
-        self._http.session.close()
-
-
-def _read_environment_once(session: Session, root: str) -> None:
-    """Proxies and certificates as the environment has them now, for requests to `root` alone.
-
-    A session would look through the whole environment for each request, which takes as long as all
-    else that it does.
-    """
-    found = session.merge_environment_settings(root, {}, None, None, None)
-    session.proxies.update(found["proxies"])
-    session.verify, session.cert = found["verify"], found["cert"]
-    session.trust_env = False
-
-
 class TwilioTelephone:
     """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours."""
 
@@ -87,7 +55,9 @@ class TwilioTelephone:
         rest_root: str | None = None,
         timeout_secs: float = TIMEOUT_SECS,
     ) -> None:
-        self._http = OtherRoot(rest_root or REST_ROOT, timeout_secs=timeout_secs)
+        self._http = TwilioHttp(
+            rest_root or REST_ROOT, timeout_secs=timeout_secs, connections=THREADS
+        )
         # Named once, and now: the SDK imports the whole of this API when it is first asked for it,
         # which takes a part of a second.
         self._calls = Client(account_sid, auth_token, http_client=self._http).calls
