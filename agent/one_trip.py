@@ -45,7 +45,8 @@ class Transactions:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
+        on_sqlite = engine.dialect.name == "sqlite"
+        self._sqlite = sqlite_cursor.Transacting(engine) if on_sqlite else None
         self._prepared = _Prepared(engine.dialect)
 
     async def run(self, work: Work[T]) -> T:
@@ -53,8 +54,8 @@ class Transactions:
 
         Raises: SQLAlchemy's errors of the database.
         """
-        if self._is_sqlite:
-            return await sqlite_cursor.transact(self._engine, partial(self._on_sqlite, work))
+        if self._sqlite is not None:
+            return await self._sqlite.run(partial(self._on_sqlite, work))
         async with self._engine.begin() as connection:
             return await connection.run_sync(lambda known: work(partial(_run, known)))
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
     AsyncAdapt_aiosqlite_cursor,
@@ -138,22 +138,52 @@ def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> _Connec
     return _Connection(opened.dbapi, opened.driver_connection)
 
 
-async def transact(engine: AsyncEngine, work: Callable[[sqlite3.Cursor], T]) -> T:
-    """Do the work in one transaction of its own, as one piece of work for a connection's thread.
+class Transacting:
+    """Transactions on an engine's SQLite, each one piece of work for a connection's thread.
 
-    What waits for it may be cancelled; the work is then done, or not, as a whole.
-
-    Raises: what the work raises; SQLAlchemy's errors when it cannot begin or be committed.
+    The connection of the last one is kept at hand, as the way through the pool takes longer than
+    what SQLite does; the pool is asked while it is in use.
     """
-    pooled = await engine.raw_connection()
-    try:
-        opened = pooled.dbapi_connection
-        assert isinstance(opened, _Connection), "opened by `connect`"
-        return await opened.transact(work)
-    except sqlite3.Error as error:
-        raise as_sqlalchemy(error, "", engine.dialect) from error
-    finally:
-        pooled.close()
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        pool: Any = engine.pool
+        # Of a pool with one, the readers would have none.
+        self._keeps = pool.size() > 1
+        self._at_hand: PoolProxiedConnection | None = None
+        event.listen(engine.sync_engine, "engine_disposed", self._let_go)
+
+    async def run(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        """Do the work in one transaction.
+
+        Who waits for it may be cancelled; the work is then done, or not, as a whole.
+
+        Raises: what the work raises; SQLAlchemy's errors when it cannot begin or be committed.
+        """
+        pooled, self._at_hand = self._at_hand, None
+        if pooled is None:
+            pooled = await self._engine.raw_connection()
+        try:
+            opened = pooled.dbapi_connection
+            assert isinstance(opened, _Connection), "opened by `connect`"
+            done = await opened.transact(work)
+        except sqlite3.Error as error:
+            pooled.close()
+            raise as_sqlalchemy(error, "", self._engine.dialect) from error
+        except BaseException:
+            pooled.close()
+            raise
+        if self._keeps and self._at_hand is None:
+            self._at_hand = pooled
+        else:
+            pooled.close()
+        return done
+
+    def _let_go(self, _: Engine) -> None:
+        pooled, self._at_hand = self._at_hand, None
+        if pooled is not None:
+            pooled.detach()
+            pooled.close()
 
 
 def as_sqlalchemy(error: sqlite3.Error, statement: str, dialect: Any) -> BaseException:

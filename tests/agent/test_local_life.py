@@ -130,9 +130,11 @@ class Ends:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.came = asyncio.Event()
 
     def __call__(self, call: Call) -> None:
         self.calls.append(call)
+        self.came.set()
 
 
 @pytest.fixture
@@ -664,6 +666,8 @@ async def test_an_end_whose_answer_was_lost_is_an_end(
         await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
     ended = await waiting
     assert ended is not None
+    async with asyncio.timeout(SECS):
+        await ends.came.wait()
     await life.close()
     assert [one.id for one in ends.calls] == [call.id]
     assert desk.of(call) == ["warm", "end caller"]
