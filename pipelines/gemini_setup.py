@@ -5,6 +5,7 @@ Source: https://ai.google.dev/api/live#BidiGenerateContentSetup
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from google.genai import types
@@ -33,20 +34,29 @@ def live_config(
         response_modalities=[types.Modality.AUDIO],
         system_instruction=profile.system_prompt,
         tools=[types.Tool(function_declarations=declarations)] if declarations else None,
-        speech_config=types.SpeechConfig(
-            voice_config=_voice(profile.voice), language_code=profile.language
-        ),
-        realtime_input_config=types.RealtimeInputConfig(
-            automatic_activity_detection=_activity_detection(profile.vad)
-        ),
-        input_audio_transcription=types.AudioTranscriptionConfig(),
-        output_audio_transcription=types.AudioTranscriptionConfig(),
+        speech_config=_speech(profile.voice, profile.language),
+        realtime_input_config=_realtime_input(profile.vad),
+        input_audio_transcription=_TRANSCRIBED,
+        output_audio_transcription=_TRANSCRIBED,
         session_resumption=types.SessionResumptionConfig(handle=resume),
-        # Without it an audio session ends after 15 minutes.
-        context_window_compression=types.ContextWindowCompressionConfig(
-            sliding_window=types.SlidingWindow()
-        ),
+        context_window_compression=_WITHOUT_END,
     )
+
+
+# What many calls have alike is made once: the SDK's types look at each of their fields.
+_TRANSCRIBED = types.AudioTranscriptionConfig()
+# Without it an audio session ends after 15 minutes.
+_WITHOUT_END = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())
+
+
+@lru_cache
+def _speech(voice: str | None, language: str) -> types.SpeechConfig:
+    return types.SpeechConfig(voice_config=_voice(voice), language_code=language)
+
+
+@lru_cache
+def _realtime_input(vad: VadConfig) -> types.RealtimeInputConfig:
+    return types.RealtimeInputConfig(automatic_activity_detection=_activity_detection(vad))
 
 
 def _voice(name: str | None) -> types.VoiceConfig | None:

@@ -34,6 +34,12 @@ def load(
     at_once: Annotated[
         int, typer.Option(min=1, max=500, help="So many of them at a time, with --soak.")
     ] = 20,
+    set_up: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Instead of all that: what so many calls' set-up costs, one by one."
+        ),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(help="A setting of ours, as NAME=VALUE; as often as there are some."),
@@ -67,6 +73,8 @@ def load(
         from server.bench.load.measured import Load
         from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, one_line, print_sweep
+        from server.bench.load.set_up import SetUpOptions, measure_set_up
+        from server.bench.load.set_up_report import print_set_ups, set_ups_as_json
         from server.bench.load.soak import SoakOptions, run_soak
         from server.bench.load.soak_report import print_sample, print_soaks, soaks_as_json
         from server.bench.load.stage import LoadOptions
@@ -104,7 +112,13 @@ def load(
             ahead_of_others(priority),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            if soak is not None:
+            if set_up is not None:
+                asked = SetUpOptions(set_up, settings=settings)
+                costs = [runner.run(measure_set_up(one, asked, pin=pin)) for one in systems]
+                print_set_ups(costs, console)
+                written = set_ups_as_json(costs)
+                failed = any(one.went_wrong for one in costs)
+            elif soak is not None:
                 soaks = [
                     runner.run(
                         run_soak(

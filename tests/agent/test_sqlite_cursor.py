@@ -1,5 +1,8 @@
 """SQLite by way of one piece of work a statement: fewer ways to the thread, the same answers."""
 
+import asyncio
+import threading
+
 import aiosqlite
 import pytest
 from sqlalchemy import text
@@ -7,6 +10,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.database import WRITES, open_engine
+from agent.one_trip import Run, Transactions
 
 pytestmark = pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)
 
@@ -101,3 +105,53 @@ async def test_a_connection_that_is_closed_says_so(engine: AsyncEngine):
         with pytest.raises(OperationalError, match=r"(?i)connection"):
             await connection.execute(text("SELECT 1"))
         await connection.invalidate()
+
+
+async def test_a_transaction_is_one_way_there_and_back(engine: AsyncEngine, ways: list[object]):
+    transactions = Transactions(engine)
+
+    def keep(run: Run) -> int:
+        run(INSERT, TWICE)
+        run(INSERT, TWICE[0])
+        return len(run(text("SELECT id FROM placements")))
+
+    assert await transactions.run(keep) == 3
+    ways.clear()
+    assert await transactions.run(keep) == 6
+    assert len(ways) == 1
+
+
+async def test_a_transaction_that_raises_was_never_there(engine: AsyncEngine):
+    transactions = Transactions(engine)
+
+    def refuse(run: Run) -> None:
+        run(INSERT, TWICE)
+        raise LookupError("never mind")
+
+    with pytest.raises(LookupError, match="never mind"):
+        await transactions.run(refuse)
+    with pytest.raises(IntegrityError, match="NOT NULL"):
+        await transactions.run(lambda run: run(INSERT, {"at": None}))
+    counted = await transactions.run(lambda run: run(text("SELECT count(*) FROM placements")))
+    assert counted == [(0,)]
+
+
+async def test_a_pool_of_one_is_left_to_its_readers(database_url: str):
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        await Transactions(engine).run(lambda run: run(INSERT, TWICE))
+        async with asyncio.timeout(5), engine.connect() as connection:
+            count = await connection.execute(text("SELECT count(*) FROM placements"))
+            assert count.scalar() == 2
+    finally:
+        await engine.dispose()
+
+
+async def test_the_connection_at_hand_is_closed_with_the_engine(database_url: str):
+    before = set(threading.enumerate())
+    engine = open_engine(database_url)
+    await Transactions(engine).run(lambda run: run(INSERT, TWICE))
+    (thread,) = set(threading.enumerate()) - before
+    await engine.dispose()
+    thread.join(timeout=5)
+    assert not thread.is_alive()

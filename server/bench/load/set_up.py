@@ -43,15 +43,15 @@ class SetUpOptions:
 class SetUpCost:
     """CPU milliseconds of a server for one call, user and system, of all its threads.
 
-    Of who is asked to place it: from that request on. `first_sound_ms` ends with the first sound
-    at the phone, `setup_ms` when nothing is left to do but to talk, `end_ms` is from there to the
-    last line of the record. `idle_ms_per_sec` is what the server takes without a call.
+    From the request that has it placed, `first_sound_cpu_ms` is up to the first sound at the phone,
+    `setup_cpu_ms` until nothing is left to do but to talk; `end_cpu_ms` is from there to the last
+    line of the record. `idle_ms_per_sec` is what the server takes without a call.
     """
 
     contestant: Contestant
-    first_sound_ms: Summary | None
-    setup_ms: Summary | None
-    end_ms: Summary | None
+    first_sound_cpu_ms: Summary | None
+    setup_cpu_ms: Summary | None
+    end_cpu_ms: Summary | None
     idle_ms_per_sec: float
     went_wrong: list[str]
 
@@ -72,24 +72,24 @@ class _SettingUp:
         self._stage = stage
         self._options = options
         self._idle_share = 0.0
-        self._first_sound_ms: list[float] = []
-        self._setup_ms: list[float] = []
-        self._end_ms: list[float] = []
+        self._first_sound_cpu_ms: list[float] = []
+        self._setup_cpu_ms: list[float] = []
+        self._end_cpu_ms: list[float] = []
         self._went_wrong: list[str] = []
 
     async def run(self) -> SetUpCost:
         for _ in range(self._options.warm_up):
             await self._one_call()
-        for figures in (self._first_sound_ms, self._setup_ms, self._end_ms):
+        for figures in (self._first_sound_cpu_ms, self._setup_cpu_ms, self._end_cpu_ms):
             figures.clear()
         self._idle_share = await self._idle()
         for _ in range(self._options.calls):
             await self._one_call()
         return SetUpCost(
             self._stage.contestant,
-            summarise(self._first_sound_ms),
-            summarise(self._setup_ms),
-            summarise(self._end_ms),
+            summarise(self._first_sound_cpu_ms),
+            summarise(self._setup_cpu_ms),
+            summarise(self._end_cpu_ms),
             1000 * self._idle_share,
             self._went_wrong,
         )
@@ -107,14 +107,14 @@ class _SettingUp:
             self._went_wrong.append(f"call {call.number}: {'; '.join(call.problems) or 'silent'}")
             await self._stage.hang_up([call])
             return
-        first_sound_ms = used()
+        first_sound_cpu_ms = used()
         await asyncio.sleep(self._options.quiet_secs)
-        setup_ms, used = used(), self._from_here()
+        setup_cpu_ms, used = used(), self._from_here()
         await self._stage.hang_up([call])
         await asyncio.sleep(self._options.quiet_secs)
-        self._first_sound_ms.append(first_sound_ms)
-        self._setup_ms.append(setup_ms)
-        self._end_ms.append(used())
+        self._first_sound_cpu_ms.append(first_sound_cpu_ms)
+        self._setup_cpu_ms.append(setup_cpu_ms)
+        self._end_cpu_ms.append(used())
         self._went_wrong += [f"call {call.number}: {one}" for one in call.problems]
 
     def _from_here(self) -> Callable[[], float]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from server.bench import alone
 from server.bench.load.contestants import Contestant
 from server.bench.load.priority import NoPriority, ahead_of_others
+from server.bench.load.set_up import SetUpOptions, measure_set_up
 from server.bench.load.soak import Sample, SoakOptions, run_soak
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage
 from server.cli.main import app
@@ -114,6 +115,22 @@ def test_what_makes_no_sense_is_refused(words: list[str], says: str) -> None:
     result = CliRunner().invoke(app, ["bench", "load", *words], env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert says in result.output
+
+
+async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None:
+    options = SetUpOptions(calls=3, warm_up=1, idle_secs=1, quiet_secs=0.3)
+    ours = await measure_set_up(Contestant.OURS, options)
+    bridge = await measure_set_up(Contestant.BRIDGE, options)
+    for cost in (ours, bridge):
+        assert cost.went_wrong == []
+        assert cost.first_sound_cpu_ms is not None
+        assert cost.setup_cpu_ms is not None
+        assert cost.first_sound_cpu_ms.count == cost.setup_cpu_ms.count == options.calls
+        assert cost.first_sound_cpu_ms.p50 > 0
+    # A record, a REST client, webhooks and a pipeline are not for nothing.
+    assert ours.setup_cpu_ms is not None
+    assert bridge.setup_cpu_ms is not None
+    assert ours.setup_cpu_ms.p50 > bridge.setup_cpu_ms.p50
 
 
 async def place_on(stage: LoadStage) -> None:

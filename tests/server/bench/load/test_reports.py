@@ -9,6 +9,8 @@ from rich.console import Console
 from server.bench.cores import Cores
 from server.bench.load.contestants import Contestant
 from server.bench.load.report import as_json, one_line, print_sweep
+from server.bench.load.set_up import SetUpCost
+from server.bench.load.set_up_report import print_set_ups, set_ups_as_json
 from server.bench.load.soak import Sample, Soak, slope
 from server.bench.load.soak_report import print_soaks, soaks_as_json
 from server.bench.load.stage import LoadOptions
@@ -133,3 +135,20 @@ def test_a_soak_is_told_whole() -> None:
     assert lines[5] == "  call 3: gone"
     (told,) = soaks_as_json([soak])["soaks"]
     assert told["samples"][0] == {"calls": 100, "resident_mb": 51.0, "full_collections": 0}
+
+
+def test_a_set_up_is_told_to_people_and_programs() -> None:
+    known = summarise([7.0, 8.0, 9.0])
+    costs = [
+        SetUpCost(Contestant.OURS, summarise([5.0]), known, summarise([2.0]), 4.0, []),
+        SetUpCost(Contestant.PLAIN, None, None, None, 1.0, ["call +1555: silent"]),
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    print_set_ups(costs, console)
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert "8.0 (7.0 to 9.0)" in said
+    assert "plain Pipecat: call +1555: silent" in said
+    ours, plain = json.loads(json.dumps(set_ups_as_json(costs)))["set_ups"]
+    assert ours["setup_cpu_ms"]["p50"] == 8.0
+    assert plain["setup_cpu_ms"] is None
