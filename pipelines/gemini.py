@@ -59,8 +59,8 @@ from processors.sound_frames import AgentSound
 # So long after a turn, words without sound may still be its own.
 LATE_WORDS_SECS = 0.4
 
-# 100 ms of speech.
-SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 2
+# 400 ms of speech, which take half a millisecond to lay out.
+SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 4 * 2
 
 
 class GeminiLive(DirectProcessor):
