@@ -4,7 +4,7 @@
 through a workflow as well as through this process.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -215,7 +215,8 @@ Command = Dial | HangUp | LookUp | Warm | Release | EndMedia | SetTimer | Cancel
 
 def as_record(event: Event) -> tuple[str, dict[str, Any]]:
     """The kind and the detail of the `CallEvent` that keeps this event."""
-    detail = {name: value for name, value in asdict(event).items() if name != "at"}
+    # Every value is one of JSON's own, so that nothing needs to be copied as `asdict` does.
+    detail = {name: getattr(event, name) for name in event.__slots__ if name != "at"}
     return _KINDS[type(event)], {name: v for name, v in detail.items() if v is not None}
 
 
