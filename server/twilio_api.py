@@ -29,7 +29,8 @@ from server.twilio_http import REST_ROOT, TwilioHttp
 
 TIMEOUT_SECS = 10.0
 THREADS = 8
-EVENTS = ["initiated", "ringing", "answered", "completed"]
+# `initiated` is what the answer to Calls.create says, `answered` what the request for TwiML does.
+EVENTS = ["ringing", "completed"]
 # Twilio's clock and ours may differ by this much, and a restart forgets when it dialled.
 CLOCK_MARGIN = timedelta(seconds=5)
 FORGOTTEN_DIAL = timedelta(minutes=15)
