@@ -15,9 +15,10 @@ MOST_WRONG = 10
 
 def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
     """A row for each server, and below it what went wrong."""
-    table = Table(title="ms of CPU for a call: p50 (smallest to p95)", title_justify="left")
-    for name in ("system", "calls", "to first sound", "set-up ms", "end", "idle, ms a second"):
-        table.add_column(name, justify="right")
+    title = "ms of CPU for a call: p50 (smallest to p95); idle: a second without a call"
+    table = Table(title=title, title_justify="left", padding=(0, 0), pad_edge=False)
+    for name in ("system", "calls", "first sound", "set-up ms", "end", "idle"):
+        table.add_column(name, justify="right", no_wrap=True)
     for cost in costs:
         table.add_row(
             cost.contestant.label,
