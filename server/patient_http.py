@@ -33,9 +33,15 @@ class PatientHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        if self._patience is not None:
-            self._patience.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over: nothing comes here any more, and nobody tells of its end."""
+        super().handle_websocket_upgrade()
+        self._stop_waiting()
+        # They know each other, and would wait for a full collection.
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is headers without end."""
@@ -67,12 +73,14 @@ class PatientHttp(HttpToolsProtocol):
         self._wait_for_headers()
 
     def _wait_for_headers(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
+        self._stop_waiting()
         self._patience = self.loop.call_later(HEADERS_WITHIN_SECS, self._give_up)
 
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
     def _give_up(self) -> None:
-        upgraded = self.transport.get_protocol() is not self
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if not upgraded and not answering:
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close()

@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
+import uvloop
 from fastapi import FastAPI, WebSocket
 from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
@@ -13,7 +17,8 @@ from websockets.frames import Frame, Opcode
 
 from server.inbox import MOST_UNREAD
 from server.media_stream import TwilioSocket
-from server.patient_socket import DIRECT_SOCKET
+from server.patient_http import PatientHttp
+from server.patient_socket import DIRECT_SOCKET, PatientSocket
 from server.serving import MESSAGE_LIMIT_BYTES, listen, serving
 
 
@@ -114,6 +119,36 @@ async def test_a_socket_is_closed_by_agreement_though_its_app_was_behind() -> No
             async with asyncio.timeout(5):  # half of what uvicorn waits for an answer
                 await client.wait_closed()
             assert client.close_code == 1000
+
+
+def test_a_connection_that_became_a_websocket_needs_no_collector_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[weakref.ref[object]] = []
+    for kind in (PatientHttp, PatientSocket):
+        begin = kind.__init__
+
+        def remembered(
+            self: object, *args: Any, begin: Callable[..., None] = begin, **options: Any
+        ) -> None:
+            begin(self, *args, **options)
+            made.append(weakref.ref(self))
+
+        monkeypatch.setattr(kind, "__init__", remembered)
+
+    async def talk() -> None:
+        async with echo() as client:
+            await client.send("hello")
+            assert await client.recv() == "hello"
+
+    gc.collect()
+    gc.disable()
+    try:
+        uvloop.run(talk())
+        assert len(made) == 2
+        assert [one() for one in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 def bytes_of(*frames: Frame, mask: bool = True) -> bytes:
