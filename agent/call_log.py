@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Delete, Insert, and_, bindparam, delete, false, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
@@ -25,6 +25,8 @@ from agent.calls import (
     CallStatus,
     Direction,
     NewEvent,
+    NewTurn,
+    NewUsage,
     Placement,
     TokenUsage,
     Turn,
@@ -48,7 +50,9 @@ DAY = timedelta(hours=24)
 _POSTGRES_COUNTING = 7_265_190_114
 
 # What is written behind a running call.
-Row = Turn | CallEvent | NewEvent | TokenUsage
+Row = Turn | NewTurn | CallEvent | NewEvent | TokenUsage | NewUsage
+# Those that only say what is to be kept, and of which table they are.
+_NEW: dict[type, type[SQLModel]] = {NewTurn: Turn, NewEvent: CallEvent, NewUsage: TokenUsage}
 
 T = TypeVar("T")
 
@@ -431,7 +435,8 @@ def _insert(run: Run, rows: Sequence[Call | Placement | Row]) -> None:
 
 
 def _table_of(row: Call | Placement | Row) -> type[SQLModel]:
-    return CallEvent if isinstance(row, NewEvent) else type(row)
+    kind: type[Any] = type(row)
+    return _NEW.get(kind, kind)
 
 
 def take_over(call: Call, columns: Mapping[str, object]) -> None:

@@ -161,6 +161,20 @@ class CallEvent(SQLModel, table=True):
 
 
 @dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A `Turn` that is yet to be kept."""
+
+    call_id: str
+    who: Speaker
+    text: str
+    start_ms: int
+    end_ms: int
+    interrupted: bool = False
+    # The record gives it.
+    id: None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewEvent:
     """A `CallEvent` that is yet to be kept: a call has many, and SQLModel makes each slowly."""
 
@@ -168,6 +182,19 @@ class NewEvent:
     kind: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     at: datetime = field(default_factory=now_utc)
+    # The record gives it.
+    id: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewUsage:
+    """A `TokenUsage` that is yet to be kept."""
+
+    call_id: str
+    at: datetime
+    direction: str
+    modality: str
+    tokens: int
     # The record gives it.
     id: None = None
 

@@ -12,7 +12,7 @@ from typing import Any
 from loguru import logger
 
 from agent.call_log import CallLog, Row
-from agent.calls import CallEvent, NewEvent, TokenUsage, Turn
+from agent.calls import CallEvent, NewEvent, NewTurn, NewUsage
 from agent.clock import Clock, loop_clock, moment
 from agent.database import is_passing
 from agent.ports import SpokenTurn, TokenCount
@@ -186,7 +186,7 @@ class CallRecorder:
     def turn(self, turn: SpokenTurn) -> None:
         """Keep a finished turn."""
         self._writer.put(
-            Turn(
+            NewTurn(
                 call_id=self._call_id,
                 who=turn.who,
                 text=turn.text,
@@ -207,7 +207,7 @@ class CallRecorder:
         at = moment(self._writer.now())
         for count in counts:
             self._writer.put(
-                TokenUsage(
+                NewUsage(
                     call_id=self._call_id,
                     at=at,
                     direction=count.direction,

@@ -31,7 +31,7 @@ class SoakOptions:
     calls: int = 1000
     at_once: int = 20
     talk_secs: float = 2.0
-    steady_secs: float = 5.0
+    steady_secs: float = 15.0
     leave_secs: float = 3.0
     settings: Mapping[str, str] = field(default_factory=dict)
 
