@@ -212,7 +212,11 @@ async def test_what_no_client_may_send_ends_the_connection_and_nothing_behind_it
     assert closed.value.rcvd.code == code
 
 
-@pytest.mark.parametrize("last", [bytes_of(Frame(Opcode.CLOSE, b"\x03\xe8")), b"\x83\x80aaaa"])
+@pytest.mark.parametrize(
+    "last",
+    [bytes_of(Frame(Opcode.CLOSE, b"\x03\xe8")), b"\x83\x80aaaa"],
+    ids=["a close", "a mistake"],
+)
 async def test_the_app_is_told_of_the_end_once_whatever_comes_behind_it(last: bytes) -> None:
     app = FastAPI()
     left: list[bool] = []
