@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -23,12 +23,22 @@ from server.serving import MESSAGE_LIMIT_BYTES, listen, serving
 
 
 @contextlib.asynccontextmanager
+async def talking(talk: Callable[[WebSocket], Awaitable[None]]) -> AsyncIterator[ClientConnection]:
+    """A client of an app that does `talk`."""
+    app = FastAPI()
+    app.add_api_websocket_route("/talk", talk)
+    bound = listen("127.0.0.1", 0)
+    async with serving(app, bound):
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+        async with connect(url, compression=None, ping_interval=None) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
 async def echo(came: list[str] | None = None) -> AsyncIterator[ClientConnection]:
     """A client of an app that sends each text back, past the ASGI layers, and adds it to `came`."""
-    app = FastAPI()
     texts = [] if came is None else came
 
-    @app.websocket("/echo")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
         direct = websocket.scope["extensions"][DIRECT_SOCKET]
@@ -37,17 +47,11 @@ async def echo(came: list[str] | None = None) -> AsyncIterator[ClientConnection]
                 texts.append(await websocket.receive_text())
                 direct.send_now(texts[-1])
 
-    bound = listen("127.0.0.1", 0)
-    async with serving(app, bound):
-        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/echo"
-        async with connect(url, compression=None, ping_interval=None) as client:
-            yield client
+    async with talking(talk) as client:
+        yield client
 
 
 async def test_nothing_is_sent_before_what_waits_for_a_socket_that_was_not_read() -> None:
-    app = FastAPI()
-
-    @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
         direct = websocket.scope["extensions"][DIRECT_SOCKET]
@@ -61,18 +65,12 @@ async def test_nothing_is_sent_before_what_waits_for_a_socket_that_was_not_read(
         await asyncio.gather(*waiting)
         await stream.send("media again")
 
-    bound = listen("127.0.0.1", 0)
-    async with serving(app, bound):
-        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
-        async with connect(url, compression=None, ping_interval=None) as client:
-            came = [await client.recv() for _ in range(5)]
+    async with talking(talk) as client:
+        came = [await client.recv() for _ in range(5)]
     assert came == ["media 0", "media 1", "media 2", "clear", "media again"]
 
 
 async def test_a_stream_is_closed_behind_what_waits_for_it() -> None:
-    app = FastAPI()
-
-    @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
         direct = websocket.scope["extensions"][DIRECT_SOCKET]
@@ -85,11 +83,8 @@ async def test_a_stream_is_closed_behind_what_waits_for_it() -> None:
         direct.resume_writing()
         await asyncio.gather(*waiting, closing)
 
-    bound = listen("127.0.0.1", 0)
-    async with serving(app, bound):
-        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
-        async with connect(url, compression=None, ping_interval=None) as client:
-            came = [message async for message in client]
+    async with talking(talk) as client:
+        came = [message async for message in client]
     assert came == ["media 0", "media 1", "media 2"]
 
 
@@ -218,10 +213,8 @@ async def test_what_no_client_may_send_ends_the_connection_and_nothing_behind_it
     ids=["a close", "a mistake"],
 )
 async def test_the_app_is_told_of_the_end_once_whatever_comes_behind_it(last: bytes) -> None:
-    app = FastAPI()
     left: list[bool] = []
 
-    @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
         direct = websocket.scope["extensions"][DIRECT_SOCKET]
@@ -229,10 +222,7 @@ async def test_the_app_is_told_of_the_end_once_whatever_comes_behind_it(last: by
         assert message["type"] == "websocket.disconnect"
         left.append(direct.queue.full)
 
-    bound = listen("127.0.0.1", 0)
-    async with serving(app, bound):
-        url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
-        async with connect(url, compression=None, ping_interval=None) as client:
-            client.transport.write(last + bytes_of(Frame(Opcode.TEXT, b"behind")) * 1000)
-            await client.wait_closed()
+    async with talking(talk) as client:
+        client.transport.write(last + bytes_of(Frame(Opcode.TEXT, b"behind")) * 1000)
+        await client.wait_closed()
     assert left == [False]
