@@ -36,10 +36,11 @@ def load(
     ] = 20,
     set_up: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Instead of all that: what so many calls' set-up costs, one by one."
-        ),
+        typer.Option(min=1, help="Instead of all that: what so many calls' set-up costs."),
     ] = None,
+    beside: Annotated[
+        int, typer.Option(min=0, max=500, help="So many others talk meanwhile, with --set-up.")
+    ] = 0,
     setting: Annotated[
         list[str] | None,
         typer.Option(help="A setting of ours, as NAME=VALUE; as often as there are some."),
@@ -74,6 +75,7 @@ def load(
         from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, one_line, print_sweep
         from server.bench.load.set_up import SetUpOptions, measure_set_up
+        from server.bench.load.set_up_beside import measure_set_up_beside
         from server.bench.load.set_up_report import print_set_ups, set_ups_as_json
         from server.bench.load.soak import SoakOptions, run_soak
         from server.bench.load.soak_report import print_sample, print_soaks, soaks_as_json
@@ -94,6 +96,8 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
 
+    if beside and set_up is None:
+        raise typer.BadParameter("--beside: only with --set-up")
     settings = dict(one.partition("=")[::2] for one in setting or ())
     if "" in settings:
         raise typer.BadParameter("--setting: NAME=VALUE")
@@ -114,7 +118,14 @@ def load(
         ):
             if set_up is not None:
                 asked = SetUpOptions(set_up, settings=settings)
-                costs = [runner.run(measure_set_up(one, asked, pin=pin)) for one in systems]
+                costs = [
+                    runner.run(
+                        measure_set_up_beside(one, asked, beside, pin=pin)
+                        if beside
+                        else measure_set_up(one, asked, pin=pin)
+                    )
+                    for one in systems
+                ]
                 print_set_ups(costs, console)
                 written = set_ups_as_json(costs)
                 failed = any(one.went_wrong for one in costs)

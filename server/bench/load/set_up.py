@@ -41,14 +41,17 @@ class SetUpOptions:
 
 @dataclass(frozen=True, slots=True)
 class SetUpCost:
-    """CPU milliseconds of a server for one call, user and system, of all its threads.
+    """CPU milliseconds of a server for one of `calls`, user and system, of all its threads.
 
     From the request that has it placed, `first_sound_cpu_ms` is up to the first sound at the phone,
     `setup_cpu_ms` until nothing is left to do but to talk; `end_cpu_ms` is from there to the last
-    line of the record. `idle_ms_per_sec` is what the server takes without a call.
+    line of the record. `idle_ms_per_sec` is what the server takes without them: for the `beside`
+    calls that talk meanwhile, if any.
     """
 
     contestant: Contestant
+    calls: int
+    beside: int
     first_sound_cpu_ms: Summary | None
     setup_cpu_ms: Summary | None
     end_cpu_ms: Summary | None
@@ -87,6 +90,8 @@ class _SettingUp:
             await self._one_call()
         return SetUpCost(
             self._stage.contestant,
+            self._options.calls,
+            0,
             summarise(self._first_sound_cpu_ms),
             summarise(self._setup_cpu_ms),
             summarise(self._end_cpu_ms),
@@ -103,7 +108,7 @@ class _SettingUp:
     async def _one_call(self) -> None:
         used = self._from_here()
         call = await self._stage.place(quiet=True)
-        if not await self._sounds(call):
+        if not await sounds(call):
             self._went_wrong.append(f"call {call.number}: {'; '.join(call.problems) or 'silent'}")
             await self._stage.hang_up([call])
             return
@@ -123,11 +128,12 @@ class _SettingUp:
         before, began = cpu_secs(pid), monotonic()
         return lambda: 1000 * (cpu_secs(pid) - before - share * (monotonic() - began))
 
-    @staticmethod
-    async def _sounds(call: LoadedCall) -> bool:
-        try:
-            async with asyncio.timeout(SOUNDS_WITHIN_SECS):
-                await call.sounds.wait()
-        except TimeoutError:
-            return False
-        return True
+
+async def sounds(call: LoadedCall) -> bool:
+    """Whether something is heard at the phone; False when nothing is within a while."""
+    try:
+        async with asyncio.timeout(SOUNDS_WITHIN_SECS):
+            await call.sounds.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -15,15 +15,23 @@ MOST_WRONG = 10
 
 def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
     """A row for each server, and below it what went wrong."""
-    title = "ms of CPU for a call: p50 (smallest to p95); idle: a second without a call"
-    table = Table(title=title, title_justify="left", padding=(0, 0), pad_edge=False)
-    for name in ("system", "calls", "first sound", "set-up ms", "end", "idle"):
-        table.add_column(name, justify="right", no_wrap=True)
+    beside = max((cost.beside for cost in costs), default=0)
+    console.print("CPU ms for a call: p50 (smallest to p95)")
+    if beside:
+        console.print(f"rounds of calls, {beside} others talk meanwhile; held: a second of those")
+    else:
+        console.print("one by one, nobody talks; idle: a second without a call")
+    table = Table(padding=(0, 0), pad_edge=False)
+    table.add_column("system", no_wrap=True)
+    for name in ("calls", "first sound", "set-up", "end", "held" if beside else "idle"):
+        if name != "first sound" or not beside:
+            table.add_column(name, justify="right", no_wrap=True)
     for cost in costs:
+        first_sound = [] if beside else [_figures(cost.first_sound_cpu_ms)]
         table.add_row(
             cost.contestant.label,
-            str(cost.setup_cpu_ms.count if cost.setup_cpu_ms else 0),
-            _figures(cost.first_sound_cpu_ms),
+            str(cost.calls),
+            *first_sound,
             _figures(cost.setup_cpu_ms),
             _figures(cost.end_cpu_ms),
             f"{cost.idle_ms_per_sec:.1f}",
@@ -44,4 +52,8 @@ def set_ups_as_json(costs: list[SetUpCost]) -> dict[str, Any]:
 def _figures(summary: Summary | None) -> str:
     if summary is None:
         return "–"
-    return f"{summary.p50:.1f} ({summary.smallest:.1f} to {summary.p95:.1f})"
+    return f"{_ms(summary.p50)} ({_ms(summary.smallest)} to {_ms(summary.p95)})"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"

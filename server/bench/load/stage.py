@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic, process_time
 
@@ -97,8 +98,9 @@ class LoadStage:
         Raises: StageError when the server has died.
         """
         self._server.check()
-        number = self._placed
-        self._placed += 1
+        busy = {call.index for call in self.calls}
+        number = next(n for n in count(self._placed) if n % MOST_CALLS not in busy)
+        self._placed = number + 1
         call = self._vendors.expect(number, quiet=quiet)
         self.calls.append(call)
         try:

@@ -19,6 +19,7 @@ from server.bench import alone
 from server.bench.load.contestants import Contestant
 from server.bench.load.priority import NoPriority, ahead_of_others
 from server.bench.load.set_up import SetUpOptions, measure_set_up
+from server.bench.load.set_up_beside import measure_set_up_beside
 from server.bench.load.soak import Sample, SoakOptions, run_soak
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage
 from server.cli.main import app
@@ -108,6 +109,7 @@ async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
         (["--calls", "1,many"], "numbers with commas"),
         (["--calls", "0"], "at least one call"),
         (["--setting", "=on"], "NAME=VALUE"),
+        (["--beside", "20"], "only with --set-up"),
         (["--system", "theirs"], "there are ours, plain, bridge"),
     ],
 )
@@ -131,6 +133,16 @@ async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None
     assert ours.setup_cpu_ms is not None
     assert bridge.setup_cpu_ms is not None
     assert ours.setup_cpu_ms.p50 > bridge.setup_cpu_ms.p50
+
+
+async def test_a_set_up_beside_others_is_what_they_do_not_take() -> None:
+    options = SetUpOptions(calls=6, warm_up=1, idle_secs=2, quiet_secs=0.3)
+    ours = await measure_set_up_beside(Contestant.OURS, options, 2)
+    assert ours.went_wrong == []
+    assert ours.beside == 2
+    assert ours.setup_cpu_ms is not None
+    assert ours.setup_cpu_ms.p50 > 0
+    assert ours.idle_ms_per_sec > 0
 
 
 async def place_on(stage: LoadStage) -> None:

@@ -140,15 +140,42 @@ def test_a_soak_is_told_whole() -> None:
 def test_a_set_up_is_told_to_people_and_programs() -> None:
     known = summarise([7.0, 8.0, 9.0])
     costs = [
-        SetUpCost(Contestant.OURS, summarise([5.0]), known, summarise([2.0]), 4.0, []),
-        SetUpCost(Contestant.PLAIN, None, None, None, 1.0, ["call +1555: silent"]),
+        SetUpCost(Contestant.OURS, 3, 0, summarise([5.0]), known, summarise([2.0]), 4.0, []),
+        SetUpCost(Contestant.PLAIN, 3, 0, None, None, None, 1.0, ["call +1555: silent"]),
     ]
-    console = Console(file=io.StringIO(), width=200)
-    print_set_ups(costs, console)
-    assert isinstance(console.file, io.StringIO)
-    said = console.file.getvalue()
+    said = set_ups_on(80, costs)
+    assert "one by one" in said
     assert "8.0 (7.0 to 9.0)" in said
     assert "plain Pipecat: call +1555: silent" in said
     ours, plain = json.loads(json.dumps(set_ups_as_json(costs)))["set_ups"]
     assert ours["setup_cpu_ms"]["p50"] == 8.0
     assert plain["setup_cpu_ms"] is None
+
+
+def test_a_set_up_beside_others_says_how_many() -> None:
+    known = summarise([7.0, 8.0, 9.0])
+    cost = SetUpCost(Contestant.OURS, 60, 20, None, known, summarise([2.0]), 140.5, [])
+    said = set_ups_on(80, [cost])
+    assert "20 others talk" in said
+    assert "8.0 (7.0 to 9.0)" in said
+    assert "140.5" in said
+    assert "first sound" not in said
+
+
+@pytest.mark.parametrize("beside", [0, 20])
+def test_every_column_of_set_ups_is_read_at_80_columns(beside: int) -> None:
+    wide = summarise([110.4, 117.3, 199.9])
+    first_sound = None if beside else wide
+    cost = SetUpCost(Contestant.BRIDGE, 1000, beside, first_sound, wide, wide, 1412.3, [])
+    said = set_ups_on(80, [cost])
+    assert said.count("117 (110 to 200)") == (2 if beside else 3)
+    assert "1412.3" in said
+    assert "…" not in said
+
+
+def set_ups_on(columns: int, costs: list[SetUpCost]) -> str:
+    """What is printed of them on so many columns."""
+    console = Console(file=io.StringIO(), width=columns)
+    print_set_ups(costs, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
