@@ -1,30 +1,28 @@
 """The calls API: place, read, end and erase calls; a bearer key lets in."""
 
 import asyncio
-import hashlib
-import json
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from loguru import logger
 
-from agent.call_log import (
-    BadCursor,
-    CallIsLive,
-    DailyLimitReached,
-    IdempotencyConflict,
-    NoSuchCall,
-)
-from agent.calls import Call, CallStatus, Direction, new_call_id
-from agent.life_events import Placed, Terminate
-from agent.profile import TooLong
-from pipelines import catalogue
-from pipelines.catalogue import UnknownPipeline
+from agent.call_log import BadCursor, CallIsLive, NoSuchCall
+from agent.calls import Call, CallStatus, Direction
+from agent.life_events import Terminate
+from server.admission import NO_KEY, admitted
 from server.api_errors import Invalid, problem
 from server.file_stream import stream_file
+from server.placing import (
+    NO_LINE,
+    NOT_ALLOWED,
+    OTHER_BODY,
+    IdempotencyKey,
+    location_of,
+    place_at_once,
+    place_call,
+)
 from server.resources import Opened, Resources
 from server.schemas import (
     CallDetail,
@@ -39,43 +37,15 @@ from server.schemas import (
     Transcript,
     TurnView,
 )
-from server.security import may_be_from_anywhere
+from server.short_way import ShortRoute
 
 RECORDING_TYPE = "audio/wav"
 CALL_ID = re.compile(r"[0-9a-f]{32}")
 # The largest id of an event that a database can have.
 LAST_EVENT = 2**31 - 1
-RETRY_AFTER_SECS = 5
 # How long an ended call's last words may take to reach the record.
 LAST_WORDS_SECS = 5.0
 
-bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
-
-
-async def admitted(
-    request: Request,
-    opened: Opened,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> None:
-    """Let in who has a key; without keys (development only), who is on this machine or near it."""
-    if opened.api_keys.configured:
-        if credentials is not None and opened.api_keys.admit(credentials.credentials):
-            return
-        detail = NO_KEY
-    elif not may_be_from_anywhere(request.headers):
-        return
-    else:
-        detail = (
-            "API_KEYS is not set, so that nobody is let in by a tunnel, a proxy or a public name."
-        )
-    opened.metrics.rejected.labels("api_key").inc()
-    raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
-
-
-NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
-NOT_ALLOWED = "ALLOWED_DESTINATIONS does not allow calls to this number."
-OTHER_BODY = "This Idempotency-Key was used with another body."
-NO_LINE = "All lines of this server are in use; try again soon."
 NO_CALL = "There is no call with this id."
 STILL_LIVE = "The call is still live: terminate it first."
 STILL_TALKING = "The call still lasts: its recording can be had when it is over."
@@ -97,6 +67,7 @@ router = APIRouter(
         ),
     },
 )
+SHORT = [ShortRoute(re.compile("/calls"), ("POST",), place_at_once)]
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such call.", NO_CALL)}
 
 
@@ -137,82 +108,12 @@ async def place(
     body: CallRequest,
     opened: Opened,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(pattern=r"^[ -~]+$", max_length=200)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> CallView:
     """Call a number. When Twilio refuses it, the call is there all the same: failed, with why."""
-    call, placed = _new_call(body, idempotency_key, opened)
-    key = call.idempotency_key
-    if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
-        _take_a_line(call, opened)
-    try:
-        kept = await opened.life.place(call, placed)
-    except IdempotencyConflict:
-        opened.desk.give_back(call.id)
-        opened.metrics.rejected.labels("idempotency_key").inc()
-        raise HTTPException(409, OTHER_BODY) from None
-    except DailyLimitReached as reached:
-        opened.desk.give_back(call.id)
-        opened.metrics.rejected.labels("daily_limit").inc()
-        raise HTTPException(429, f"DAILY_CALL_LIMIT: {reached}.") from None
-    except BaseException:
-        opened.desk.give_back(call.id)
-        raise
-    if kept.id != call.id or kept.status.is_terminal:
-        opened.desk.give_back(call.id)
-    response.headers["Location"] = f"/calls/{kept.id}"
-    logger.info("A call was placed", call_id=kept.id, personal_to=kept.phone_number)
-    return CallView.of(kept)
-
-
-def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Call, Placed]:
-    settings = opened.settings
-    try:
-        definition = catalogue.find(body.pipeline)
-    except UnknownPipeline as error:
-        opened.metrics.rejected.labels("invalid_request").inc()
-        raise HTTPException(422, str(error)) from None
-    if not settings.twilio_is_configured or settings.twilio_phone_number is None:
-        raise HTTPException(503, f"Twilio is not configured: set {settings.twilio_missing}.")
-    if settings.gemini_api_key is None:
-        raise HTTPException(503, "Gemini is not configured: set GEMINI_API_KEY.")
-    if not settings.allows_destination(body.phone_number):
-        opened.metrics.rejected.labels("destination").inc()
-        raise HTTPException(403, NOT_ALLOWED)
-    profile = body.over(definition.profile, default_voice=settings.gemini_voice)
-    try:
-        profile.filled_with(body.metadata)
-    except TooLong as error:
-        opened.metrics.rejected.labels("invalid_request").inc()
-        raise HTTPException(422, f"metadata: {error}.") from None
-    fingerprint = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
-    call = Call(
-        id=new_call_id(),
-        direction=Direction.OUTBOUND,
-        status=CallStatus.INITIATED,
-        phone_number=body.phone_number,
-        our_number=settings.twilio_phone_number,
-        pipeline=definition.name,
-        profile=profile.model_dump(mode="json"),
-        extra=body.metadata,
-        idempotency_key=f"api:{key}" if key else None,
-        request_fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
-    )
-    placed = Placed(
-        opened.clock(),
-        ring_timeout_secs=settings.ring_timeout_seconds,
-        max_duration_secs=profile.max_duration_seconds,
-    )
-    return call, placed
-
-
-def _take_a_line(call: Call, opened: Resources) -> None:
-    if not opened.desk.reserve(call.id):
-        opened.metrics.rejected.labels("capacity").inc()
-        raise HTTPException(
-            503,
-            NO_LINE,
-            headers={"Retry-After": str(RETRY_AFTER_SECS)},
-        )
+    call = await place_call(body, idempotency_key, opened)
+    response.headers["Location"] = location_of(call)
+    return CallView.of(call)
 
 
 @router.get("")

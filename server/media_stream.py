@@ -9,11 +9,12 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, WebSocket
+from fastapi import WebSocket
 from loguru import logger
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -27,9 +28,8 @@ from server.desk import ConversationOver
 from server.patient_socket import DIRECT_SOCKET, SLOW_READER, PatientSocket
 from server.resources import Resources
 from server.serving import MESSAGE_LIMIT_BYTES
+from server.short_way import ShortStream
 from server.stream_tokens import TokenRefused
-
-router = APIRouter()
 
 HANDSHAKE_PATIENCE_SECS = 10.0
 # Twilio sends 50 messages a second; ten times that, for some seconds, is no telephone.
@@ -142,12 +142,11 @@ class Tolerance:
             raise Refused("bad_messages", UNACCEPTABLE)
 
 
-@router.websocket("/twilio/media/{call_id}")
 async def media(websocket: WebSocket, call_id: str) -> None:
     """Carry one media stream of one call."""
     opened: Resources = websocket.state.resources
     signature = websocket.headers.get("x-twilio-signature")
-    if not opened.signatures.signed_upgrade(websocket.url.path, signature):
+    if not opened.signatures.signed_upgrade(websocket.scope["path"], signature):
         opened.metrics.rejected.labels("stream_signature").inc()
         detail = {"detail": "The X-Twilio-Signature is missing or wrong."}
         await websocket.send_denial_response(JSONResponse(detail, 403))
@@ -290,3 +289,6 @@ async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
         await websocket.close(code, reason)
     except (WebSocketDisconnect, RuntimeError):
         logger.debug("A stream was closed by its other side first")
+
+
+SHORT = [ShortStream(re.compile(r"/twilio/media/(?P<call_id>[^/]+)"), media)]

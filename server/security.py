@@ -157,10 +157,11 @@ class BodyLimit:
             self._refused(scope, "body_too_slow")
             await _refuse(408, "The body did not arrive in time.", scope, receive, send)
             return
-        await self._app(scope, _replay(bytes(body), receive), send)
+        await self._app(scope, replay(bytes(body), receive), send)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A request's `receive` that gives this body first, whole."""
     given = False
 
     async def replayed() -> Message:

@@ -1,13 +1,12 @@
-"""The short way of Twilio's webhooks: a call has eight or so, and each waits for the one before.
+"""The routes of Twilio's webhooks: a call has eight or so, and each waits for the one before.
 
     request ─▶ body ─▶ form ─▶ signature ─▶ endpoint(form, opened, call_id) ─▶ answer
                                    └─ 403
 
-FastAPI would go through its layers, and look at each parameter of an endpoint, in every request.
-These endpoints have no parameters but those; what they declare is for `/docs`.
+Their endpoints have no parameters but those.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,9 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException as UnreadableForm
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from server.resources import Opened, Resources
+from server.short_way import ShortRoute
 
 FORM_FIELDS = 200
 FIELD_BYTES = 16_384
@@ -45,45 +44,13 @@ class SignedRoute(APIRoute):
         return Response(status_code=self.status_code or 200) if answer is None else answer
 
 
-class ShortWay:
-    """ASGI middleware: requests for signed routes go to them at once, all others to the app.
-
-    `handlers` make answers of exceptions, by their type; those of others go on.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        routes: Sequence[BaseRoute],
-        handlers: Mapping[Any, ExceptionHandler],
-    ) -> None:
-        self._app = app
-        self._routes = [route for route in routes if isinstance(route, SignedRoute)]
-        self._handlers = handlers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand on."""
-        if scope["type"] == "http":
-            for route in self._routes:
-                found = route.path_regex.match(scope["path"])
-                if found is not None and scope["method"] in (route.methods or ()):
-                    request = Request(scope, receive, send)
-                    response = await self._answer(route, request, found.groupdict())
-                    await response(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
-
-    async def _answer(
-        self, route: SignedRoute, request: Request, in_path: Mapping[str, str]
-    ) -> Response:
-        try:
-            return await route.answer(request, in_path)
-        except Exception as error:
-            for kind in type(error).__mro__:
-                if kind is not Exception and (handler := self._handlers.get(kind)):
-                    response: Response = await handler(request, error)  # type: ignore
-                    return response
-            raise
+def short_routes(routes: Iterable[BaseRoute]) -> list[ShortRoute]:
+    """The signed ones of these routes, past FastAPI."""
+    return [
+        ShortRoute(route.path_regex, route.methods or (), route.answer)
+        for route in routes
+        if isinstance(route, SignedRoute)
+    ]
 
 
 async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
