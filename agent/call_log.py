@@ -5,14 +5,27 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, TypeVar
 
-from sqlalchemy import Delete, Insert, and_, bindparam, delete, false, func, insert, or_, update
+from sqlalchemy import (
+    Delete,
+    Executable,
+    Insert,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.attributes import set_committed_value
@@ -24,6 +37,7 @@ from agent.calls import (
     CallEvent,
     CallStatus,
     Direction,
+    EndReason,
     NewEvent,
     NewTurn,
     NewUsage,
@@ -36,7 +50,7 @@ from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
-from agent.life_state import CallState, new_call
+from agent.life_state import CallState
 from agent.one_trip import Run, Transactions, Work
 from agent.page_cursor import BadCursor as BadCursor
 from agent.page_cursor import cursor_after, read_cursor
@@ -154,22 +168,24 @@ class CallLog:
         state: CallState,
         events: Sequence[CallEvent | NewEvent] = (),
         known: int | None = None,
-    ) -> int:
+        before: CallState | None = None,
+    ) -> dict[str, object]:
         """Keep the state of a call's life, the columns to query it by, and what brought it about.
 
         `known` is the revision of the record that the state follows from; None: whatever is there.
-        Returns the revision that it has now.
+        `before` is the state in that revision: what differs is then all that is written.
+        Returns what was written, by column, with the revision that the record has now.
 
         Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
         """
-        changes = storable_changes(Call, life_columns(state))
-        statement = _SAVE_LIFE if known is None else _SAVE_KNOWN_LIFE
-        values = changes | {"of_call": call_id, "known": known}
+        columns = life_columns(state, before)
+        statement = _saving_life(tuple(columns), known is not None)
+        values = storable_changes(Call, columns) | {"of_call": call_id, "known": known}
 
-        def save(run: Run) -> int:
+        def save(run: Run) -> dict[str, object]:
             for (revision,) in run(statement, values):
                 _insert(run, events)
-                return int(revision)
+                return columns | {"revision": int(revision)}
             there = run(_IS_THERE, {"of_call": call_id})
             raise LifeWentOn(call_id) if there else NoSuchCall(call_id)
 
@@ -363,18 +379,25 @@ class CallLog:
         return found.first()
 
 
-def life_columns(state: CallState) -> dict[str, object]:
-    """The columns of a call that its life decides."""
-    return {
-        "life": state.to_json(),
-        "status": state.status,
-        "end_reason": state.end_reason,
-        "twilio_sid": state.twilio_sid,
-        "answered_at": moment(state.answered_at) if state.answered_at is not None else None,
-        "ended_at": moment(state.ended_at) if state.ended_at is not None else None,
-        "error": state.error[:1000] if state.error else None,
-    }
+def life_columns(state: CallState, before: CallState | None = None) -> dict[str, object]:
+    """The columns of a call that its life decides; with `before`, those that differ from then."""
+    columns: dict[str, object] = {"life": state.to_json()}
+    for name, as_column in _COPIED.items():
+        value = getattr(state, name)
+        if before is None or value != getattr(before, name):
+            columns[name] = None if value is None else as_column(value)
+    return columns
 
+
+# What of a life has a column of its own to query by, and how it is there.
+_COPIED: dict[str, Callable[[Any], object]] = {
+    "status": CallStatus,
+    "end_reason": EndReason,
+    "twilio_sid": str,
+    "answered_at": moment,
+    "ended_at": moment,
+    "error": lambda error: error[:1000] or None,
+}
 
 # Statements of every call, made once.
 _CALLS = Call.metadata.tables["calls"]
@@ -392,14 +415,19 @@ _IS_THERE = select(Call.id).where(col(Call.id) == bindparam("of_call"))
 # So many at a time, so that it is one statement.
 _ASKED = tuple(f"asked_{number}" for number in range(16))
 _THOSE_THERE = select(Call.id).where(col(Call.id).in_([bindparam(name) for name in _ASKED]))
-_SAVE_LIFE = (
-    update(_CALLS)
-    .where(_CALLS.c.id == bindparam("of_call"))
-    .values({column: bindparam(column) for column in life_columns(new_call(Direction.OUTBOUND))})
-    .values(revision=_CALLS.c.revision + 1)
-    .returning(_CALLS.c.revision)
-)
-_SAVE_KNOWN_LIFE = _SAVE_LIFE.where(_CALLS.c.revision == bindparam("known"))
+
+
+@lru_cache
+def _saving_life(columns: tuple[str, ...], follows: bool) -> Executable:
+    """Writes these columns of a call and counts its revision; `follows`: of a known one alone."""
+    saving = (
+        update(_CALLS)
+        .where(_CALLS.c.id == bindparam("of_call"))
+        .values({column: bindparam(column) for column in columns})
+        .values(revision=_CALLS.c.revision + 1)
+        .returning(_CALLS.c.revision)
+    )
+    return saving.where(_CALLS.c.revision == bindparam("known")) if follows else saving
 
 
 def _deletions(call_id: str) -> list[Delete]:
@@ -440,6 +468,6 @@ def _table_of(row: Call | Placement | Row) -> type[SQLModel]:
 
 
 def take_over(call: Call, columns: Mapping[str, object]) -> None:
-    """Have the record of a call say what the database has by now."""
+    """Have the record of a call say what the database has by now, or is about to have."""
     for column, value in columns.items():
         set_committed_value(call, column, value)

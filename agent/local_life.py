@@ -126,9 +126,8 @@ class LocalLife:
             call.idempotency_key = f"twilio:{event.twilio_sid}"
         direction = Direction.INBOUND if event.inbound else Direction.OUTBOUND
         state, commands = decide(new_call(direction, self._patience), event)
-        call.direction = direction
-        call.created_at = moment(event.at)
-        call.sqlmodel_update(life_columns(state))
+        begun = {"direction": direction, "created_at": moment(event.at)}
+        take_over(call, begun | life_columns(state))
         async with self._lock(call_id):
             try:
                 kept = await self._call_log.create(call, [self._happened(call_id, event)])
@@ -268,8 +267,8 @@ class LocalLife:
             if not events:
                 return state
             try:
-                revision = await self._call_log.save_life(
-                    call_id, state, events, kept.call.revision
+                columns = await self._call_log.save_life(
+                    call_id, state, events, kept.call.revision, before
                 )
             except LifeWentOn:
                 self._kept.pop(call_id, None)
@@ -285,7 +284,7 @@ class LocalLife:
                 self._kept.pop(call_id, None)
                 raise
             kept.state = state
-            take_over(kept.call, life_columns(state) | {"revision": revision})
+            take_over(kept.call, columns)
             if state.status.is_terminal:
                 self._kept.pop(call_id, None)
             self._follow(kept.call, before, state, commands)

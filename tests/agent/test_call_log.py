@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +18,7 @@ from agent.call_log import (
     DatabaseAway,
     IdempotencyConflict,
     NoSuchCall,
+    life_columns,
 )
 from agent.calls import Call, CallEvent, TokenUsage, Turn
 from agent.life_state import CallState, new_call
@@ -95,6 +96,26 @@ async def test_a_life_is_kept_with_what_to_query_it_by(call_log: CallLog, a_call
     assert (found.answered_at, found.ended_at) == (NOON, NOON + timedelta(seconds=30))
     assert (await call_log.find_by_sid("CA1")) == found
     assert [e.detail for e in await call_log.events(call.id)] == [{"status": "completed"}]
+
+
+async def test_of_a_life_that_goes_on_what_differs_is_written(call_log: CallLog, a_call: MakeCall):
+    call = await call_log.create(a_call())
+    before, revision = new_call(Direction.OUTBOUND), 0
+    for changes in (
+        {"status": CallStatus.RINGING, "twilio_sid": "CA1"},
+        {"stream_sid": "MZ1", "look_ups": 3},
+        {"status": CallStatus.IN_PROGRESS, "answered_at": NOON.timestamp()},
+        {"error": "x" * 2000, "end_reason": EndReason.SYSTEM},
+        {"status": CallStatus.COMPLETED, "ended_at": NOON.timestamp(), "error": None},
+    ):
+        state = before.changed(changes)
+        kept = await call_log.save_life(call.id, state, [], revision, before)
+        copies = set(changes) & {column.name for column in inspect(Call).columns}
+        assert set(kept) == copies | {"life", "revision"}
+        found = await call_log.get(call.id)
+        columns = life_columns(state) | {"revision": revision + 1}
+        assert {name: getattr(found, name) for name in columns} == columns
+        before, revision = state, revision + 1
 
 
 async def test_lists_page_by_page_newest_first(call_log: CallLog, a_call: MakeCall):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -394,6 +395,20 @@ def test_a_timer_that_was_set_anew_does_not_fire_early():
     early = call.state.deadlines[Timer.RECONCILE]
     call.happens(StreamStarted(1200, "MZ2", "two"))
     assert call.happens(TimerFired(early, Timer.RECONCILE)) == ()
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(CallState)])
+def test_a_changed_state_differs_in_what_was_changed_alone(name: str):
+    state, other = Story(*answered()).state, object()
+    assert state.changed({name: other}) == replace(state, **{name: other})
+    assert getattr(state, name) is not other
+
+
+def test_a_state_is_told_to_json_in_full():
+    state = Story(*answered()).state
+    deadlines = {timer.value: at for timer, at in state.deadlines.items()}
+    assert deadlines
+    assert state.to_json() == asdict(state) | {"deadlines": deadlines}
 
 
 def test_a_newer_versions_state_is_refused():

@@ -566,7 +566,7 @@ async def test_a_database_that_is_away_loses_no_result(
     class Flaky(CallLog):
         failures = 0
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> int:
+        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
             if self.failures > 0:
                 self.failures -= 1
                 raise OperationalError("UPDATE", {}, Exception("database is locked"))
@@ -587,7 +587,7 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         away = False
         tried = asyncio.Event()
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> int:
+        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
             if self.away:
                 self.tried.set()
                 raise DatabaseAway("full")
@@ -628,7 +628,7 @@ class Forgetful(CallLog):
     async def create(self, *what: Any) -> Call:
         return self._answer(await super().create(*what))
 
-    async def save_life(self, *what: Any) -> int:
+    async def save_life(self, *what: Any) -> dict[str, object]:
         return self._answer(await super().save_life(*what))
 
     def _answer(self, kept: Kept) -> Kept:
@@ -677,7 +677,7 @@ async def test_a_timer_is_kept_when_a_decision_was_not(
     start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
 ):
     class Away(Forgetful):
-        async def save_life(self, *what: Any) -> int:
+        async def save_life(self, *what: Any) -> dict[str, object]:
             if self.forgets:
                 self.forgets = False
                 raise DatabaseAway("the database is away")
