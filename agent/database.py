@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from agent import sqlite_cursor
+from agent.storable import json_text
 
 # An execution option of transactions that write; SQLite takes its lock when they begin.
 WRITES = "writes"
@@ -41,6 +42,7 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
             pool_timeout=_PATIENCE_SECS,
             pool_pre_ping=True,
             hide_parameters=True,
+            json_serializer=json_text,
             connect_args={"timeout": _PATIENCE_SECS},
         )
     if url.database in (None, "", ":memory:"):
@@ -52,6 +54,7 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_PATIENCE_SECS,
         hide_parameters=True,
+        json_serializer=json_text,
     )
     event.listen(engine.sync_engine, "do_connect", sqlite_cursor.connect)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)

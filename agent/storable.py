@@ -1,7 +1,8 @@
 """Text and JSON as every database takes them.
 
 What people say and vendors send may hold characters that PostgreSQL refuses and SQLite keeps, and
-be longer than a column that only PostgreSQL measures. Both databases get the same.
+be longer than a column that only PostgreSQL measures. Both databases get the same: text is cleaned
+in the values of a statement, JSON when the engine makes text of it (`json_text`).
 """
 
 import json
@@ -28,18 +29,24 @@ def storable_text(text: str) -> str:
     return _UNSTORABLE.sub(REPLACEMENT, text)
 
 
-def storable_json(value: Any) -> Any:
-    """`value` with storable text in keys and values, and null for numbers that JSON does not know.
+def json_text(value: Any) -> str:
+    """`value` as the text of its JSON: storable text in keys and values, and null for numbers that
+    JSON does not know.
 
-    What is no JSON at all is left as it is, for the database to refuse.
+    Raises: TypeError for what is no JSON at all.
     """
+    text = _clean_text(value)
+    return _as_text(_cleaned(value)) if text is None else text
+
+
+def _clean_text(value: Any) -> str | None:
+    """The text of `value` as it is; None when something of it cannot be stored."""
     try:
-        # Nearly everything is clean, and its text says so far sooner than a look at each value.
-        if not _MAYBE_UNSTORABLE.search(_as_text(value)):
-            return value
-    except (ValueError, TypeError):
-        pass
-    return _cleaned(value)
+        text = _as_text(value)
+    except ValueError:
+        return None
+    # Nearly everything is clean, and its text says so far sooner than a look at each value.
+    return None if _MAYBE_UNSTORABLE.search(text) else text
 
 
 def _cleaned(value: Any) -> Any:
@@ -59,10 +66,13 @@ def _cleaned(value: Any) -> Any:
 def make_storable(row: SQLModel) -> None:
     """Clean every text and JSON of a row in place, and cut text to the length of its column."""
     for attribute, (_, clean) in _attributes(type(row)).items():
-        if clean is not None and (value := getattr(row, attribute)) is not None:
-            cleaned = clean(value)
-            if cleaned != value:
-                setattr(row, attribute, cleaned)
+        value = getattr(row, attribute)
+        if isinstance(value, dict):
+            cleaned = _cleaned(value) if _clean_text(value) is None else value
+        else:
+            cleaned = _storable(value, clean)
+        if cleaned != value:
+            setattr(row, attribute, cleaned)
 
 
 def storable_values(row: object, table: type[SQLModel]) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def _storable(value: Any, clean: _Clean | None) -> Any:
 
 @lru_cache
 def _attributes(table: type[SQLModel]) -> dict[str, tuple[str, _Clean | None]]:
-    """Each attribute's column, and what cleans its values where they can be unclean."""
+    """Each attribute's column, and what cleans its values where a statement has them unclean."""
     return {
         attribute.key: (attribute.columns[0].key, _cleaner(attribute.columns[0].type))
         for attribute in inspect(table).column_attrs
@@ -103,10 +113,8 @@ def _attributes(table: type[SQLModel]) -> dict[str, tuple[str, _Clean | None]]:
 
 
 def _cleaner(column_type: Any) -> _Clean | None:
-    if isinstance(column_type, Enum):
+    if isinstance(column_type, Enum | JSON):
         return None
-    if isinstance(column_type, JSON):
-        return storable_json
     length = _length(column_type)
     return lambda value: storable_text(value)[:length] if isinstance(value, str) else value
 
