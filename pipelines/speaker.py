@@ -120,6 +120,11 @@ class Speaker(DirectProcessor):
         if begins and self._line.bound:
             self._measure(DownlinkShare(self._stopwatch() - came))
 
+    async def cleanup(self) -> None:
+        """Leave no task behind: a pipeline that ends while it starts is not told of its end."""
+        await self._stop_passing_on()
+        await super().cleanup()
+
     def untie(self) -> None:
         """The call is over: what tells this of things is told by it, too."""
         vars(self).clear()
@@ -237,8 +242,12 @@ class Speaker(DirectProcessor):
 
     async def _stop(self) -> None:
         """The call is over: what was not heard by now never will be."""
-        if self._passing_on is not None:
-            await self.cancel_task(self._passing_on)
+        await self._stop_passing_on()
         self._playback.take_back()
         while not self._heard.empty():
             await self._pass_on(self._heard.get_nowait())
+
+    async def _stop_passing_on(self) -> None:
+        passing_on, self._passing_on = self._passing_on, None
+        if passing_on is not None:
+            await self.cancel_task(passing_on)
