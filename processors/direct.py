@@ -26,6 +26,8 @@ from pipecat.processors.frame_processor import (
     FrameDirection,
     FrameProcessor,
 )
+from pipecat.processors.metrics.frame_processor_metrics import FrameProcessorMetrics
+from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
 Sound = InputAudioRawFrame | OutputAudioRawFrame
 
@@ -42,17 +44,34 @@ _ITS_OWN = (
 )
 
 
+class _Unmeasured(FrameProcessorMetrics):
+    """Pipecat's measures of a step that takes none of them, of whatever call: it keeps nothing."""
+
+    def set_processor_name(self, name: str) -> None:
+        pass
+
+    async def setup(self, task_manager: BaseTaskManager) -> None:
+        pass
+
+    async def cleanup(self) -> None:
+        pass
+
+
+_UNMEASURED = _Unmeasured()
+
+
 class DirectProcessor(FrameProcessor):
     """A processor without queues or tasks: what it is given, it has done when that call returns.
 
-    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames.
+    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames,
+    and Pipecat's metrics are not taken of it.
     """
 
     # The one kind of sound that comes by `hear` and not by `process_frame`, if any does.
     hears: type[Sound] | None = None
 
     def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
+        super().__init__(enable_direct_mode=True, metrics=_UNMEASURED)
         # Where sound goes that this step gives; None: to the next step, as all else.
         self.sound_to: FrameProcessor | None = None
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from pipecat.frames.frames import Frame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
@@ -37,10 +37,11 @@ class Recorder(FrameProcessor):
 class Stage:
     """`before` sees what goes upstream out of the steps, `after` what goes downstream."""
 
-    def __init__(self, *steps: FrameProcessor) -> None:
+    def __init__(self, *steps: FrameProcessor, params: PipelineParams | None = None) -> None:
         self.before, self.after = Recorder(), Recorder()
         self.worker = PipelineWorker(
             Pipeline([self.before, *steps, self.after]),
+            params=params,
             idle_timeout_secs=None,
             enable_turn_tracking=False,
             enable_rtvi=False,
@@ -58,9 +59,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def on_stage(*steps: FrameProcessor) -> AsyncIterator[Stage]:
+async def on_stage(
+    *steps: FrameProcessor, params: PipelineParams | None = None
+) -> AsyncIterator[Stage]:
     """A running pipeline; it is cancelled at the end if it still runs."""
-    stage = Stage(*steps)
+    stage = Stage(*steps, params=params)
     started = asyncio.Event()
 
     async def on_started(*_: object) -> None:

@@ -6,9 +6,12 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputTextRawFrame,
+    InterruptionFrame,
+    MetricsFrame,
     OutputAudioRawFrame,
     TTSAudioRawFrame,
 )
+from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.frame_processor import FrameDirection
 
 from processors.direct import Around, DirectProcessor, Sound
@@ -94,3 +97,14 @@ async def test_a_call_that_is_over_hears_no_more() -> None:
         await step.push_sound(packet())
         assert step.heard == []
         assert stage.after.of(InputAudioRawFrame) == []
+
+
+async def test_a_step_is_not_measured_by_pipecat_and_no_other_is_held_up() -> None:
+    first, second = Hears(), Hears()
+    params = PipelineParams(enable_metrics=True, enable_usage_metrics=True)
+    async with on_stage(first, second, params=params) as stage:
+        await stage.down(InterruptionFrame(), InputTextRawFrame("hello"))
+        await stage.after.until(lambda r: r.of(InputTextRawFrame))
+        measured = [data for frame in stage.after.of(MetricsFrame) for data in frame.data]
+        assert measured == []
+        assert stage.after.of(ErrorFrame) == stage.before.of(ErrorFrame) == []
