@@ -8,7 +8,6 @@ from typing import Any
 
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame
-from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.utils.asyncio.task_manager import BaseTaskManager
 from pipecat.utils.base_object import BaseObject
@@ -19,7 +18,9 @@ from agent.conversation import Conversation
 from agent.measures import MeasureSink, Packets
 from agent.ports import Record
 from agent.profile import AgentProfile
+from pipelines.call_bus import CallBus
 from pipelines.call_end import CallEnd, CallSummary
+from pipelines.call_pipeline import CallPipeline
 from pipelines.caller_speech import CallerSpeech
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini_client import ConnectModel
@@ -70,7 +71,7 @@ class RunningCall:
         line: PhoneLine,
         playback: Playback,
         call_end: CallEnd,
-        pipeline: Pipeline,
+        pipeline: CallPipeline,
         meter: TokenMeter,
         shares: Shares,
         recording: Recording | None = None,
@@ -96,13 +97,12 @@ class RunningCall:
             enable_rtvi=False,
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
-        self._runner = WorkerRunner(handle_sigint=False)
+        self._runner = WorkerRunner(bus=CallBus(), handle_sigint=False)
         self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
+        self._reported = Packets(0, 0)
         # None once the end was reported.
-        self._counting: asyncio.Task[None] | None = asyncio.create_task(
-            self._count_packets(), name="packets"
-        )
+        self._counting: asyncio.TimerHandle | None = self._report_packets_later()
 
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
@@ -145,7 +145,7 @@ class RunningCall:
         if counting is None:
             return
         counting.cancel()
-        await asyncio.wait({counting})
+        self._report_packets()
         if (detail := self._shares.typical()) is not None:
             self._meter.event("latency.share", detail)
         self._untie()
@@ -169,20 +169,19 @@ class RunningCall:
             if isinstance(part, BaseObject | BaseTaskManager):
                 vars(part).clear()
 
-    async def _count_packets(self) -> None:
-        reported = Packets(0, 0)
-        try:
-            while True:
-                await asyncio.sleep(PACKETS_EVERY_SECS)
-                reported = self._report_packets(reported)
-        finally:
-            self._report_packets(reported)
+    def _report_packets_later(self) -> asyncio.TimerHandle:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(PACKETS_EVERY_SECS, self._packets_are_due)
 
-    def _report_packets(self, reported: Packets) -> Packets:
-        """Report what came and went since `reported`; returns the new totals."""
+    def _packets_are_due(self) -> None:
+        self._counting = self._report_packets_later()
+        self._report_packets()
+
+    def _report_packets(self) -> None:
+        """Report what came and went since the last report."""
         received, sent = self.line.packets_received, self.line.packets_sent
-        self._measure(Packets(received - reported.received, sent - reported.sent))
-        return Packets(received, sent)
+        before, self._reported = self._reported, Packets(received, sent)
+        self._measure(Packets(received - before.received, sent - before.sent))
 
     async def _run(self) -> None:
         try:
@@ -241,7 +240,7 @@ def start_call(
         measure=measure,
         stopwatch=stopwatch,
     )
-    pipeline = Pipeline([*setup.definition.build(parts), call_end])
+    pipeline = CallPipeline([*setup.definition.build(parts), call_end])
     return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)
 
 

@@ -15,7 +15,15 @@ from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from agent.calls import EndReason, Speaker
-from agent.measures import BargeIn, FirstSound, Measure, ModelConnect, ModelDrop, TurnResponse
+from agent.measures import (
+    BargeIn,
+    FirstSound,
+    Measure,
+    ModelConnect,
+    ModelDrop,
+    Packets,
+    TurnResponse,
+)
 from agent.ports import LiveCall, MemoryRecord
 from agent.profile import AgentProfile, VadConfig
 from agent.tools.hang_up import hang_up
@@ -441,6 +449,21 @@ async def test_a_processor_as_pipecat_documents_it_hears_every_packet_and_loses_
         await asyncio.sleep(1.5)
         assert len(levels) == len(session.audio)
         assert 48 <= len([level for level in levels if level > 2000]) <= 51
+
+
+@scene
+async def test_packets_are_counted_every_few_seconds_and_to_the_last() -> None:
+    async with call() as stage:
+        await stage.greeted()
+        assert stage.of(Packets) == []
+        await asyncio.sleep(11)
+        assert len(stage.of(Packets)) == 2
+    counts = stage.of(Packets)
+    assert len(counts) == 3
+    assert all(count.received for count in counts)
+    line = stage.running.line
+    assert sum(count.received for count in counts) == line.packets_received
+    assert sum(count.sent for count in counts) == line.packets_sent > 0
 
 
 @scene
