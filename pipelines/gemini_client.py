@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol
+from urllib.request import getproxies
 
 from google import genai
 from google.genai import types
@@ -67,7 +68,8 @@ class ConnectModel(Protocol):
 class GeminiClient:
     """Opens Gemini Live sessions with one shared `genai.Client`.
 
-    The SDK itself reads GOOGLE_GEMINI_BASE_URL; TLS trusts SSL_CERT_FILE as Python does.
+    The SDK itself reads GOOGLE_GEMINI_BASE_URL; TLS trusts SSL_CERT_FILE as Python does. A proxy is
+    found as websockets finds it: https://websockets.readthedocs.io/en/stable/topics/proxies.html
     """
 
     def __init__(self, api_key: str, model: str = DEFAULT_MODEL) -> None:
@@ -80,6 +82,9 @@ class GeminiClient:
             # Deflating base64 costs more than sending it.
             "compression": None,
         }
+        if not getproxies().keys() - {"no"}:
+            # Or websockets would look for one in the whole environment at each connection.
+            options["proxy"] = None
         self._client = genai.Client(
             api_key=api_key, http_options=types.HttpOptions(async_client_args=options)
         )

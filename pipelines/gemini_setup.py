@@ -29,34 +29,35 @@ def live_config(
     profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
 ) -> types.LiveConnectConfig:
     """The setup for a session; `resume` is the handle of the one it continues."""
-    declarations = [tool.declaration for tool in tools]
-    return types.LiveConnectConfig(
-        response_modalities=[types.Modality.AUDIO],
-        system_instruction=profile.system_prompt,
-        tools=[types.Tool(function_declarations=declarations)] if declarations else None,
-        speech_config=_speech(profile.voice, profile.language),
-        realtime_input_config=_realtime_input(profile.vad),
-        input_audio_transcription=_TRANSCRIBED,
-        output_audio_transcription=_TRANSCRIBED,
-        session_resumption=types.SessionResumptionConfig(handle=resume),
-        context_window_compression=_WITHOUT_END,
-    )
+    alike = _alike(profile.voice, profile.language, profile.vad, tuple(tools))
+    resumption = _FRESH if resume is None else types.SessionResumptionConfig(handle=resume)
+    own = {"system_instruction": profile.system_prompt, "session_resumption": resumption}
+    return alike.model_copy(update=own)
 
 
 # What many calls have alike is made once: the SDK's types look at each of their fields.
+_FRESH = types.SessionResumptionConfig()
 _TRANSCRIBED = types.AudioTranscriptionConfig()
 # Without it an audio session ends after 15 minutes.
 _WITHOUT_END = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())
 
 
 @lru_cache
-def _speech(voice: str | None, language: str) -> types.SpeechConfig:
-    return types.SpeechConfig(voice_config=_voice(voice), language_code=language)
-
-
-@lru_cache
-def _realtime_input(vad: VadConfig) -> types.RealtimeInputConfig:
-    return types.RealtimeInputConfig(automatic_activity_detection=_activity_detection(vad))
+def _alike(
+    voice: str | None, language: str, vad: VadConfig, tools: tuple[Tool, ...]
+) -> types.LiveConnectConfig:
+    declarations = [tool.declaration for tool in tools]
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        tools=[types.Tool(function_declarations=declarations)] if declarations else None,
+        speech_config=types.SpeechConfig(voice_config=_voice(voice), language_code=language),
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=_activity_detection(vad)
+        ),
+        input_audio_transcription=_TRANSCRIBED,
+        output_audio_transcription=_TRANSCRIBED,
+        context_window_compression=_WITHOUT_END,
+    )
 
 
 def _voice(name: str | None) -> types.VoiceConfig | None:
