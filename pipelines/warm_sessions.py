@@ -188,7 +188,7 @@ class WarmSessions:
                     failed = await _fails_before(running.prepared(), running)
                     warm.settled.set()
                     if failed is None:
-                        failed = await _fails_before(asyncio.sleep(self._for_secs), running)
+                        failed = await _fails_within(self._for_secs, running)
                     if failed is None:
                         await self._renew(call, warm, running)
                     else:
@@ -228,6 +228,15 @@ async def _fails_before(moment: Coroutine[Any, Any, None], running: RunningCall)
     finally:
         failed.cancel()
         reached.cancel()
+
+
+async def _fails_within(secs: float, running: RunningCall) -> str | None:
+    """The same for a moment that comes after so long."""
+    try:
+        async with asyncio.timeout(secs):
+            return await _failure(running)
+    except TimeoutError:
+        return None
 
 
 async def _failure(running: RunningCall) -> str:
