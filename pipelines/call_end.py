@@ -95,7 +95,10 @@ class CallEnd(DirectProcessor):
         self._phase = Phase.TALKING
         self._reason: EndReason | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._saying: asyncio.Task[None] | None = None
+        # When silence is looked for next, and a model that stalls; and when time is up.
+        self._silence: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._turn_ended = asyncio.Event()
         # The turn that goes on, or comes next, may be the one with the last words.
@@ -105,7 +108,6 @@ class CallEnd(DirectProcessor):
         self._asked_at: float | None = None
         silence_ms = profile.vad.silence_duration_ms or 0
         self._answer = OwedAnswer(speech, playback, turn_ends_after_secs=silence_ms / 1000)
-        self._watching_the_model: asyncio.Task[None] | None = None
         line.on_bound.append(self._bound)
 
     # --- what others ask for -------------------------------------------------------------------
@@ -140,6 +142,9 @@ class CallEnd(DirectProcessor):
         """Tell the model something, as if it were written to it."""
         await self.push_frame(InputTextRawFrame(text), FrameDirection.UPSTREAM)
 
+    def _say_soon(self, text: str) -> None:
+        self._saying = self.create_task(self.say(text), "saying")
+
     # --- what happens ----------------------------------------------------------------------------
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -169,11 +174,12 @@ class CallEnd(DirectProcessor):
     async def cleanup(self) -> None:
         """Stop all watches; a conversation that was not over is ended from outside."""
         self._finish(CallSummary(None))
-        for task in (self._leaving, self._watching, self._watching_the_model):
+        for timer in (self._silence, self._stall, self._limit):
+            if timer is not None:
+                timer.cancel()
+        for task in (self._leaving, self._saying):
             if task is not None:
                 await self.cancel_task(task)
-        if self._limit is not None:
-            self._limit.cancel()
         await super().cleanup()
 
     def _bound(self) -> None:
@@ -184,8 +190,8 @@ class CallEnd(DirectProcessor):
             loop = asyncio.get_running_loop()
             up = self._line.answered_at + self._profile.max_duration_seconds
             self._limit = loop.call_at(up, self._time_is_up)
-            self._watching = self.create_task(self._watch_for_silence(), "silence")
-            self._watching_the_model = self.create_task(self._watch_the_model(), "answers")
+            self._look_for_silence()
+            self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
 
     def _sign_of_life(self) -> None:
         self._last_activity = asyncio.get_running_loop().time()
@@ -248,22 +254,23 @@ class CallEnd(DirectProcessor):
 
     # --- silence ---------------------------------------------------------------------------------
 
-    async def _watch_for_silence(self) -> None:
+    def _look_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            wait = self._silent_since() + self._profile.silence_seconds - loop.time()
-            if wait > 0 or self._phase is not Phase.TALKING:
-                await asyncio.sleep(max(wait, 0.25))
-                continue
-            if not self._line.bound:
-                self._sign_of_life()
-            elif self._asked_at is None or self._caller_since(self._asked_at):
-                self._asked_at = loop.time()
-                self._record.event("caller.silent")
-                self._sign_of_life()
-                await self.say(ASK_WHETHER_THERE)
-            else:
-                self.leave(EndReason.SILENCE, instruction=BYE_TO_SILENCE)
+        wait = self._silent_since() + self._profile.silence_seconds - loop.time()
+        if wait <= 0 and self._phase is Phase.TALKING:
+            self._is_silent()
+        self._silence = loop.call_later(max(wait, 0.25), self._look_for_silence)
+
+    def _is_silent(self) -> None:
+        if not self._line.bound:
+            self._sign_of_life()
+        elif self._asked_at is None or self._caller_since(self._asked_at):
+            self._asked_at = asyncio.get_running_loop().time()
+            self._record.event("caller.silent")
+            self._sign_of_life()
+            self._say_soon(ASK_WHETHER_THERE)
+        else:
+            self.leave(EndReason.SILENCE, instruction=BYE_TO_SILENCE)
 
     def _silent_since(self) -> float:
         moments = (self._last_activity, self._speech.last_sound, self._playback.last_sound)
@@ -274,19 +281,18 @@ class CallEnd(DirectProcessor):
 
     # --- a model that stalls ---------------------------------------------------------------------
 
-    async def _watch_the_model(self) -> None:
+    def _look_for_a_stall(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(LOOKS_EVERY_SECS)
-            if self._phase is not Phase.TALKING or not self._line.bound:
-                continue
-            if self._answer.is_gone(loop.time()):
-                logger.warning("model gave no answer")
-                self.fail(EndReason.NO_MODEL, "Gemini fell silent")
-            elif self._answer.is_overdue(loop.time()) and not self._asked_last():
-                self._record.event("model.silent")
-                self._answer.reminded(loop.time())
-                await self.say(CALLER_WAITS)
+        self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
+        if self._phase is not Phase.TALKING or not self._line.bound:
+            return
+        if self._answer.is_gone(loop.time()):
+            logger.warning("model gave no answer")
+            self.fail(EndReason.NO_MODEL, "Gemini fell silent")
+        elif self._answer.is_overdue(loop.time()) and not self._asked_last():
+            self._record.event("model.silent")
+            self._answer.reminded(loop.time())
+            self._say_soon(CALLER_WAITS)
 
     def _asked_last(self) -> bool:
         """Whether the model was told to speak after the caller's last words already."""
