@@ -45,5 +45,6 @@ def _sets_up_at_once(processor: FrameProcessor) -> bool:
 
 def _ends_at_once(processor: FrameProcessor) -> bool:
     """Whether its cleanup is Pipecat's own, with neither queues nor tasks to stop."""
-    is_direct = isinstance(processor, DirectProcessor | PipelineSource | PipelineSink)
-    return is_direct and type(processor).cleanup is FrameProcessor.cleanup
+    if type(processor).cleanup is not FrameProcessor.cleanup:
+        return False
+    return isinstance(processor, DirectProcessor | PipelineSource | PipelineSink)

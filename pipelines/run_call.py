@@ -97,7 +97,9 @@ class RunningCall:
             enable_rtvi=False,
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
-        self._runner = WorkerRunner(bus=CallBus(), handle_sigint=False)
+        self._runner = WorkerRunner(
+            name=f"{self._worker}::Runner", bus=CallBus(), handle_sigint=False
+        )
         self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
         self._reported = Packets(0, 0)
