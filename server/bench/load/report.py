@@ -19,11 +19,14 @@ BUSY_SHARE = 0.85
 OTHERS_SHARE = 0.1
 MOST_PROBLEMS = 10
 
-_COLUMNS = ("calls", "in", "out", "gaps", "lost", "CPU s", "×bridge", "×plain", "core", "MB")
+_COLUMNS = ("calls", "in", "out", "gaps", "lost", "CPU\ns", "×\nbridge", "×\nplain", "core", "MB")
+# The widest that stay on one line: with the other columns, these fill a terminal of 80 characters.
+_TIMES_WIDTH, _LOST_WIDTH = len("0.4/0.6/0.6"), len("12, 1234")
 _LEGEND = (
-    "in: a caller's packet until Gemini holds it; out: a reply's first chunk until Twilio has its "
-    "first packet; lost: markers that never came or came wrong, and ms of sound, both ways; "
-    "CPU s: per call-minute; MB: per call."
+    "in: ms from a caller's packet until Gemini holds it; out: ms from a reply's first chunk until "
+    "Twilio has its first packet; lost: markers that never came or came wrong, and ms of sound, "
+    "both ways; CPU s: per call-minute, and as a multiple of a reference's; core: of the server's; "
+    "MB: per call."
 )
 
 
@@ -43,18 +46,20 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 
 
 def _table(sweep: Sweep) -> Table:
-    table = Table(title="ms: p50/p95/p99", title_justify="left", padding=(0, 0), pad_edge=False)
+    table = Table(
+        title="in, out: p50/p95/p99 in ms", title_justify="left", padding=(0, 0), pad_edge=False
+    )
     for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=name not in ("in", "out"))
+        table.add_column(name, justify="right", no_wrap=True)
     for by_contestant in sweep.loads.values():
         table.add_section()
         for load in by_contestant.values():
             table.add_row(
-                f"{load.calls} {load.contestant}",
-                _times(load.up.ms),
-                _times(load.first_chunk_ms),
+                f"{load.calls} {load.contestant}".replace("-", "-\n"),
+                _within(_TIMES_WIDTH, _times(load.up.ms), "/"),
+                _within(_TIMES_WIDTH, _times(load.first_chunk_ms), "/"),
                 str(load.gaps),
-                _lost(load),
+                _within(_LOST_WIDTH, _lost(load), ", "),
                 f"{load.cpu_per_call_minute:.2f}",
                 _ratio(sweep.cpu_ratio(load, Contestant.BRIDGE)),
                 _ratio(sweep.cpu_ratio(load, Contestant.PLAIN)),
@@ -147,8 +152,13 @@ def _times(summary: Summary | None) -> str:
     return "/".join(_number(value) for value in (summary.p50, summary.p95, summary.p99))
 
 
+def _within(width: int, figures: str, mark: str) -> str:
+    """On one line, or with a line for each figure where that is wider."""
+    return figures if len(figures) <= width else figures.replace(mark, f"{mark.rstrip()}\n")
+
+
 def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"
+    return f"{value:.1f}" if abs(value) < 9.95 else f"{value:.0f}"
 
 
 def _ratio(ratio: float | None) -> str:

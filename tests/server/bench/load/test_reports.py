@@ -29,8 +29,8 @@ def a_sweep() -> Sweep:
     return sweep
 
 
-def printed(sweep: Sweep) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def printed(sweep: Sweep, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     print_sweep(sweep, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -49,6 +49,17 @@ def test_the_table_has_a_row_for_each() -> None:
     assert [row.split("│")[1].strip() for row in rows] == ["1 ours", "1 plain", "1 bridge"]
     assert "2.0/2.0/2.0" in rows[0]
     assert "2.00│" in rows[0]
+
+
+def test_a_load_beyond_what_a_core_carries_is_whole_on_80_columns() -> None:
+    sweep = a_sweep()
+    slow = a_call(lost=15, latency_ms=12_345.0)
+    cost = a_cost(cpu_secs=12.34 * 100 / 6)
+    sweep.loads[100] = {one: a_load(*[slow] * 100, contestant=one, cost=cost) for one in Contestant}
+    said = printed(sweep, width=80)
+    assert "…" not in said
+    for figure in ("starter", "12345", "12.34", "200, 0", "1.00"):
+        assert figure in said, figure
 
 
 def test_json_holds_everything() -> None:
