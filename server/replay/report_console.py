@@ -4,8 +4,9 @@
     ✗ appointments/opening_hours   completed · agent   13.4 s   22×  3600 ms  …yaml:47: expected …
     ⠹ appointments/five_minutes    runs
 
-What is done scrolls up, and only what runs is drawn again; where nobody watches, each replay is one
-plain line once it is done.
+How the call ended, how long it lasted, how much faster it was played, the middle of its response
+times, and why it failed. What is done scrolls up, and only what runs is drawn again; where nobody
+watches, each replay is one plain line once it is done.
 """
 
 import time
@@ -31,7 +32,10 @@ _SIGNS = {
     Verdict.NOT_CHECKED: ("–", "yellow"),
 }
 _NAME_AT_MOST = 44
+_NAME_AT_LEAST = 26
 _ENDED_WIDTH = 22
+_SECS_WIDTH, _SPEED_WIDTH, _RESPONSE_WIDTH = 12, 6, 9
+_BESIDE_NAME = len("✓ ") + len("  ") + _ENDED_WIDTH + _SECS_WIDTH + _SPEED_WIDTH + _RESPONSE_WIDTH
 
 
 class LiveTable:
@@ -52,7 +56,11 @@ class LiveTable:
         self._console = console
         self._total = len(scenarios) * repetitions
         names = [title(scenario.name, repetitions) for scenario in scenarios]
-        self._name_width = min(max(map(len, names), default=8), _NAME_AT_MOST)
+        at_most = _NAME_AT_MOST
+        if console.is_terminal:
+            # A row is one line of the terminal: a name loses its middle before a figure is cut.
+            at_most = max(_NAME_AT_LEAST, min(at_most, console.width - _BESIDE_NAME))
+        self._name_width = min(max(map(len, names), default=8), at_most)
         self._clock = clock
         self._began = clock()
         self._running: dict[tuple[str, int], float] = {}
@@ -103,9 +111,9 @@ class LiveTable:
             ended = replay.verdict.value
         middle = p50(replay.response_ms)
         figures = (
-            f"{length(replay.call_secs) if replay.call_secs else '':>12}"
-            f"{speed(replay.call_secs, replay.took_secs):>6}"
-            f"{milliseconds(middle) if middle is not None else '':>9}"
+            f"{length(replay.call_secs) if replay.call_secs else '':>{_SECS_WIDTH}}"
+            f"{speed(replay.call_secs, replay.took_secs):>{_SPEED_WIDTH}}"
+            f"{milliseconds(middle) if middle is not None else '':>{_RESPONSE_WIDTH}}"
         )
         row = Text.assemble(
             (sign, style),

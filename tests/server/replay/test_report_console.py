@@ -88,6 +88,13 @@ def test_a_narrow_terminal_has_rows_of_one_line() -> None:
     assert "✗ appointments/opening_hours" in shown
 
 
+def test_a_terminal_of_80_columns_shows_every_figure() -> None:
+    call = samples.barge_in()
+    call.scenario = samples.scenario("a" * 30 + "b" * 30)
+    row = next(line for line in run(terminal(80), [call]).splitlines() if "✓" in line)
+    assert row.split()[-4:] == ["s", "28×", "900", "ms"]
+
+
 def test_a_long_name_loses_its_middle() -> None:
     call = samples.barge_in()
     call.scenario = samples.scenario("a" * 30 + "b" * 30)
