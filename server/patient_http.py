@@ -1,5 +1,7 @@
 """uvicorn's HTTP/1.1, with an end to its patience: headers that come slowly, never, or without end.
 
+Those behind a body in chunks (trailers) are headers, too.
+
     connected ─┬─ headers ──▶ request … response ─┬─ headers ──▶ …
                └─ HEADERS_WITHIN_SECS ──▶ closed  └─ HEADERS_WITHIN_SECS ──▶ closed
 
@@ -22,9 +24,9 @@ class PatientHttp(HttpToolsProtocol):
     """HTTP/1.1 by httptools, which itself takes headers without end; longer ones get a 400."""
 
     _patience: asyncio.TimerHandle | None = None
-    # What came since the last request, or the first, while its headers are not complete.
+    # What came since the last of a body, or since headers or a message were complete.
     _head_bytes = 0
-    _in_head = True
+    _got_on = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -45,27 +47,32 @@ class PatientHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is headers without end."""
+        self._got_on = False
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEADERS_WITHIN_BYTES:
-            if not self.transport.is_closing():
-                self.send_400_response("Invalid HTTP request received.")
-        elif not self._in_head:
+        if self._got_on:
             self._head_bytes = 0
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._in_head = True
-        super().on_message_begin()
+        elif self._head_bytes > HEADERS_WITHIN_BYTES and not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
 
     def on_headers_complete(self) -> None:
         """Its headers are here. Raises: EndlessHeaders, which the parser answers with a 400."""
-        self._in_head = False
+        self._got_on = True
         if self._head_bytes > HEADERS_WITHIN_BYTES:
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > HEADERS_WITHIN_BYTES:
                 raise EndlessHeaders
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body is here."""
+        self._got_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """All of it is here."""
+        self._got_on = True
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

@@ -9,6 +9,7 @@ from server import patient_http
 from tests.server.conftest import Running
 
 ENDLESS_BYTES = 20_000_000
+GET = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 async def test_headers_that_never_end_are_refused_before_they_fill_the_memory(
@@ -63,3 +64,38 @@ async def test_a_request_that_takes_long_to_answer_is_not(
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as fresh:
         answer = await fresh.get(f"/calls/{call['id']}/result", params={"wait": 0.5})
     assert answer.status_code == 202
+
+
+async def test_headers_behind_a_body_may_not_be_endless_either(server: Running) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    _reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /calls HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    sent = 0
+    try:
+        while sent < ENDLESS_BYTES:
+            writer.write(b"X-More: all that there is to say\r\n" * 2_000)
+            sent += 68_000
+            await writer.drain()
+    except OSError:
+        pass  # closed by the server
+    writer.close()
+    assert sent < ENDLESS_BYTES
+
+
+@pytest.mark.parametrize("whole", [20_000 // len(GET), 2])
+async def test_requests_that_come_together_are_no_long_headers(server: Running, whole: int) -> None:
+    body = b"x" * (20_000 - whole * len(GET))
+    post = b"POST /calls HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(post + GET * whole + GET[:10])
+    await answered(reader, times=whole)
+    writer.write(GET[10:])
+    await answered(reader, times=1)
+    writer.close()
+
+
+async def answered(reader: asyncio.StreamReader, *, times: int) -> None:
+    """Wait for so many answers that all is well."""
+    for _ in range(times):
+        await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
