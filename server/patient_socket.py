@@ -26,6 +26,8 @@ SLOW_READER_SECS = 5.0
 SLOW_READER = 4008
 # The name of the extension in the scope of each WebSocket that is served by this one.
 DIRECT_SOCKET = "voice_ai.socket"
+# To a request for a WebSocket that is none: it has a body, or far too many headers.
+_NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 # uvicorn's own tells of each handshake, open and close at INFO.
 _LOGGER = logging.getLogger("uvicorn.websocket")
 
@@ -83,7 +85,11 @@ class PatientSocket(WebSocketsSansIOProtocol):
         """The request for a WebSocket, to its last byte; all that comes later is frames."""
         was_asked = self.handshake_initiated
         super().data_received(data)
-        if self.handshake_initiated and not was_asked and data.endswith(b"\r\n\r\n"):
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # websockets has nothing to say then, and reads no more.
+            self.transport.write(_NO_HANDSHAKE)
+            self.transport.close()
+        elif self.handshake_initiated and not was_asked and data.endswith(b"\r\n\r\n"):
             self.cutter = FrameCutter(masked=True, most_bytes=self.config.ws_max_size)
 
     def _take_text(self, payload: bytes) -> bool:

@@ -99,3 +99,25 @@ async def answered(reader: asyncio.StreamReader, *, times: int) -> None:
     """Wait for so many answers that all is well."""
     for _ in range(times):
         await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+
+
+ASKS_FOR_A_SOCKET = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"GET / HTTP/1.1\r\n" + ASKS_FOR_A_SOCKET + b"Content-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\n" + ASKS_FOR_A_SOCKET + b"X: a\r\n" * 200 + b"\r\n",
+    ],
+    ids=["with a body", "with many headers"],
+)
+async def test_a_request_for_a_websocket_that_is_none_is_refused(
+    server: Running, asked: bytes
+) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(asked)
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
