@@ -2,9 +2,10 @@
 
     write ─▶ 64 kB unread ─▶ paused: senders wait ─┬─ read again ─▶ goes on
                                                    └─ 5 s later ─▶ cut off, the app is told
+    the app is done ─▶ closed, but for what is unread ─▶ 5 s later ─▶ cut off
 
 A transport that is only closed waits for ever for its peer to read the rest: the app would never
-be told, and whoever sends would never wake.
+be told, whoever sends would never wake, and the socket would stay open.
 
 An app that sends and receives often may do so without the layers of ASGI apps in between: the
 socket itself is in the scope, as the extension `DIRECT_SOCKET`.
@@ -36,6 +37,7 @@ class PatientSocket(WebSocketsSansIOProtocol):
     """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
 
     patience: asyncio.TimerHandle | None = None
+    lingering: asyncio.TimerHandle | None = None
     cutter: FrameCutter | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,6 +53,12 @@ class PatientSocket(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             del extensions[DIRECT_SOCKET]  # or they hold each other for good
+        if not self.disconnected:
+            # uvicorn closes the transport now, or once the peer had its time to agree.
+            to_agree_secs = 0.0 if self.close_timer is None else self.close_timeout
+            self.lingering = self.loop.call_later(
+                to_agree_secs + SLOW_READER_SECS, self.transport.abort
+            )
 
     def send_now(self, text: str) -> bool:
         """Send one message at once; False when it must wait, or has to fail, by ASGI's `send`."""
@@ -124,6 +132,9 @@ class PatientSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is no more."""
         self._relax()
+        if self.lingering is not None:
+            self.lingering.cancel()
+            self.lingering = None
         super().connection_lost(exc)
 
     def keepalive_timeout(self) -> None:

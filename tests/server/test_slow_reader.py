@@ -126,6 +126,37 @@ async def test_whoever_reads_late_but_reads_is_not_cut_off(
     assert relaxed.is_set()
 
 
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, agrees: bool
+) -> None:
+    monkeypatch.setattr(patient_socket, "SLOW_READER_SECS", 0.1)
+    app, stopped = FastAPI(), asyncio.Event()
+    closed: list[patient_socket.PatientSocket] = []
+
+    @app.websocket("/talk")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        direct = websocket.scope["extensions"][patient_socket.DIRECT_SOCKET]
+        direct.close_timeout = 0.1
+        await stopped.wait()
+        # Far less than what makes a sender wait, and more than the kernel holds.
+        while direct.transport.get_write_buffer_size() < 10_000:
+            await websocket.send_text("x" * 1_000)
+        if agrees:
+            await websocket.close()
+        closed.append(direct)
+
+    bound = tight("127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{bound.getsockname()[1]}/talk"
+    async with serving(app, bound), deaf(url) as client:
+        client.transport.pause_reading()
+        stopped.set()
+        async with asyncio.timeout(5):
+            while not closed or not closed[0].disconnected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
 async def test_a_stream_that_does_not_read_ends_and_its_call_goes_on(
     start_server: ServerFactory,
     twilio: TwilioEmulator,
