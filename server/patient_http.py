@@ -1,9 +1,12 @@
-"""uvicorn's HTTP/1.1, with an end to its patience: headers that come slowly, never, or without end.
+"""uvicorn's HTTP/1.1, with an end to its patience.
 
-Those behind a body in chunks (trailers) are headers, too.
+Headers may come slowly, never, or without end; those behind a body in chunks (trailers), too. An
+answer may not be read.
 
     connected ─┬─ headers ──▶ request … response ─┬─ headers ──▶ …
                └─ HEADERS_WITHIN_SECS ──▶ closed  └─ HEADERS_WITHIN_SECS ──▶ closed
+    unread ─┬─ some is read ──▶ unread …
+            └─ READS_WITHIN_SECS ──▶ cut off
 
 Nobody has shown a key or a signature by then, and each open connection is a file of this process.
 """
@@ -14,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_WITHIN_SECS = 15.0
 HEADERS_WITHIN_BYTES = 16_384
+# A peer that is there reads some of what waits for it.
+READS_WITHIN_SECS = 15.0
 
 
 class EndlessHeaders(ValueError):
@@ -24,6 +29,7 @@ class PatientHttp(HttpToolsProtocol):
     """HTTP/1.1 by httptools, which itself takes headers without end; longer ones get a 400."""
 
     _patience: asyncio.TimerHandle | None = None
+    _until_read: asyncio.TimerHandle | None = None
     # What came since the last of a body, or since headers or a message were complete.
     _head_bytes = 0
     _got_on = False
@@ -36,12 +42,14 @@ class PatientHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
+        self._relax()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over: nothing comes here any more, and nobody tells of its end."""
         super().handle_websocket_upgrade()
         self._stop_waiting()
+        self._relax()
         # They know each other, and would wait for a full collection.
         self.parser = None  # type: ignore[assignment]
 
@@ -79,6 +87,16 @@ class PatientHttp(HttpToolsProtocol):
         super().on_response_complete()
         self._wait_for_headers()
 
+    def pause_writing(self) -> None:
+        """More is unread than should be."""
+        super().pause_writing()
+        self._let_read()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        super().resume_writing()
+        self._relax()
+
     def _wait_for_headers(self) -> None:
         self._stop_waiting()
         self._patience = self.loop.call_later(HEADERS_WITHIN_SECS, self._give_up)
@@ -91,3 +109,20 @@ class PatientHttp(HttpToolsProtocol):
     def _give_up(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+            self._let_read()
+
+    def _let_read(self) -> None:
+        self._relax()
+        if unread := self.transport.get_write_buffer_size():
+            self._until_read = self.loop.call_later(READS_WITHIN_SECS, self._look_again, unread)
+
+    def _look_again(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() >= unread:
+            self.transport.abort()
+        else:
+            self._let_read()
+
+    def _relax(self) -> None:
+        if self._until_read is not None:
+            self._until_read.cancel()
+            self._until_read = None

@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import socket as sockets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 import uvloop
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
-from server import patient_socket
+from server import patient_http, patient_socket
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.patient_socket import SLOW_READER
@@ -155,6 +156,54 @@ async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
         async with asyncio.timeout(5):
             while not closed or not closed[0].disconnected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("answer_bytes", [20_000, 200_000])
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+async def test_an_answer_that_is_not_read_keeps_no_connection(
+    monkeypatch: pytest.MonkeyPatch, answer_bytes: int, more: str
+) -> None:
+    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.1)
+    monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.1)
+    lost = asyncio.Event()
+
+    class Watched(patient_http.PatientHttp):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    monkeypatch.setattr("server.serving.PatientHttp", Watched)
+    app = FastAPI()
+    app.add_api_route("/", lambda: Response("x" * answer_bytes))
+    bound = tight("127.0.0.1", 0)
+    async with serving(app, bound):
+        with sockets.socket() as own:
+            own.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, KERNEL_BYTES)
+            own.connect(bound.getsockname())
+            own.send(f"GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n".encode() * 10)
+            async with asyncio.timeout(5):
+                await lost.wait()
+
+
+async def test_an_answer_that_is_read_slowly_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.05)
+    monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.5)
+    app = FastAPI()
+    app.add_api_route("/", lambda: Response("x" * 60_000))
+    bound = tight("127.0.0.1", 0)
+    async with serving(app, bound):
+        own = sockets.socket()
+        own.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, KERNEL_BYTES)
+        own.connect(bound.getsockname())
+        reader, writer = await asyncio.open_connection(sock=own, limit=1_000)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        began, answer = time.monotonic(), b""
+        while more := await reader.read(1_000):
+            answer += more
+            await asyncio.sleep(0.02)
+        writer.close()
+    assert time.monotonic() - began > 2 * patient_http.READS_WITHIN_SECS
+    assert answer.endswith(b"x" * 60_000)
 
 
 async def test_a_stream_that_does_not_read_ends_and_its_call_goes_on(
