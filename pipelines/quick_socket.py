@@ -55,8 +55,8 @@ class QuickSocket(ClientConnection):
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message, as websockets has it.
 
-        Raises: websockets' ConnectionClosed behind the last message; ValueError for a text that is
-        no UTF-8, when it is to be decoded.
+        Raises: websockets' ConnectionClosed behind the last message, and for one that is no UTF-8
+        when it is to be decoded, which ends the connection with 1007.
         """
         while not self._unread:
             if self.protocol.state is State.CLOSED:
@@ -66,7 +66,17 @@ class QuickSocket(ClientConnection):
         is_text, message = self._unread.popleft()
         if self._stopped and len(self._unread) <= FEW_UNREAD:
             self._read_on()
-        return message.decode() if (is_text if decode is None else decode) else message
+        if not (is_text if decode is None else decode):
+            return message
+        try:
+            return message.decode()
+        except UnicodeDecodeError as error:
+            mistake = f"{error.reason} at position {error.start}"
+        self._unread.clear()
+        self._read_on()
+        async with self.send_context():
+            self.protocol.fail(CloseCode.INVALID_DATA, mistake)
+        return await super().recv()  # behind the last message: it says why there is none
 
     def next_if(self, read: Callable[[bytes], T | None]) -> T | None:
         """What `read` makes of the next message, if one is there; it stays when that is None."""

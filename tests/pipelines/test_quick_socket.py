@@ -57,13 +57,34 @@ async def test_a_message_may_be_decoded_or_not_as_it_is_asked_for() -> None:
     async def talk(server: ServerConnection) -> None:
         for message in ("text", b"bytes", b"\xff"):
             await server.send(message)
-        await write(server, Frame(Opcode.TEXT, b"\xff"))
 
     async with talking_to(talk) as socket:
         assert await socket.recv(decode=False) == b"text"
         assert await socket.recv(decode=True) == "bytes"
         assert await socket.recv() == b"\xff"
-        with pytest.raises(ValueError, match="utf-8"):
+
+
+@pytest.mark.parametrize("behind", [0, 4 * MOST_UNREAD])
+async def test_a_text_that_is_none_ends_the_connection(behind: int) -> None:
+    async def talk(server: ServerConnection) -> None:
+        await write(server, Frame(Opcode.TEXT, b"\xff"), *[Frame(Opcode.TEXT, b"more")] * behind)
+
+    async with talking_to(talk) as socket:
+        for _ in range(2):
+            with pytest.raises(ConnectionClosedError, match="invalid start byte"):
+                await socket.recv()
+        assert socket.protocol.close_sent is not None
+        assert socket.protocol.close_sent.code == 1007
+
+
+async def test_a_text_that_is_none_behind_the_end_is_no_other_end() -> None:
+    async def talk(server: ServerConnection) -> None:
+        await write(server, Frame(Opcode.TEXT, b"\xff"))
+        await server.close(1011)
+
+    async with talking_to(talk) as socket:
+        await socket.wait_closed()
+        with pytest.raises(ConnectionClosedError, match="1011"):
             await socket.recv()
 
 
