@@ -80,6 +80,7 @@ class Speaker(DirectProcessor):
         self._began_early = False
         self._heard: asyncio.Queue[Reply] = asyncio.Queue()
         self._passing_on: asyncio.Task[None] | None = None
+        self._stopping_speech: asyncio.Task[None] | None = None
         playback.on_heard = self._heard.put_nowait
         playback.on_first_heard = self._first_heard
         line.on_bound.append(self._answered)
@@ -101,7 +102,9 @@ class Speaker(DirectProcessor):
             self._playback.closed()
         elif isinstance(frame, UserStartedSpeakingFrame):
             if self._playback.hears_early_speech:
-                self.create_task(self._stop_early_speech(), name="barge-in")
+                await self._forget_early_speech()
+                stopping = self.create_task(self._stop_early_speech(), name="barge-in")
+                self._stopping_speech = stopping
         elif isinstance(frame, StartFrame):
             self._started = True
             self._passing_on = self.create_task(self._pass_on_what_was_heard(), name="heard")
@@ -122,6 +125,7 @@ class Speaker(DirectProcessor):
 
     async def cleanup(self) -> None:
         """Leave no task behind: a pipeline that ends while it starts is not told of its end."""
+        await self._forget_early_speech()
         await self._stop_passing_on()
         await super().cleanup()
 
@@ -187,8 +191,14 @@ class Speaker(DirectProcessor):
         if started is None or last is None or last - started < BARGES_IN_AFTER_SECS:
             return
         if self._playback.hears_early_speech:
+            self._stopping_speech = None  # what is begun from here on is done to its end
             await self.broadcast_interruption()
             await self._interrupt()
+
+    async def _forget_early_speech(self) -> None:
+        stopping, self._stopping_speech = self._stopping_speech, None
+        if stopping is not None:
+            await self.cancel_task(stopping)
 
     async def _complete(self) -> None:
         """The reply has no more speech: send the filter's tail, whole packets, and a last mark."""
@@ -242,6 +252,7 @@ class Speaker(DirectProcessor):
 
     async def _stop(self) -> None:
         """The call is over: what was not heard by now never will be."""
+        await self._forget_early_speech()
         await self._stop_passing_on()
         self._playback.take_back()
         while not self._heard.empty():

@@ -10,6 +10,7 @@ from agent.calls import Speaker
 from agent.measures import FirstSound
 from agent.profile import AgentProfile, VadConfig
 from pipelines.greetings import GreetingKey, Greetings
+from pipelines.speaker import BARGES_IN_AFTER_SECS
 from pipelines.steps import PAUSE_IN_WORD_SECS
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.test_run_call import OnStage, call, scene
@@ -293,6 +294,21 @@ async def test_words_that_the_model_takes_for_heard_are_stopped_by_the_caller_al
     first = stage.record.turns[0]
     assert first.interrupted
     assert first.text
+
+
+@scene
+async def test_a_call_that_ends_while_the_caller_barges_in_leaves_no_task_behind() -> None:
+    before = asyncio.all_tasks()
+    async with call(answer_shield=0) as stage:
+        await prepared(stage, 6.0)
+        await stage.phone.pick_up()
+        await asyncio.sleep(2)
+        stage.phone.speak(mulaw_tone(1.0))
+        await asyncio.sleep(BARGES_IN_AFTER_SECS / 2)
+        await stage.running.end()
+        stage.phone.put_down()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
 
 
 @scene
