@@ -172,6 +172,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
                 await asyncio.wait(errands)
             await super().shutdown_default_executor(*args, **options)
 
+    def close(self) -> None:
+        """Close, once connections have done what they were still told: it may end their threads."""
+        while self.work.run_statement():
+            pass
+        super().close()
+
     def _wake(self) -> None:
         if not self.is_closed():
             super().call_soon_threadsafe(_nothing)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,21 @@ def test_a_connection_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
             await aiosqlite.connect(tmp_path / "nowhere" / "some.db")
 
     run(scene)
+
+
+def test_no_thread_is_left_of_a_connection_that_nobody_waits_for(
+    tmp_path: Path, database: Path
+) -> None:
+    before = set(threading.enumerate())
+
+    async def scene() -> None:
+        opened = await aiosqlite.connect(database)
+        with pytest.raises(sqlite3.OperationalError):
+            await aiosqlite.connect(tmp_path / "nowhere" / "some.db")
+        opened.stop()
+
+    run(scene)
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(10)
+    assert [thread for thread in left if thread.is_alive()] == []
