@@ -34,6 +34,18 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
+@contextlib.contextmanager
+def held_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A free port, for another process to `listen` on; nobody else is given it meanwhile.
+
+    Linux lets several sockets with SO_REUSEADDR have one address while at most one of them
+    listens, and leaves it out where it chooses a port itself.
+    Source: https://man7.org/linux/man-pages/man7/socket.7.html
+    """
+    with listen(host, 0) as bound:
+        yield bound.getsockname()[1]
+
+
 def configure(app: FastAPI) -> uvicorn.Config:
     """What uvicorn shall do and leave: our logs, no proxy headers, no compression of audio."""
     return uvicorn.Config(

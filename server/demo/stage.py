@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import httpx
 
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
+from server.serving import held_port
 
 READY_WITHIN_SECS = 30.0
 STOPS_WITHIN_SECS = 15.0
@@ -32,7 +32,15 @@ async def server_process(
 
     Raises: StageError.
     """
-    port = _free_port()
+    with held_port() as port:
+        async with _serving(port, gemini, twilio, folder) as api:
+            yield api
+
+
+@asynccontextmanager
+async def _serving(
+    port: int, gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
+) -> AsyncIterator[httpx.AsyncClient]:
     base_url = f"http://127.0.0.1:{port}"
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment = {
@@ -89,10 +97,3 @@ async def _until_ready(
 
 def _end_of(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

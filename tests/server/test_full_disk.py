@@ -4,27 +4,16 @@ The server is a process of its own here; the kernel refuses it to write anything
 """
 
 import asyncio
-import contextlib
-import os
 import resource
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
-from twilio.request_validator import RequestValidator
-
-import server as server_package
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import NoAnswer, Person, Say, TwilioEmulator, WaitForAgent
-from server.serving import listen
 from tests.e2e.conftest import GOODBYE, GREETING, SCRIPT, THANKS, turns
-from tests.server.conftest import THEIRS, Running
+from tests.server.conftest import THEIRS
+from tests.server.own_process import own_process
 from tests.server.test_bad_input import rejected
 from tests.server.test_media_stream import kinds
-
-ROOT = Path(server_package.__file__).parents[1]
-VOICE_AI = "from server.cli.main import app; app()"
 
 
 class Disk:
@@ -43,33 +32,6 @@ class Disk:
         resource.prlimit(self.process_id, resource.RLIMIT_FSIZE, self._before)
 
 
-@contextlib.asynccontextmanager
-async def own_process(
-    environment: dict[str, str], folder: Path
-) -> AsyncIterator[tuple[Running, Disk]]:
-    """`voice-ai serve`, and its disk."""
-    with listen("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", VOICE_AI, "serve", "--port", str(port)),
-        cwd=folder,
-        env=os.environ | environment | {"BASE_URL": url, "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        assert b"Listening" in await process.stdout.readline()
-        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
-            signer = RequestValidator(environment["TWILIO_AUTH_TOKEN"])
-            yield Running(url, http, signer), Disk(process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-
-
 async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
     twilio: TwilioEmulator, tmp_path: Path
 ) -> None:
@@ -78,7 +40,8 @@ async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
     twilio.anyone = NoAnswer()
     async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
         environment = {**gemini.environment(), **twilio.environment(), "GEMINI_API_KEY": "no-key"}
-        async with own_process(environment, tmp_path) as (server, disk):
+        async with own_process(environment, tmp_path) as (server, process):
+            disk = Disk(process.pid)
             call = await server.place(greeting=GREETING)
             path = f"/calls/{call['id']}"
             phone = await twilio.call_placed()

@@ -1,11 +1,13 @@
 """How the app stands on its socket: what a peer may send before it is anybody."""
 
 import asyncio
+import socket
 
 import httpx
 import pytest
 
 from server import patient_http
+from server.serving import held_port, listen
 from tests.server.conftest import Running
 
 ENDLESS_BYTES = 20_000_000
@@ -121,3 +123,13 @@ async def test_a_request_for_a_websocket_that_is_none_is_refused(
     async with asyncio.timeout(5):
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
     writer.close()
+
+
+def test_a_held_port_is_given_to_nobody_but_who_asks_for_it() -> None:
+    with held_port() as port:
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
+        with listen("127.0.0.1", port) as server:
+            server.listen()
+            with socket.create_connection(("127.0.0.1", port)):
+                assert server.accept()

@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from server.serving import held_port
 
 VOICE_AI = (sys.executable, "-c", "from server.cli.main import app; app()")
 OURS = "+15550100999"
@@ -53,19 +53,12 @@ turns:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class Served:
     """A server that runs, and what it was told."""
 
-    port: int = field(default_factory=free_port)
-    twilio_port: int = field(default_factory=free_port)
+    port: int
+    twilio_port: int
 
     @property
     def url(self) -> str:
@@ -94,8 +87,14 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    served = Served()
+def ports() -> Iterator[tuple[int, int]]:
+    with held_port() as port, held_port() as twilio_port:
+        yield port, twilio_port
+
+
+@pytest.fixture
+async def served(ports: tuple[int, int], tmp_path: Path) -> AsyncIterator[Served]:
+    served = Served(*ports)
     async with GeminiLiveEmulator(Script.default()) as gemini:
         process = await asyncio.create_subprocess_exec(
             *VOICE_AI,
@@ -169,8 +168,9 @@ async def test_what_the_server_refuses_and_where_nobody_listens_is_broken(
     code, said = await replay(served, folder, "--api-key", "another key")
     assert code == 1
     assert "broke: POST /calls: 401" in said
-    served.port = free_port()
-    code, said = await replay(served, folder)
+    with held_port() as nobodys:
+        served.port = nobodys
+        code, said = await replay(served, folder)
     assert code == 1
     assert "ConnectError" in said
     assert "1 broken" in said
