@@ -1,4 +1,4 @@
-"""`voice-ai serve` as a process of its own: to be stopped, to be killed, to be kept from its disk."""
+"""`voice-ai serve` as a process of its own: to be stopped, killed, or kept from its disk."""
 
 import asyncio
 import contextlib
