@@ -80,8 +80,8 @@ _NOTHING = ""
 def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T]) -> T:
     cursor: sqlite3.Cursor = connection._conn.cursor()
     try:
-        cursor.execute("BEGIN IMMEDIATE")
         try:
+            cursor.execute("BEGIN IMMEDIATE")
             done = work(cursor)
             cursor.execute("COMMIT")
         except BaseException:

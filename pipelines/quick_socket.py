@@ -18,13 +18,17 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
-from pipelines.websocket_frames import OTHER, TEXT, FrameCutter, masked_text_frame
+from pipelines.websocket_frames import (
+    MOST_FRAGMENTS,
+    OTHER,
+    TEXT,
+    FrameCutter,
+    masked_text_frame,
+)
 
 _HEAD_ENDS = b"\r\n\r\n"
 # So many messages wait at the most before reading stops, and so many when it goes on.
 MOST_UNREAD, FEW_UNREAD = 64, 16
-# More pieces than these are no message that anybody would cut up.
-MOST_FRAGMENTS = 1000
 
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)

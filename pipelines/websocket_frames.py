@@ -18,6 +18,8 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]
 # The first byte of a frame that is a whole message: FIN, no extension, the opcode.
 TEXT, BINARY = 0x81, 0x82
 OTHER = 0
+# More pieces than these are no message that anybody would cut up.
+MOST_FRAGMENTS = 1000
 _MASKED = 0x80
 _MASK_BYTES = 4
 

@@ -16,9 +16,10 @@ import logging
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
-from pipelines.websocket_frames import TEXT, FrameCutter, text_frame
+from pipelines.websocket_frames import MOST_FRAGMENTS, TEXT, FrameCutter, text_frame
 from server.inbox import Inbox
 
 # Twilio reads as fast as the network carries; it queues what it has no time to play.
@@ -81,6 +82,16 @@ class PatientSocket(WebSocketsSansIOProtocol):
                 super().data_received(raw)
                 if self.transport.is_closing():
                     return  # by a mistake or a close: what is behind it is nobody's
+
+    def handle_cont(self, event: Frame) -> None:
+        """One more piece of a message, if there are not too many yet."""
+        if self.close_sent:
+            return
+        if len(self.frames) < MOST_FRAGMENTS:
+            super().handle_cont(event)
+            return
+        self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+        self.handle_parser_exception()
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message over; reading stops when the app is behind, not after each one."""

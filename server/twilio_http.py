@@ -53,14 +53,14 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
         request.method = method.upper()
         request.url = url.replace(REST_ROOT, self._root, 1)
         if params:
-            request.url += f"?{urlencode(params, doseq=True)}"
+            request.url += f"?{_form(params)}"
         request.headers = CaseInsensitiveDict(headers or {})
         request.hooks = default_hooks()
         if auth is not None:
             HTTPBasicAuth(*auth)(request)
         if data:
             is_json = "json" in request.headers.get("Content-Type", "")
-            request.body = json.dumps(data) if is_json else urlencode(data, doseq=True)
+            request.body = json.dumps(data) if is_json else _form(data)
             request.headers["Content-Length"] = str(len(request.body.encode()))
         elif request.method != "GET":
             request.headers["Content-Length"] = "0"
@@ -76,3 +76,8 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
     def close(self) -> None:
         """Close what is kept alive."""
         self._adapter.close()
+
+
+def _form(fields: Mapping[str, object]) -> str:
+    """Fields as a form has them, without those that have no value."""
+    return urlencode([each for each in fields.items() if each[1] is not None], doseq=True)

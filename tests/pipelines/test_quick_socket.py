@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-from pipelines.quick_socket import MOST_FRAGMENTS, MOST_UNREAD, QuickSocket
+from pipelines.quick_socket import MOST_UNREAD, QuickSocket
+from pipelines.websocket_frames import MOST_FRAGMENTS
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
 

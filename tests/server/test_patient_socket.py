@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
+from pipelines.websocket_frames import MOST_FRAGMENTS
 from server.inbox import MOST_UNREAD
 from server.media_stream import TwilioSocket
 from server.patient_http import PatientHttp
@@ -187,6 +188,11 @@ WRONG = {
         1002,
     ),
     "too large": (bytes_of(Frame(Opcode.TEXT, b"x" * (MESSAGE_LIMIT_BYTES + 1))), 1009),
+    "too many pieces": (
+        bytes_of(Frame(Opcode.TEXT, b"a", fin=False))
+        + bytes_of(Frame(Opcode.CONT, b"", fin=False)) * MOST_FRAGMENTS,
+        1009,
+    ),
     "reserved bits": (b"\xf1\x80\x00\x00\x00\x00", 1002),
 }
 

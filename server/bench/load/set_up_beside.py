@@ -1,8 +1,7 @@
 """What a call's set-up and its end cost a server that carries other calls meanwhile.
 
-    others talk  |─ held ─|//////////|─ held ─|\\\\\\\\|─ held ─|  and the next round
-                            a round's           its
-                           quiet calls          end
+    others talk  |─ share ─|┄┄ a round's ┄┄|─ share ─|┄┄ its ┄┄|─ share ─|  and the next round
+                           |  quiet calls  |         |   end   |
 
 One by one, each call finds a core that has slept, and nothing of the program in its caches. Here
 calls come as they do on a server that works.

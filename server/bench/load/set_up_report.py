@@ -18,12 +18,12 @@ def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
     beside = max((cost.beside for cost in costs), default=0)
     console.print("CPU ms for a call: p50 (smallest to p95)")
     if beside:
-        console.print(f"rounds of calls, {beside} others talk meanwhile; held: a second of those")
+        console.print(f"while {beside} others talk, which take so many ms a second: others")
     else:
-        console.print("one by one, nobody talks; idle: a second without a call")
+        console.print("one by one, nobody talks; the server alone takes so many ms a second: idle")
     table = Table(padding=(0, 0), pad_edge=False)
     table.add_column("system", no_wrap=True)
-    for name in ("calls", "first sound", "set-up", "end", "held" if beside else "idle"):
+    for name in ("calls", "first sound", "set-up", "end", "others" if beside else "idle"):
         if name != "first sound" or not beside:
             table.add_column(name, justify="right", no_wrap=True)
     for cost in costs:
