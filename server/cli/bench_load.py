@@ -118,14 +118,15 @@ def load(
         ):
             if set_up is not None:
                 asked = SetUpOptions(set_up, settings=settings)
-                costs = [
-                    runner.run(
+                costs = []
+                for one in systems:
+                    typer.echo(f"{one.label}: {set_up} calls", err=True)
+                    measuring = (
                         measure_set_up_beside(one, asked, beside, pin=pin)
                         if beside
                         else measure_set_up(one, asked, pin=pin)
                     )
-                    for one in systems
-                ]
+                    costs.append(runner.run(measuring))
                 print_set_ups(costs, console)
                 written = set_ups_as_json(costs)
                 failed = any(one.went_wrong for one in costs)
