@@ -101,6 +101,16 @@ class StreamEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceStopped:
+    """The instance that carried the call has stopped, with the call still going on at Twilio.
+
+    Twilio asks what to do next; when nobody answers it either, the call is over.
+    """
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationEnded:
     """The media side is done: the agent hung up, time or patience ran out, no model came.
 
@@ -138,6 +148,7 @@ Event = (
     | TwimlFetched
     | StreamStarted
     | StreamEnded
+    | InstanceStopped
     | ConversationEnded
     | Terminate
     | TimerFired
@@ -229,6 +240,7 @@ _KINDS: dict[type, str] = {
     TwimlFetched: "twilio.twiml",
     StreamStarted: "life.stream_started",
     StreamEnded: "life.stream_ended",
+    InstanceStopped: "life.instance_stopped",
     ConversationEnded: "life.conversation_ended",
     Terminate: "life.terminate",
     TimerFired: "life.timer",

@@ -67,6 +67,8 @@ class CallState:
     # TwiML that opens a stream was given, and no stream has come yet.
     stream_due: bool = False
     short_streams: int = 0
+    # Its instance has stopped, and Twilio has found no other since.
+    abandoned: bool = False
     # What the caller shall hear before the end ("no_model", "system"), or who takes over (E.164).
     apology: str | None = None
     transfer_to: str | None = None

@@ -36,6 +36,7 @@ from agent.life_events import (
     EndMedia,
     Event,
     HangUp,
+    InstanceStopped,
     LookUp,
     Placed,
     Release,
@@ -140,6 +141,8 @@ class _Step:
                 self._stream_started(event)
             case StreamEnded():
                 self._stream_ended(event)
+            case InstanceStopped():
+                self._change(abandoned=True)
             case ConversationEnded():
                 self._conversation_ended(event)
             case Terminate():
@@ -195,6 +198,7 @@ class _Step:
             self._end(CallStatus.FAILED, error="Twilio knows no such call.")
 
     def _twiml_fetched(self) -> None:
+        self._is_carried_on()
         # An inbound call's first document is what answers it; every other fetch means an answer.
         if self.state.direction is Direction.OUTBOUND or self.state.stream_due:
             self._answered()
@@ -210,6 +214,7 @@ class _Step:
             self._change(stream_due=True)
 
     def _stream_started(self, event: StreamStarted) -> None:
+        self._is_carried_on()
         self._answered()
         if event.stream_sid == self.state.last_stream_sid:
             return
@@ -223,6 +228,8 @@ class _Step:
 
     def _stream_ended(self, event: StreamEnded) -> None:
         if event.stream_sid == self.state.last_stream_sid:
+            # By an instance that was taken for stopped.
+            self._is_carried_on()
             return
         self._answered()
         self._change(last_stream_sid=event.stream_sid)
@@ -298,6 +305,10 @@ class _Step:
             kept = {t: at for t, at in self.state.deadlines.items() if t is not timer}
             self._change(deadlines=kept)
             self.commands.append(CancelTimer(timer))
+
+    def _is_carried_on(self) -> None:
+        if self.state.abandoned:
+            self._change(abandoned=False)
 
     def _was_answered(self) -> bool:
         return self.state.status is CallStatus.IN_PROGRESS
@@ -401,6 +412,8 @@ class _Step:
         if self._was_answered() and status is not CallStatus.FAILED:
             status = CallStatus.COMPLETED
         reason = self.state.end_reason or self._reason_of(status)
+        if self.state.abandoned and self.state.end_reason is None:
+            error = error or "The server stopped while the call went on."
         for timer in tuple(self.state.deadlines):
             self._disarm(timer)
         self._change(
@@ -416,7 +429,7 @@ class _Step:
 
     def _reason_of(self, status: CallStatus) -> EndReason:
         """Who ended a call that nothing of ours has ended."""
-        if status is CallStatus.FAILED:
+        if status is CallStatus.FAILED or self.state.abandoned:
             return EndReason.SYSTEM
         if status is CallStatus.CANCELED and self.state.direction is Direction.OUTBOUND:
             return EndReason.SYSTEM  # canceled at Twilio, past us

@@ -29,6 +29,7 @@ from agent.life_events import (
     EndMedia,
     Event,
     HangUp,
+    InstanceStopped,
     LookUp,
     Placed,
     Release,
@@ -418,7 +419,8 @@ class LocalLife:
         if state.stream_sid:
             # Not the stream's fault: it does not count as a short one.
             carried = state.patience.short_stream_secs
-            state = await self.tell(call_id, StreamEnded(now, state.stream_sid, carried))
+            ended = StreamEnded(now, state.stream_sid, carried)
+            state = await self.tell(call_id, ended, InstanceStopped(now))
         if state.deadlines.get(Timer.RING, now) > now:
             self._media.order(call_id, Warm())
         if state.twilio_sid is None and state.dialled:

@@ -73,6 +73,8 @@ class PhoneLine:
         # The stream that is being sent what waited; what is played meanwhile waits behind it.
         self._catching_up: MediaStream | None = None
         self._closed = False
+        # Twilio said that it will send no more over the stream that is, or was, bound last.
+        self.stopped = False
         # When the first stream was bound: the call's zero.
         self.answered_at: float | None = None
         self.packets_received = 0
@@ -115,6 +117,7 @@ class PhoneLine:
         if self._stream is not None:
             self._lose()
         self._stream = stream
+        self.stopped = False
         if self.answered_at is None:
             self.answered_at = self._clock()
         self._catching_up = stream
@@ -153,6 +156,7 @@ class PhoneLine:
             if hearing is not None:
                 await hearing.key(message.digit)
         elif isinstance(message, Stop):
+            self.stopped = True
             return False
         else:
             raise StreamError(f"{type(message).__name__.lower()!r} comes only once, first")

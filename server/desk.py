@@ -17,7 +17,7 @@ from loguru import logger
 
 from agent.calls import Call, EndReason
 from agent.clock import Clock
-from agent.life_events import ConversationEnded
+from agent.life_events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCalls
 from agent.ports import CallLife
 from pipelines.phone_line import MediaStream, PhoneLine
@@ -167,6 +167,16 @@ class Desk:
         if talk is not None:
             await talk.finished.wait()
 
+    async def leave(self) -> None:
+        """The process stops, and will cut off calls that go on: their lives are told before."""
+        cut_off = [
+            call_id
+            for call_id, talk in self._talks.items()
+            if not talk.over and not talk.running.line.stopped
+        ]
+        stopped = InstanceStopped(self._clock())
+        await asyncio.gather(*(self._tell(call_id, stopped) for call_id in cut_off))
+
     async def close(self) -> None:
         """End every pipeline; the calls themselves live on, for another process to carry."""
         ending = [self._finish(call_id) for call_id in list(self._talks)]
@@ -226,7 +236,7 @@ class Desk:
                 talk.finished.set()
 
     async def _report(self, call_id: str, summary: CallSummary) -> None:
-        if summary.reason is None or self._life is None:
+        if summary.reason is None:
             return
         logger.info("A conversation ended", reason=summary.reason.value, error=summary.error)
         event = ConversationEnded(
@@ -235,8 +245,13 @@ class Desk:
             transfer_to=summary.transfer_to,
             error=summary.error,
         )
+        await self._tell(call_id, event)
+
+    async def _tell(self, call_id: str, event: Event) -> None:
+        if self._life is None:
+            return
         telling = asyncio.create_task(self._life.tell_surely(call_id, event))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
-        # Nobody else knows why it ended, but its stream does not wait for a database that is away.
+        # Nobody else knows what happened, but a stream does not wait for a database that is away.
         await asyncio.wait({telling}, timeout=TELL_PATIENCE_SECS)

@@ -63,7 +63,17 @@ def configure(app: FastAPI) -> uvicorn.Config:
     )
 
 
-class AnnouncedServer(uvicorn.Server):
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to answer; the calls whose streams that cuts are told of first."""
+        # What the lifespan gives to each request; without it, nothing was opened.
+        resources = self.lifespan.state.get("resources")
+        if resources is not None:
+            await resources.desk.leave()
+        await super().shutdown(sockets)
+
+
+class AnnouncedServer(_Server):
     """A server that calls `announce` once it answers."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
@@ -77,7 +87,7 @@ class AnnouncedServer(uvicorn.Server):
             self._announce()
 
 
-class _WithoutSignals(uvicorn.Server):
+class _WithoutSignals(_Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to whoever owns the process."""

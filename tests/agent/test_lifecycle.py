@@ -18,6 +18,7 @@ from agent.life_events import (
     EndMedia,
     Event,
     HangUp,
+    InstanceStopped,
     LookUp,
     Placed,
     Release,
@@ -381,6 +382,42 @@ def test_a_lost_completed_callback_is_found_out():
     assert LookUp(SID) in call.fires(Timer.RECONCILE)
     call.happens(TwilioStatus(call.at, "completed", SID))
     assert (call.state.status, call.state.end_reason) == (CallStatus.COMPLETED, EndReason.CALLER)
+
+
+CUT_OFF = [InstanceStopped(1060), StreamEnded(1060, "MZ1", 50)]
+
+
+@pytest.mark.parametrize("order", [CUT_OFF, CUT_OFF[::-1]])
+@pytest.mark.parametrize("status", ["completed", None])
+def test_a_talk_that_ends_with_its_instance_was_not_ended_by_the_caller(
+    order: list[Event], status: str | None
+):
+    call = Story(*answered(), *order)
+    assert (call.state.status, call.state.end_reason) == (CallStatus.IN_PROGRESS, None)
+    assert LookUp(SID) in call.fires(Timer.RECONCILE)
+    call.happens(TwilioStatus(call.at, status, SID))
+    assert (call.state.status, call.state.end_reason) == (CallStatus.COMPLETED, EndReason.SYSTEM)
+    assert call.state.error == "The server stopped while the call went on."
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        TwimlFetched(1061),
+        StreamStarted(1061, "MZ2", "two"),
+        # Another instance took the one for stopped that goes on with it.
+        StreamEnded(1061, "MZ1", 51),
+    ],
+)
+def test_a_talk_that_was_taken_over_ends_as_any_other(sign: Event):
+    call = Story(*answered(), *CUT_OFF, sign, TwilioStatus(1070, "completed", SID))
+    assert (call.state.end_reason, call.state.error) == (EndReason.CALLER, None)
+
+
+def test_an_instance_that_stops_takes_no_reason_back():
+    call = Story(*answered(), ConversationEnded(1059, "agent"), *CUT_OFF)
+    call.happens(TwilioStatus(1070, "completed", SID))
+    assert (call.state.end_reason, call.state.error) == (EndReason.AGENT, None)
 
 
 def test_a_talk_that_twilio_knows_nothing_of_is_over():

@@ -19,6 +19,7 @@ from agent.life_events import (
     EndMedia,
     Event,
     HangUp,
+    InstanceStopped,
     LookUp,
     Placed,
     Release,
@@ -55,6 +56,7 @@ def events() -> st.SearchStrategy[Event]:
         st.builds(TwimlFetched, TIMES),
         st.builds(StreamStarted, TIMES, STREAMS, st.sampled_from(["one", "two"])),
         st.builds(StreamEnded, TIMES, STREAMS, st.floats(0, 100)),
+        st.builds(InstanceStopped, TIMES),
         st.builds(
             ConversationEnded,
             TIMES,

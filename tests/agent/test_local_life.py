@@ -484,7 +484,7 @@ async def test_a_restart_goes_on_where_the_process_stopped(
     await after.resume()
     ended = await after.ended(over.id, SECS)
     assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.CALLER)
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.SYSTEM)
     # A stream of the old process is gone, and the call waits for a new one.
     state = await after.state(talking.id)
     assert (state.status, state.stream_sid) == (CallStatus.IN_PROGRESS, None)

@@ -8,7 +8,7 @@ import pytest
 
 import server.desk as desk_module
 from agent.calls import Call, EndReason
-from agent.life_events import ConversationEnded, Event
+from agent.life_events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCallsInMemory
 from agent.measures import Measure, WarmUp
 from pipelines.run_call import CallSummary
@@ -32,6 +32,7 @@ class ScriptedStream:
 class ScriptedLife:
     def __init__(self, log: list[str]) -> None:
         self.events: list[Event] = []
+        self.told_of: list[str] = []
         self._log = log
         self.there = asyncio.Event()
         self.there.set()
@@ -41,6 +42,7 @@ class ScriptedLife:
         await self.there.wait()
         self._log.append("life told")
         self.events.append(event)
+        self.told_of.append(call_id)
         self.told.set()
 
 
@@ -286,6 +288,39 @@ async def test_a_process_that_stops_leaves_nothing_prepared_behind_and_prepares_
     assert office.log == ["pipeline ended"] * 2
     assert office.warm_ups() == ["stopped"] * 2
     assert len(office.pipelines) == 2
+
+
+async def test_the_lives_of_calls_that_are_cut_off_are_told_before_a_process_stops() -> None:
+    office = Office(capacity=5)
+    talks, lost, hung_up, over = (a_call(name) for name in ("talks", "lost", "hung up", "over"))
+    for call in (talks, over):
+        await office.desk.carry(call, office.stream(f"MZ of {call.id}"))
+    for call in (lost, hung_up):
+        stream = office.stream(f"MZ of {call.id}")
+        line = await office.desk.carry(call, stream)
+        if call is hung_up:
+            assert not await line.receive('{"event": "stop", "stop": {}}')
+        line.unbind(stream)
+    office.pipelines[1].over.set_result(CallSummary(EndReason.AGENT))
+    await office.desk.told("over")
+    office.life.events.clear()
+    office.life.told_of.clear()
+    await office.desk.leave()
+    assert office.life.told_of == ["talks", "lost"]
+    assert office.life.events == [InstanceStopped(1.0)] * 2
+    assert office.desk.talking == 4
+    await office.desk.close()
+    assert len(office.life.events) == 2
+
+
+async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "TELL_PATIENCE_SECS", 0.01)
+    office = Office()
+    office.life.there.clear()
+    await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.desk.leave()
+    await office.desk.close()
+    assert office.life.events == []
 
 
 async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:
