@@ -5,7 +5,7 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -37,7 +36,6 @@ from agent.calls import (
     CallEvent,
     CallStatus,
     Direction,
-    EndReason,
     NewEvent,
     NewTurn,
     NewUsage,
@@ -45,11 +43,11 @@ from agent.calls import (
     TokenUsage,
     Turn,
 )
-from agent.clock import moment
 from agent.database import WRITES, is_passing
 from agent.database import DatabaseAway as DatabaseAway
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
+from agent.life_columns import life_columns
 from agent.life_state import CallState
 from agent.one_trip import Run, Transactions, Work
 from agent.page_cursor import BadCursor as BadCursor
@@ -379,26 +377,6 @@ class CallLog:
         return found.first()
 
 
-def life_columns(state: CallState, before: CallState | None = None) -> dict[str, object]:
-    """The columns of a call that its life decides; with `before`, those that differ from then."""
-    columns: dict[str, object] = {"life": state.to_json()}
-    for name, as_column in _COPIED.items():
-        value = getattr(state, name)
-        if before is None or value != getattr(before, name):
-            columns[name] = None if value is None else as_column(value)
-    return columns
-
-
-# What of a life has a column of its own to query by, and how it is there.
-_COPIED: dict[str, Callable[[Any], object]] = {
-    "status": CallStatus,
-    "end_reason": EndReason,
-    "twilio_sid": str,
-    "answered_at": moment,
-    "ended_at": moment,
-    "error": lambda error: error[:1000] or None,
-}
-
 # Statements of every call, made once.
 _CALLS = Call.metadata.tables["calls"]
 _INSERT: dict[type[SQLModel], Insert] = {
@@ -465,9 +443,3 @@ def _insert(run: Run, rows: Sequence[Call | Placement | Row]) -> None:
 def _table_of(row: Call | Placement | Row) -> type[SQLModel]:
     kind: type[Any] = type(row)
     return _NEW.get(kind, kind)
-
-
-def take_over(call: Call, columns: Mapping[str, object]) -> None:
-    """Have the record of a call say what the database has by now, or is about to have."""
-    for column, value in columns.items():
-        set_committed_value(call, column, value)

@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from agent.call_log import CallLog, LifeWentOn, NoSuchCall, life_columns, take_over
+from agent.call_log import CallLog, LifeWentOn, NoSuchCall
 from agent.calls import Call, NewEvent
 from agent.clock import Clock, loop_clock, moment
 from agent.database import DatabaseAway, is_passing
+from agent.life_columns import life_columns, take_over
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
 from agent.life_events import (
     CancelTimer,

@@ -18,9 +18,9 @@ from agent.call_log import (
     DatabaseAway,
     IdempotencyConflict,
     NoSuchCall,
-    life_columns,
 )
 from agent.calls import Call, CallEvent, TokenUsage, Turn
+from agent.life_columns import life_columns
 from agent.life_state import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
 
