@@ -396,8 +396,9 @@ async def test_news_at_once_is_decided_one_after_the_other(
 
 
 async def test_several_events_at_once_are_decided_in_their_order(
-    life: LocalLife, call_log: CallLog, a_call: MakeCall
+    start: Start, call_log: CallLog, a_call: MakeCall
 ):
+    life = await start(Patience())  # no timer comes in between
     call = await life.place(a_call(), placed(life))
     now = life.now()
     state = await life.tell(call.id, TwilioStatus(now, "in-progress", "CA1"), TwimlFetched(now))
