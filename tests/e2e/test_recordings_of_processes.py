@@ -16,7 +16,8 @@ from server.emulators.twilio.mulaw import PACKET, RATE
 from tests.e2e.conftest import GREETING, OPENING, SCRIPT, THANKS
 from tests.e2e.test_recordings import Samples, offset, on_the_phone, recording, unlike
 from tests.server.conftest import THEIRS, Running
-from tests.server.test_full_disk import Disk, own_process
+from tests.server.own_process import own_process
+from tests.server.test_full_disk import Disk
 
 
 @asynccontextmanager
@@ -31,8 +32,8 @@ async def recording_process(
             "GEMINI_API_KEY": "no-key",
             "RECORDINGS": "on",
         }
-        async with own_process(environment, folder) as running:
-            yield running
+        async with own_process(environment, folder) as (server, process):
+            yield server, Disk(process.pid)
 
 
 async def test_a_killed_process_leaves_what_can_be_played(
