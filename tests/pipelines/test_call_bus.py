@@ -100,5 +100,6 @@ async def test_a_worker_that_joins_a_call_ends_it_over_the_bus() -> None:
     await up.wait()
     second = BaseWorker("second")
     await runner.add_workers(second)
+    assert not running.done()
     await second.end(reason="enough")
     await running

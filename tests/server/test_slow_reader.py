@@ -156,6 +156,7 @@ async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
         async with asyncio.timeout(5):
             while not closed or not closed[0].disconnected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        assert closed[0].transport.is_closing()
 
 
 @pytest.mark.parametrize("answer_bytes", [20_000, 200_000])
@@ -166,10 +167,12 @@ async def test_an_answer_that_is_not_read_keeps_no_connection(
     monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.1)
     monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.1)
     lost = asyncio.Event()
+    watched: list[patient_http.PatientHttp] = []
 
     class Watched(patient_http.PatientHttp):
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
+            watched.append(self)
             lost.set()
 
     monkeypatch.setattr("server.serving.PatientHttp", Watched)
@@ -183,6 +186,7 @@ async def test_an_answer_that_is_not_read_keeps_no_connection(
             own.send(f"GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n".encode() * 10)
             async with asyncio.timeout(5):
                 await lost.wait()
+            assert [one.transport.is_closing() for one in watched] == [True]
 
 
 async def test_an_answer_that_is_read_slowly_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
