@@ -16,7 +16,7 @@ from agent.storable import json_text
 # An execution option of transactions that write; SQLite takes its lock when they begin.
 WRITES = "writes"
 
-_PATIENCE_SECS = 10
+_PATIENCE_SECS = sqlite_cursor.PATIENCE_SECS
 
 # SQLite writes one transaction at a time; more connections would only be more threads.
 _SQLITE_CONNECTIONS = 5
@@ -68,7 +68,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     try:
         # First, so that switching to WAL waits for other processes, too.
-        cursor.execute("PRAGMA busy_timeout = 10000")
+        cursor.execute(sqlite_cursor.busy_timeout())
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")

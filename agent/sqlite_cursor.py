@@ -8,7 +8,9 @@ statement; the ways there and back cost many times what SQLite does.
 Source: https://docs.sqlalchemy.org/en/21/core/events.html#sqlalchemy.events.DialectEvents.do_connect
 """
 
+import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -73,13 +75,23 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
         self._rows.clear()
 
 
+# Whoever has no lock after so long is told that the database is away.
+PATIENCE_SECS = 10
+
 # There is no transaction, and none begins.
 _NOTHING = ""
 
 
-def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T]) -> T:
+def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T], until: float) -> T:
     cursor: sqlite3.Cursor = connection._conn.cursor()
+    left_secs = until - time.monotonic()
+    # Others were before it for long; what is left of its patience is all that it may wait.
+    is_late = left_secs < PATIENCE_SECS - 1
     try:
+        if left_secs <= 0:
+            raise sqlite3.OperationalError("database is locked: others were waiting before")
+        if is_late:
+            cursor.execute(busy_timeout(left_secs))
         try:
             cursor.execute("BEGIN IMMEDIATE")
             done = work(cursor)
@@ -88,9 +100,17 @@ def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T]) -> T:
             if cursor.connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
+        finally:
+            if is_late:
+                cursor.execute(busy_timeout())
         return done
     finally:
         cursor.close()
+
+
+def busy_timeout(secs: float | None = None) -> str:
+    """The statement by which a connection waits so long for a lock that another one has."""
+    return f"PRAGMA busy_timeout = {int(1000 * (PATIENCE_SECS if secs is None else secs))}"
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):
@@ -103,14 +123,21 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         # What the next statement comes after, as it begins a transaction.
         self.beginning: str | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its thread still takes work."""
+        connection: Any = self._connection
+        return bool(connection._running and connection._connection is not None)
+
     async def transact(self, work: Callable[[sqlite3.Cursor], T]) -> T:
         """Do the work in one transaction, in the thread; whatever it raises undoes it."""
         connection: Any = self._connection
-        if not connection._running or connection._connection is None:
+        if not self.is_open:
             raise sqlite3.OperationalError("the connection was closed")
         # It ends as it began: with nothing to commit or to take back.
         self.beginning = _NOTHING
-        return cast(T, await connection._execute(_transact, connection, work))
+        until = time.monotonic() + PATIENCE_SECS
+        return cast(T, await connection._execute(_transact, connection, work, until))
 
     def commit(self) -> None:
         """End the transaction; one without a statement has none to end."""
@@ -141,8 +168,8 @@ def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> _Connec
 class Transacting:
     """Transactions on an engine's SQLite, each one piece of work for a connection's thread.
 
-    The connection of the last one is kept at hand, as the way through the pool takes longer than
-    what SQLite does; the pool is asked while it is in use.
+    SQLite has one writer at a time: one connection writes them all, and those that come meanwhile
+    wait in its thread's queue, while the pool's other connections stay with the readers.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -150,7 +177,8 @@ class Transacting:
         pool: Any = engine.pool
         # Of a pool with one, the readers would have none.
         self._keeps = pool.size() > 1
-        self._at_hand: PoolProxiedConnection | None = None
+        self._writer: PoolProxiedConnection | None = None
+        self._opening = asyncio.Lock()
         event.listen(engine.sync_engine, "engine_disposed", self._let_go)
 
     async def run(self, work: Callable[[sqlite3.Cursor], T]) -> T:
@@ -160,27 +188,31 @@ class Transacting:
 
         Raises: what the work raises; SQLAlchemy's errors when it cannot begin or be committed.
         """
-        pooled, self._at_hand = self._at_hand, None
-        if pooled is None:
-            pooled = await self._engine.raw_connection()
+        pooled = self._writer or await self._opened()
+        opened = pooled.dbapi_connection
+        assert isinstance(opened, _Connection), "opened by `connect`"
         try:
-            opened = pooled.dbapi_connection
-            assert isinstance(opened, _Connection), "opened by `connect`"
-            done = await opened.transact(work)
+            return await opened.transact(work)
         except sqlite3.Error as error:
-            pooled.close()
             raise as_sqlalchemy(error, "", self._engine.dialect) from error
-        except BaseException:
-            pooled.close()
-            raise
-        if self._keeps and self._at_hand is None:
-            self._at_hand = pooled
-        else:
-            pooled.close()
-        return done
+        finally:
+            if not self._keeps:
+                pooled.close()
+            elif not opened.is_open and pooled is self._writer:
+                self._writer = None
+                pooled.invalidate(soft=True)  # the pool opens another one when it is asked next
+                pooled.close()
+
+    async def _opened(self) -> PoolProxiedConnection:
+        if not self._keeps:
+            return await self._engine.raw_connection()
+        async with self._opening:
+            if self._writer is None:
+                self._writer = await self._engine.raw_connection()
+            return self._writer
 
     def _let_go(self, _: Engine) -> None:
-        pooled, self._at_hand = self._at_hand, None
+        pooled, self._writer = self._writer, None
         if pooled is not None:
             pooled.detach()
             pooled.close()

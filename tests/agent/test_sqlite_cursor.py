@@ -1,14 +1,17 @@
 """SQLite by way of one piece of work a statement: fewer ways to the thread, the same answers."""
 
 import asyncio
+import sqlite3
 import threading
+from functools import partial
 
 import aiosqlite
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from agent import sqlite_cursor
 from agent.database import WRITES, open_engine
 from agent.one_trip import Run, Transactions
 
@@ -147,7 +150,64 @@ async def test_a_pool_of_one_is_left_to_its_readers(database_url: str):
         await engine.dispose()
 
 
-async def test_the_connection_at_hand_is_closed_with_the_engine(database_url: str):
+async def test_transactions_at_once_go_by_one_connection_in_their_order(database_url: str):
+    before = set(threading.enumerate())
+    engine = open_engine(database_url)
+    transactions = Transactions(engine)
+    done: list[int] = []
+
+    def keep(number: int, run: Run) -> None:
+        run(INSERT, TWICE)
+        done.append(number)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(50):
+                group.create_task(transactions.run(partial(keep, number)))
+        assert done == list(range(50))
+        assert len(set(threading.enumerate()) - before) == 1
+    finally:
+        await engine.dispose()
+
+
+async def test_readers_have_the_pool_while_another_process_keeps_the_lock(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sqlite_cursor, "PATIENCE_SECS", 1.5)
+    engine = open_engine(database_url)
+    transactions = Transactions(engine)
+    locking = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
+    try:
+        locking.execute("BEGIN IMMEDIATE")
+        keep = partial(transactions.run, lambda run: run(INSERT, TWICE))
+        waiting = [asyncio.create_task(keep()) for _ in range(12)]
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+        assert not any(each.done() for each in waiting)
+        # All have waited as long by then: no one's patience begins when another's is over.
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(failure) for failure in failures] == [OperationalError] * 12
+        assert ["others were waiting" in str(failure) for failure in failures].count(False) == 1
+        locking.execute("ROLLBACK")
+        await keep()
+    finally:
+        locking.close()
+        await engine.dispose()
+
+
+async def test_after_the_writers_connection_was_closed_there_is_another(engine: AsyncEngine):
+    transactions = Transactions(engine)
+    await transactions.run(lambda run: run(INSERT, TWICE))
+    pooled = transactions._sqlite._writer if transactions._sqlite else None
+    assert pooled is not None
+    assert isinstance(pooled.driver_connection, aiosqlite.Connection)
+    await pooled.driver_connection.close()
+    with pytest.raises(OperationalError, match="closed"):
+        await transactions.run(lambda run: run(INSERT, TWICE))
+    await transactions.run(lambda run: run(INSERT, TWICE))
+
+
+async def test_the_writers_connection_is_closed_with_the_engine(database_url: str):
     before = set(threading.enumerate())
     engine = open_engine(database_url)
     await Transactions(engine).run(lambda run: run(INSERT, TWICE))
