@@ -352,7 +352,7 @@ class CallLog:
                 raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
         if outbound:
             run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
-            _insert(run, [Placement(at=call.created_at)])
+            run(_INSERT[Placement], {"at": call.created_at})
         # The call's row has to be there before its events'.
         _insert(run, [call, *events])
         return True
@@ -433,13 +433,13 @@ def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
     return there
 
 
-def _insert(run: Run, rows: Sequence[Call | Placement | Row]) -> None:
+def _insert(run: Run, rows: Sequence[Call | Row]) -> None:
     """New rows, by table; the tables in the order of their first rows."""
     for table in {_table_of(row): None for row in rows}:
         values = [storable_values(row, table) for row in rows if _table_of(row) is table]
         run(_INSERT[table], values)
 
 
-def _table_of(row: Call | Placement | Row) -> type[SQLModel]:
+def _table_of(row: Call | Row) -> type[SQLModel]:
     kind: type[Any] = type(row)
     return _NEW.get(kind, kind)

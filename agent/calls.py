@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     String,
     TypeDecorator,
+    inspect,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -119,6 +120,47 @@ class Call(SQLModel, table=True):
     revision: int = Field(
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
+
+
+def new_call_record(
+    *,
+    direction: Direction,
+    status: CallStatus,
+    phone_number: str,
+    our_number: str,
+    pipeline: str,
+    profile: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+    twilio_sid: str | None = None,
+    idempotency_key: str | None = None,
+    request_fingerprint: str | None = None,
+) -> Call:
+    """A call that is yet to be kept, by `CallLog.create`.
+
+    It is made as SQLAlchemy makes one that it has read; SQLModel takes twenty times as long.
+    """
+    call: Call = inspect(Call).class_manager.new_instance()
+    vars(call).update(
+        id=new_call_id(),
+        direction=direction,
+        status=status,
+        end_reason=None,
+        phone_number=phone_number,
+        our_number=our_number,
+        pipeline=pipeline,
+        profile=profile,
+        extra={} if extra is None else extra,
+        twilio_sid=twilio_sid,
+        idempotency_key=idempotency_key,
+        request_fingerprint=request_fingerprint,
+        created_at=now_utc(),
+        answered_at=None,
+        ended_at=None,
+        error=None,
+        life={},
+        revision=0,
+    )
+    return call
 
 
 class Placement(SQLModel, table=True):

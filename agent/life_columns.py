@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy.orm.attributes import set_committed_value
-
 from agent.calls import Call, CallStatus, EndReason
 from agent.clock import moment
 from agent.life_state import CallState
@@ -32,5 +30,5 @@ def life_columns(state: CallState, before: CallState | None = None) -> dict[str,
 
 def take_over(call: Call, columns: Mapping[str, object]) -> None:
     """Have the record of a call say what the database has by now, or is about to have."""
-    for column, value in columns.items():
-        set_committed_value(call, column, value)
+    # As SQLAlchemy sets what it has read; no session that would write it knows of this one.
+    vars(call).update(columns)

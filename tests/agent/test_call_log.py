@@ -19,7 +19,7 @@ from agent.call_log import (
     IdempotencyConflict,
     NoSuchCall,
 )
-from agent.calls import Call, CallEvent, TokenUsage, Turn
+from agent.calls import Call, CallEvent, TokenUsage, Turn, new_call_record
 from agent.life_columns import life_columns
 from agent.life_state import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
@@ -48,6 +48,27 @@ async def test_a_call_comes_back_as_it_was_kept(call_log: CallLog, a_call: MakeC
     assert found.model_dump() == call.model_dump()
     assert found.status is CallStatus.INITIATED
     assert found.created_at.tzinfo is not None
+
+
+async def test_a_new_record_is_one_that_sqlmodel_would_have_made(call_log: CallLog):
+    told = {
+        "direction": Direction.INBOUND,
+        "status": CallStatus.RINGING,
+        "phone_number": "+15550100",
+        "our_number": "+15550199",
+        "pipeline": "phone_call",
+        "profile": {"voice": "Puck"},
+    }
+    call, other = new_call_record(**told), new_call_record(**told)
+    assert call.id != other.id
+    made = Call(**told, id=call.id, created_at=call.created_at)
+    assert call.model_dump() == made.model_dump()
+    # Nothing of a column is left to be looked for, and none of it is the other's.
+    assert vars(call).keys() >= {column.key for column in inspect(Call).column_attrs}
+    assert call.extra is not other.extra
+    assert call.life is not other.life
+    await call_log.create(call)
+    assert (await call_log.get(call.id)).model_dump() == made.model_dump()
 
 
 async def test_moments_of_other_zones_are_kept_in_utc(call_log: CallLog, a_call: MakeCall):
