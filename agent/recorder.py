@@ -1,6 +1,6 @@
 """The record of running calls, written behind: the call never waits for the database.
 
-turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.2 s ──▶ CallLog.write
+turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.5 s ──▶ CallLog.write
                           (all calls)             again and again while the database is away
 """
 
@@ -17,7 +17,7 @@ from agent.clock import Clock, loop_clock, moment
 from agent.database import is_passing
 from agent.ports import SpokenTurn, TokenCount
 
-_BATCH_SECS = 0.2
+_BATCH_SECS = 0.5
 _BATCH_ROWS = 500
 _FIRST_PAUSE_SECS = 0.1
 _LONGEST_PAUSE_SECS = 5.0
@@ -61,7 +61,7 @@ class RecordWriter:
         return CallRecorder(self, call_id)
 
     def put(self, row: Row) -> None:
-        """Keep a row, after all that came before it; it is in the database within 0.25 s."""
+        """Keep a row, after all that came before it; it is in the database half a second later."""
         call_id = row.call_id
         full = self._waiting.get(call_id, 0) >= self._events_at_most
         if full and isinstance(row, CallEvent | NewEvent):

@@ -91,8 +91,9 @@ class Polyphase:
         rows = -(-steps // _STEPS)
         stride = _STEPS * self._down
         length = max(kept + count, skip + (rows - 1) * stride + self._row_samples)
-        line: _Samples = np.zeros(length, dtype=np.float32)
+        line: _Samples = np.empty(length, dtype=np.float32)
         line[:kept] = self._line[:kept]
+        line[kept + count :] = 0.0  # what the last row reads beyond the packet
         self._line = line
         self._windows: _Samples = np.ndarray(
             (rows, self._row_samples),
