@@ -6,7 +6,7 @@ That takes tens of milliseconds, in which no call is heard: so they are built be
 from google.genai import types
 
 from pipelines.definition import PipelineDefinition
-from pipelines.gemini_setup import live_config
+from pipelines.gemini_setup import session_setup
 
 # One of each that the model sends, or is sent, by way of the SDK.
 _SAYS = {
@@ -20,9 +20,8 @@ _HEARS = {"text": "none"}
 
 
 def rehearse(definition: PipelineDefinition) -> None:
-    """Set a session of `definition` up, and read and write its messages; nothing is sent."""
-    config = live_config(definition.profile, definition.tools)
-    types.LiveConnectParameters(model="none", config=config).model_dump(exclude_none=True)
+    """Make a setup of `definition`, and read and write messages; nothing is sent."""
+    session_setup(definition.profile, definition.tools).message("none")
     types.LiveServerMessage.model_validate(_SAYS).model_dump()
     types.LiveSendRealtimeInputParameters.model_validate(_HEARS).model_dump()
     types.FunctionResponse(id="1", name="none", response={}).model_dump()

@@ -45,7 +45,7 @@ from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd
 from pipelines.gemini_client import ConnectModel, ModelSession
 from pipelines.gemini_session import GeminiSession, NoModel, Patience, Send
-from pipelines.gemini_setup import live_config
+from pipelines.gemini_setup import session_setup
 from pipelines.greetings import GreetingKey, Greetings
 from pipelines.model_messages import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
@@ -92,7 +92,7 @@ class GeminiLive(DirectProcessor):
         self._record = record
         self._session = GeminiSession(
             client,
-            lambda resume: live_config(profile, tools, resume),
+            lambda resume: session_setup(profile, tools, resume),
             on_message=self._take,
             on_speech=self._speak,
             on_words=self._take_words,

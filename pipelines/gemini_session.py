@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
 from agent.ports import Record
 from pipelines.gemini_client import Connection, ConnectModel, ModelSession
+from pipelines.gemini_setup import Setup
 from pipelines.model_socket import AUDIO_TYPE, OnSpeech, OnWords
 from pipelines.packet_stamp import take_stamp
 
@@ -66,7 +67,7 @@ class GeminiSession:
     def __init__(
         self,
         client: ConnectModel,
-        config: Callable[[str | None], types.LiveConnectConfig],
+        setup: Callable[[str | None], Setup],
         *,
         on_message: Callable[[types.LiveServerMessage], Awaitable[None]],
         on_speech: OnSpeech,
@@ -77,14 +78,14 @@ class GeminiSession:
         patience: Patience,
         stopwatch: Callable[[], float],
     ) -> None:
-        """`config` makes the setup for a resume handle, or for a session from scratch.
+        """`setup` makes the setup for a resume handle, or for a session from scratch.
 
         `on_speech` and `on_words` take the messages that are nothing but speech, or a piece of a
         transcript, `on_message` all others, in the order that they came. `on_connected` hears of
         each session that is open, with whether it remembers the call.
         """
         self._client = client
-        self._config = config
+        self._setup = setup
         self._on_message = on_message
         self._on_speech = on_speech
         self._on_words = on_words
@@ -187,7 +188,7 @@ class GeminiSession:
         loop = asyncio.get_running_loop()
         while True:
             attempted = loop.time()
-            connection = self._client.connect(self._config(self._handle))
+            connection = self._client.connect(self._setup(self._handle))
             try:
                 async with asyncio.timeout(self._patience.attempt_secs):
                     session = await connection.__aenter__()

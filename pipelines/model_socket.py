@@ -9,16 +9,12 @@ read by hand here; everything else goes through the SDK as it is.
                     ├─ nothing but words ─▶ on_words
                     └─ all else ─▶ google-genai                   in the order that it came
 
-The SDK hands `create_connection` on to websockets, so this is what it opens its session over.
-
 Source: https://ai.google.dev/api/live,
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
 from binascii import b2a_base64
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from websockets.protocol import State
@@ -35,8 +31,6 @@ _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # 200 ms of speech go on as one piece at the most.
 MOST_AT_ONCE_BYTES = GEMINI_SPEAKS_AT * 2 // 5
-
-_opened: ContextVar[list["ModelSocket"] | None] = ContextVar("opened_sockets", default=None)
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
 OnWords = Callable[[Words], Awaitable[None]]
@@ -56,8 +50,6 @@ class ModelSocket(QuickSocket):
         # Told each message that is nothing but a piece of a transcript, of either side.
         self.on_words: OnWords = unheard
         self._is_let_go = False
-        if (opened := _opened.get()) is not None:
-            opened.append(self)
 
     def let_go(self) -> None:
         """Nobody will use it any more.
@@ -110,14 +102,3 @@ class ModelSocket(QuickSocket):
             pieces.append(more)
             size += len(more)
         return speech if len(pieces) == 1 else b"".join(pieces)
-
-
-@contextmanager
-def sockets_opened() -> Iterator[list[ModelSocket]]:
-    """The sockets that are made within, in this task; the newest is the one in use."""
-    made: list[ModelSocket] = []
-    token = _opened.set(made)
-    try:
-        yield made
-    finally:
-        _opened.reset(token)

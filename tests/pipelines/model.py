@@ -8,6 +8,7 @@ from typing import Any
 from google.genai import errors, types
 
 from pipelines.gemini_client import ModelSession
+from pipelines.gemini_setup import Setup
 from pipelines.model_socket import OnSpeech, OnWords, unheard
 from tests.pipelines.tone import pcm_tone
 
@@ -15,8 +16,8 @@ from tests.pipelines.tone import pcm_tone
 class PlayedSession:
     """One session: what `ModelSession` does, without a socket."""
 
-    def __init__(self, config: types.LiveConnectConfig) -> None:
-        self.config = config
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
         self.audio: list[bytes] = []
         self.sent: list[tuple[str, Any]] = []
         self.on_speech: OnSpeech = unheard
@@ -104,12 +105,12 @@ class PlayedModel:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
         self.attempts += 1
         await asyncio.sleep(self.setup_secs)
         if self.refusals:
             raise self.refusals.pop(0)
-        session = PlayedSession(config)
+        session = PlayedSession(setup)
         self.sessions.append(session)
         async with self._changed:
             self._changed.notify_all()

@@ -1,16 +1,24 @@
-"""The client of all calls: by which way it comes to the model."""
+"""The client of all calls: by which way it comes to the model, as whom, and when it does not."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from google.genai import types
+from google import genai
+from google.genai.errors import APIError
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import InvalidStatus
 
-from pipelines.gemini_client import GeminiClient
-from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from agent.profile import AgentProfile
+from pipelines.gemini_client import Connection, GeminiClient, ModelSession
+from pipelines.gemini_setup import session_setup
+from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
+from tests.pipelines.gemini_wire import Answer, Opening, a_wire
 
-CONFIG = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO])
+SETUP = session_setup(AgentProfile(), [])
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "WSS_PROXY", "WS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -64,7 +72,7 @@ async def test_it_goes_through_the_proxy_that_the_environment_names(
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         client = GeminiClient("a-key")
         for _ in range(2):
-            async with client.connect(CONFIG):
+            async with client.connect(SETUP):
                 pass
     assert proxy.asked == [f"CONNECT {emulator.url.removeprefix('https://')}"] * 2
     assert len(emulator.sessions) == 2
@@ -76,7 +84,7 @@ async def test_it_goes_past_a_proxy_that_the_environment_takes_the_model_from(
     async with a_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        async with GeminiClient("a-key").connect(CONFIG):
+        async with GeminiClient("a-key").connect(SETUP):
             pass
     assert proxy.asked == []
     assert len(emulator.sessions) == 1
@@ -91,7 +99,166 @@ async def test_where_no_proxy_is_named_none_is_looked_for(
     client = GeminiClient("a-key")
     async with a_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with client.connect(CONFIG):
+        async with client.connect(SETUP):
             pass
     assert proxy.asked == []
     assert len(emulator.sessions) == 1
+
+
+# --- where to, and as whom -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slash", ["", "/", "/gateway"])
+@pytest.mark.parametrize("model", ["gemini-9", "models/gemini-9", "tunedModels/mine"])
+async def test_it_asks_where_the_sdk_asks_and_for_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slash: str, model: str
+) -> None:
+    async with a_wire(tmp_path, monkeypatch, slash=slash) as wire:
+        options = {"compression": None, "proxy": None}
+        sdk = genai.Client(api_key=" a-key ", http_options={"async_client_args": options})
+        async with sdk.aio.live.connect(model=model):
+            pass
+        async with GeminiClient(" a-key ", model).connect(SETUP):
+            pass
+    theirs, ours = wire
+    assert (ours.path, ours.headers) == (theirs.path, theirs.headers)
+    assert _model_of(ours) == _model_of(theirs)
+
+
+@pytest.mark.parametrize("variable", ["GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"])
+async def test_an_environment_made_for_vertex_ai_leaves_it_with_the_gemini_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    async with a_wire(tmp_path, monkeypatch) as wire:
+        async with GeminiClient("a-key").connect(SETUP):
+            pass
+        monkeypatch.setenv(variable, "true")
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "https://127.0.0.1:1")
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a-project")
+        monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "europe-west1")
+        async with GeminiClient("a-key").connect(SETUP):
+            pass
+    without, within = wire
+    assert within == without
+
+
+def _model_of(opening: Opening) -> str:
+    return str(json.loads(opening.message)["setup"]["model"])
+
+
+# --- refused, given up, left -----------------------------------------------------------------
+
+
+async def close_it(model: ServerConnection) -> None:
+    await model.close(1007, "no such handle")
+
+
+async def break_it(model: ServerConnection) -> None:
+    model.transport.abort()
+
+
+@pytest.mark.parametrize(("answer", "code"), [(close_it, 1007), (break_it, 1006)])
+async def test_a_close_instead_of_an_answer_is_an_error_of_the_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, code: int
+) -> None:
+    async with a_wire(tmp_path, monkeypatch, answer):
+        with pytest.raises(APIError) as refused:
+            await GeminiClient("a-key").connect(SETUP).__aenter__()
+        sdk = genai.Client(api_key="a-key")
+        with pytest.raises(APIError) as theirs:
+            await sdk.aio.live.connect(model="m").__aenter__()
+    assert (refused.value.code, str(refused.value)) == (code, str(theirs.value))
+
+
+async def test_a_handshake_that_is_refused_says_with_which_status(
+    emulator: GeminiLiveEmulator,
+) -> None:
+    emulator.faults.append(ConnectFault(http_status=403))
+    with pytest.raises(InvalidStatus) as refused:
+        await GeminiClient("a-key").connect(SETUP).__aenter__()
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("answer", ["{", "\ud7ff", "[]", '"setupComplete"', b"\xff\xfe{}"])
+async def test_an_answer_that_is_no_object_is_refused_and_the_socket_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | bytes
+) -> None:
+    closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def nonsense(model: ServerConnection) -> None:
+        await model.send(answer)
+        await model.wait_closed()
+        closed.set_result(model.close_code)
+
+    async with a_wire(tmp_path, monkeypatch, nonsense):
+        with pytest.raises(ValueError, match="answer to the setup"):
+            await GeminiClient("a-key").connect(SETUP).__aenter__()
+        assert await closed == 1011
+
+
+@pytest.mark.parametrize("answer", ["", "{}", '{"setupComplete": {"sessionId": "s"}, "x": 1}'])
+async def test_what_the_sdk_takes_for_an_answer_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    async def take_it_on(model: ServerConnection) -> None:
+        await model.send(answer)
+        await model.send('{"goAway": {"timeLeft": "5s"}}')
+        await model.wait_closed()
+
+    async with a_wire(tmp_path, monkeypatch, take_it_on):
+        sdk = genai.Client(api_key="a-key")
+        async with (
+            sdk.aio.live.connect(model="m") as theirs,
+            GeminiClient("a-key").connect(SETUP) as ours,
+        ):
+            told = [await anext(aiter(session.receive())) for session in (theirs, ours)]
+    assert told[0] == told[1]
+    assert told[1].go_away is not None
+    assert told[1].go_away.time_left == "5s"
+
+
+async def test_one_that_is_given_up_while_the_model_is_silent_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked, closed = loop.create_future(), loop.create_future()
+
+    async def be_silent(model: ServerConnection) -> None:
+        asked.set_result(None)
+        await model.wait_closed()
+        closed.set_result(model.close_code)
+
+    async with a_wire(tmp_path, monkeypatch, be_silent):
+        entering = asyncio.create_task(GeminiClient("a-key").connect(SETUP).__aenter__())
+        await asked
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert await closed == 1011
+
+
+async def test_one_may_be_left_by_another_task_than_entered_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def take_it_on(model: ServerConnection) -> None:
+        await model.send('{"setupComplete": {}}')
+        await model.wait_closed()
+        closed.set_result(model.close_code)
+
+    async with a_wire(tmp_path, monkeypatch, take_it_on):
+        connection = GeminiClient("a-key").connect(SETUP)
+        session = await asyncio.create_task(_enter(connection))
+        assert session.hear(bytes(640))
+        await asyncio.create_task(_leave(connection))
+        assert await closed == 1000
+        assert not session.hear(bytes(640))
+
+
+async def _enter(connection: Connection) -> ModelSession:
+    return await connection.__aenter__()
+
+
+async def _leave(connection: Connection) -> None:
+    await connection.__aexit__(None, None, None)

@@ -11,26 +11,26 @@ from typing import Any
 import pytest
 import uvloop
 from google.genai import types
+from google.genai.errors import APIError
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from agent.profile import AgentProfile
 from pipelines import quick_socket
 from pipelines.gemini_client import GeminiClient, ModelSession
+from pipelines.gemini_setup import session_setup
 from pipelines.model_messages import Words, read_content
 from pipelines.model_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, ModelSocket
 from pipelines.websocket_frames import masked_text_frame
-from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
 from server.emulators.speech import speak
 
 ANSWER = "We are open from nine to five."
 SCRIPT = Script.parse(
     {"rules": [{"hears": "*", "say": ANSWER}, {"text_matches": "again", "say": ANSWER}]}
 )
-CONFIG = types.LiveConnectConfig(
-    response_modalities=[types.Modality.AUDIO],
-    output_audio_transcription=types.AudioTranscriptionConfig(),
-)
+SETUP = session_setup(AgentProfile(), [])
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class Reader:
 async def test_speech_and_words_come_by_the_short_way_whole_and_in_order(
     emulator: GeminiLiveEmulator,
 ) -> None:
-    async with GeminiClient("a-key").connect(CONFIG) as session:
+    async with GeminiClient("a-key").connect(SETUP) as session:
         reader = Reader(session)
         await session.send_realtime_input(text="again")
         await reader.until_turn_complete()
@@ -158,7 +158,7 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
 ) -> None:
     pcm = bytes(range(256)) * 2
     sent: list[bytes] = []
-    async with GeminiClient("a-key").connect(CONFIG) as session:
+    async with GeminiClient("a-key").connect(SETUP) as session:
         protocol = session.hear.__self__.protocol  # type: ignore[attr-defined]
         really = protocol.send_text
 
@@ -184,7 +184,7 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
 async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(
     emulator: GeminiLiveEmulator,
 ) -> None:
-    async with GeminiClient("a-key").connect(CONFIG) as session:
+    async with GeminiClient("a-key").connect(SETUP) as session:
         await emulator.sessions[0].drop(1011)
         with pytest.raises(Exception, match="1011"):
             await Reader(session).until_turn_complete()
@@ -196,7 +196,7 @@ async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(
 
 
 async def test_a_socket_that_does_not_drain_takes_no_more(emulator: GeminiLiveEmulator) -> None:
-    async with GeminiClient("a-key").connect(CONFIG) as session:
+    async with GeminiClient("a-key").connect(SETUP) as session:
         socket = session.hear.__self__  # type: ignore[attr-defined]
         socket.pause_writing()
         assert not session.hear(bytes(640))
@@ -214,7 +214,7 @@ def test_a_session_that_was_left_needs_no_collector_to_be_gone(
             for name, value in emulator.environment().items():
                 monkeypatch.setenv(name, value)
             for _ in range(3):
-                async with GeminiClient("a-key").connect(CONFIG) as session:
+                async with GeminiClient("a-key").connect(SETUP) as session:
                     left.append(weakref.ref(session.hear.__self__))  # type: ignore[attr-defined]
 
     gc.collect()
@@ -228,13 +228,38 @@ def test_a_session_that_was_left_needs_no_collector_to_be_gone(
         gc.enable()
 
 
+@pytest.mark.parametrize("fault", [ConnectFault(http_status=503), ConnectFault(close=1011)])
+def test_of_a_session_that_was_refused_no_tls_waits_for_the_collector(
+    monkeypatch: pytest.MonkeyPatch, fault: ConnectFault
+) -> None:
+    async def be_refused() -> None:
+        async with GeminiLiveEmulator(SCRIPT) as emulator:
+            emulator.faults.append(fault)
+            for name, value in emulator.environment().items():
+                monkeypatch.setenv(name, value)
+            client = GeminiClient("a-key")
+            for _ in range(3):
+                with pytest.raises((APIError, InvalidStatus)):
+                    await client.connect(SETUP).__aenter__()
+            assert emulator.connects == 3
+
+    gc.collect()
+    gc.disable()
+    try:
+        uvloop.run(be_refused())
+        left = [one for one in gc.get_objects() if type(one) is ModelSocket]
+        assert [socket for socket in left if "transport" in vars(socket)] == []
+    finally:
+        gc.enable()
+
+
 async def test_calls_that_connect_at_once_each_hear_their_own_model(
     emulator: GeminiLiveEmulator,
 ) -> None:
     client = GeminiClient("a-key")
 
     async def call(number: int) -> bytes:
-        async with client.connect(CONFIG) as session:
+        async with client.connect(SETUP) as session:
             reader = Reader(session)
             assert session.hear(bytes([number]) * 640)
             await session.send_realtime_input(text="again")
