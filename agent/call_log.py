@@ -8,7 +8,7 @@ and several processes one database.
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -57,6 +57,7 @@ from agent.storable import make_storable, storable_changes, storable_values
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 DAY = timedelta(hours=24)
+HOUR = timedelta(hours=1)
 
 # Any number that nothing else in the database locks: whoever counts calls before it creates one.
 _POSTGRES_COUNTING = 7_265_190_114
@@ -113,6 +114,7 @@ class CallLog:
         self._writer = engine.execution_options(**{WRITES: True})
         self._transactions = Transactions(engine)
         self._daily_limit = daily_limit
+        self._forgot_placements_at = datetime.min.replace(tzinfo=UTC)
 
     # --- the call and its life
 
@@ -351,7 +353,9 @@ class CallLog:
             if count >= limit:
                 raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
         if outbound:
-            run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
+            if call.created_at - self._forgot_placements_at >= HOUR:
+                run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
+                self._forgot_placements_at = call.created_at
             run(_INSERT[Placement], {"at": call.created_at})
         # The call's row has to be there before its events'.
         _insert(run, [call, *events])

@@ -320,3 +320,19 @@ async def test_text_is_cut_to_its_column_alike_everywhere(call_log: CallLog, a_c
     assert (len(kept.phone_number), len(kept.twilio_sid or "")) == (32, 64)
     assert [len(event.kind) for event in await call_log.events(call.id)] == [64]
     assert [len(usage.modality) for usage in await call_log.usage(call.id)] == [16]
+
+
+async def test_placements_are_forgotten_when_no_limit_can_count_them(
+    engine: AsyncEngine, call_log: CallLog, a_call: MakeCall
+):
+    async def kept() -> int:
+        async with engine.connect() as connection:
+            return (await connection.execute(text("SELECT count(*) FROM placements"))).scalar_one()
+
+    await call_log.create(a_call(created_at=NOON))
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=24)))
+    assert await kept() == 2
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=25)))
+    assert await kept() == 2
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=25, minutes=59)))
+    assert await kept() == 3  # they are looked for once an hour
