@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loguru import logger
+from urllib3.exceptions import HTTPError
 
 from server.settings import Settings
 
@@ -25,8 +26,17 @@ if TYPE_CHECKING:
 
 PERSONAL = "personal_"
 REDACTED = "[redacted]"
-# The messages of these name code, files and addresses, never what somebody said.
-FRANK = (OSError, ImportError, AttributeError, NameError, TypeError, NotImplementedError)
+# The messages of these name code, files and addresses, never what somebody said. urllib3's name
+# what was asked for only when a request was sent more than once, which none is.
+FRANK = (
+    OSError,
+    HTTPError,
+    ImportError,
+    AttributeError,
+    NameError,
+    TypeError,
+    NotImplementedError,
+)
 # At INFO these write every step they take, and phone numbers in the addresses of requests.
 TALKATIVE = (
     "alembic.runtime",

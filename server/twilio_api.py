@@ -3,7 +3,7 @@
 What matters is the difference between "refused", which nothing can ring after, and "unclear",
 which must be looked up and never repeated: Twilio's Calls.create knows no idempotency key.
 
-    connection refused, no DNS, 4xx   ──▶ DialRefused     (nothing was placed)
+    no connection, no TLS, 4xx         ──▶ DialRefused     (nothing was placed)
     time-out while reading, reset, 5xx ──▶ DialUncertain   (it may ring)
 
 Source: https://www.twilio.com/docs/voice/api/call-resource
@@ -14,17 +14,17 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.client import HTTPException
 from typing import TypeVar
 
 from loguru import logger
-from requests.exceptions import ConnectionError as RequestsConnectionError
-from requests.exceptions import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from agent.calls import now_utc
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
+from server.rest_connections import NotSent
 from server.twilio_http import REST_ROOT, TwilioHttp
 
 TIMEOUT_SECS = 10.0
@@ -98,12 +98,12 @@ class TwilioTelephone:
                 raise DialUncertain(f"Twilio answered with HTTP {error.status}.") from error
             self._dialled_at.pop(request.call_id, None)
             raise DialRefused(f"Twilio refused the call: {error.msg}", error.code) from error
-        except RequestException as error:
-            if _never_sent(error):
-                self._dialled_at.pop(request.call_id, None)
-                raise DialRefused("Twilio could not be reached.") from error
+        except NotSent as error:
+            self._dialled_at.pop(request.call_id, None)
+            raise DialRefused("Twilio could not be reached.") from error
+        except (HTTPError, HTTPException, OSError) as error:
             raise DialUncertain("Twilio did not answer.") from error
-        except TwilioException as error:
+        except (TwilioException, ValueError) as error:
             raise DialUncertain("Twilio's answer was not understood.") from error
         self._dialled_at.pop(request.call_id, None)
         self._take(sid, request)
@@ -177,13 +177,3 @@ class NoTelephone:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-
-def _never_sent(error: RequestException) -> bool:
-    """Whether the request cannot have reached Twilio: no connection was ever made."""
-    if isinstance(error, ConnectTimeout):
-        return True
-    if not isinstance(error, RequestsConnectionError) or not error.args:
-        return False
-    cause = error.args[0]
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)

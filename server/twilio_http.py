@@ -1,21 +1,19 @@
-"""How the twilio SDK sends its requests: by requests' connections, without requests' sessions.
+"""How the twilio SDK sends its requests: by urllib3, without requests' sessions and objects.
 
-A session looks through the environment, and makes three objects of each request, which takes longer
-than all else that the SDK does. What it would find there is found once.
+They look through the environment, and make three objects of each request, which takes longer
+than all else that the SDK does.
 """
 
 import json
 import logging
+from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from requests import PreparedRequest, Session
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
-from requests.hooks import default_hooks
-from requests.structures import CaseInsensitiveDict
 from twilio.http import HttpClient
 from twilio.http.response import Response
+
+from server.rest_connections import RestConnections
 
 REST_ROOT = "https://api.twilio.com"
 
@@ -23,16 +21,15 @@ REST_ROOT = "https://api.twilio.com"
 class TwilioHttp(HttpClient):  # type: ignore[misc]
     """Sends to `root` in place of api.twilio.com, by at most `connections` that are kept alive.
 
-    Proxies and certificates are those of the environment when it is made, as requests reads it.
-    What goes wrong on the way raises requests' exceptions.
+    Other hosts, which the SDK names when an edge or a region is set, have connections of their own.
+
+    Raises: OSError, ValueError, as `RestConnections` does.
     """
 
     def __init__(self, root: str, *, timeout_secs: float, connections: int) -> None:
         super().__init__(logging.getLogger("twilio.http_client"), False, timeout_secs)
-        self._root = root
-        with Session() as session:
-            self._found = session.merge_environment_settings(root, {}, None, None, None)
-        self._adapter = HTTPAdapter(pool_maxsize=connections)
+        self._connections = connections
+        self._open = {REST_ROOT: self._connect(root)}
 
     def request(
         self,
@@ -45,37 +42,31 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
         timeout: float | None = None,
         allow_redirects: bool = False,
     ) -> Response:
-        """Send one request; no redirect is followed.
+        """Send one request, at most once; no redirect is followed.
 
-        Raises: requests.exceptions.RequestException.
+        Raises: NotSent, and other HTTPErrors of urllib3's when it may have been sent.
         """
-        request = PreparedRequest()
-        request.method = method.upper()
-        request.url = url.replace(REST_ROOT, self._root, 1)
+        path_at = url.index("/", len("https://"))
+        host, target = url[:path_at], url[path_at:]
         if params:
-            request.url += f"?{_form(params)}"
-        request.headers = CaseInsensitiveDict(headers or {})
-        request.hooks = default_hooks()
+            target += f"?{_form(params)}"
+        sent = dict(headers or {})
         if auth is not None:
-            HTTPBasicAuth(*auth)(request)
+            sent["Authorization"] = f"Basic {b64encode(':'.join(auth).encode('latin-1')).decode()}"
+        body = None
         if data:
-            is_json = "json" in request.headers.get("Content-Type", "")
-            request.body = json.dumps(data) if is_json else _form(data)
-            request.headers["Content-Length"] = str(len(request.body.encode()))
-        elif request.method != "GET":
-            request.headers["Content-Length"] = "0"
-        answer = self._adapter.send(
-            request,
-            timeout=timeout or self.timeout,
-            verify=self._found["verify"],
-            cert=self._found["cert"],
-            proxies=self._found["proxies"],
-        )
-        return Response(answer.status_code, answer.content.decode(errors="replace"), answer.headers)
+            body = json.dumps(data) if "json" in sent.get("Content-Type", "") else _form(data)
+        to = self._open.get(host) or self._open.setdefault(host, self._connect(host))
+        answer = to.send(method.upper(), target, body=body, headers=sent, timeout_secs=timeout)
+        return Response(answer.status, answer.data.decode(errors="replace"), answer.headers)
 
     def close(self) -> None:
-        """Close what is kept alive."""
-        self._adapter.close()
+        """Close what is kept alive; nothing can be sent any more."""
+        for each in self._open.values():
+            each.close()
+
+    def _connect(self, root: str) -> RestConnections:
+        return RestConnections(root, timeout_secs=self.timeout, connections=self._connections)
 
 
 def _form(fields: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from loguru import logger
 
 from server.logs import REDACTED, set_up_logs
+from server.rest_connections import NotSent
 from server.settings import Settings
 
 SAID = "my card number is 4111"
@@ -84,11 +85,14 @@ def test_an_exception_shows_where_and_what_kind_but_not_what_it_quotes(environme
     assert SAID not in written
 
 
-def test_an_exception_of_the_system_may_say_what_it_is_about() -> None:
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "Connection refused"), NotSent("Connection refused")]
+)
+def test_an_exception_of_the_system_may_say_what_it_is_about(error: Exception) -> None:
     sink, _ = lines()
     try:
-        raise ConnectionRefusedError(111, "Connection refused")
-    except OSError:
+        raise error
+    except Exception:
         logger.exception("It failed")
     assert "Connection refused" in sink.getvalue()
 

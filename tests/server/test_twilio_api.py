@@ -6,14 +6,25 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from twilio.base.exceptions import TwilioRestException
 
 from agent.ports import DialRefused, DialRequest, DialUncertain
+from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.twilio import Hang, Invalid, NoAnswer, Refuse, ServerError, TwilioEmulator
 from server.serving import listen
 from server.twilio_api import NoTelephone, TwilioTelephone
+from tests.server.http_listener import (
+    Does,
+    answers_nonsense,
+    is_silent,
+    leaves,
+    listening,
+    resets,
+    says_half,
+)
 
 OUR_NUMBER = "+15550100999"
 REQUEST = DialRequest("0" * 32, "+15550100123", OUR_NUMBER, 30)
@@ -102,16 +113,24 @@ async def test_no_clear_answer_is_unclear_and_is_not_asked_again(
     assert [call.sid for call in twilio.calls] == ([found.twilio_sid] if found else [])
 
 
-async def test_an_answer_cut_off_is_unclear(twilio: TwilioEmulator) -> None:
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.transport.abort()
+async def test_a_tls_that_fails_is_a_refusal_since_nothing_was_sent(
+    twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    tls = make_certificate(tmp_path).server_context()
+    async with listening(tls=tls) as server, telephone(twilio, root=server.url) as phone:
+        with pytest.raises(DialRefused):
+            await phone.dial(REQUEST)
+    assert server.heard == []
 
-    server = await asyncio.start_server(cut, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, telephone(twilio, root=f"http://127.0.0.1:{port}") as phone:
+
+@pytest.mark.parametrize("does", [resets, leaves, says_half, is_silent, answers_nonsense])
+async def test_an_answer_that_is_none_is_unclear_and_is_not_asked_for_again(
+    twilio: TwilioEmulator, does: Does
+) -> None:
+    async with listening(does) as server, telephone(twilio, root=server.url) as phone:
         with pytest.raises(DialUncertain):
             await phone.dial(REQUEST)
+    assert len(server.heard) == 1
 
 
 async def test_a_call_that_is_known_as_another_is_not_found_for_this_one(

@@ -1,0 +1,223 @@
+"""Connections to one server: sent once or never, and by which way the environment says."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+from server.emulators.gemini_live.certificate import LoopbackCertificate, make_certificate
+from server.rest_connections import NotSent, RestConnections
+from server.serving import listen
+from tests.server.http_listener import (
+    Does,
+    answers,
+    answers_and_leaves,
+    forbids,
+    is_silent,
+    leaves,
+    listening,
+    redirects,
+    resets,
+    says_half,
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> LoopbackCertificate:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@contextlib.contextmanager
+def connections(root: str, timeout_secs: float = 5.0) -> Iterator[RestConnections]:
+    opened = RestConnections(root, timeout_secs=timeout_secs, connections=2)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def post(to: RestConnections) -> BaseHTTPResponse:
+    return await asyncio.to_thread(to.send, "POST", "/Calls.json", body="To=1", headers={})
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_no_error_and_sends_nothing_twice() -> None:
+    async with listening(answers_and_leaves) as server:
+        with connections(server.url) as to:
+            for count in (1, 2):
+                server.left.clear()
+                assert (await post(to)).status == 201
+                await server.left.wait()
+                assert (len(server.heard), server.connections) == (count, count)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with listening(redirects) as server:
+        with connections(server.url) as to:
+            assert (await post(to)).status == 307
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("does", [resets, leaves, says_half, is_silent])
+@pytest.mark.parametrize("by_proxy", [False, True])
+async def test_what_goes_wrong_after_the_request_may_have_been_heard(
+    does: Does, by_proxy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(does) as server:
+        if by_proxy:
+            monkeypatch.setenv("http_proxy", server.url)
+        with connections("http://twilio.example" if by_proxy else server.url, 0.3) as to:
+            with pytest.raises(HTTPError) as failure:
+                await post(to)
+            await server.left.wait()
+    assert not isinstance(failure.value, NotSent)
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("does", [resets, leaves, says_half, is_silent])
+async def test_a_kept_connection_that_fails_is_not_tried_anew(does: Does) -> None:
+    async def answers_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (answers if len(server.heard) == 1 else does)(reader, writer)
+
+    async with listening(answers_once) as server:
+        with connections(server.url, 0.3) as to:
+            await post(to)
+            with pytest.raises(HTTPError) as failure:
+                await post(to)
+            await server.left.wait()
+    assert not isinstance(failure.value, NotSent)
+    assert (len(server.heard), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_connection_that_is_refused_sent_nothing(
+    scheme: str, by_proxy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listen("127.0.0.1", 0) as nobody:
+        port = nobody.getsockname()[1]
+    if by_proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{port}")
+    host = "twilio.example" if by_proxy else f"127.0.0.1:{port}"
+    with connections(f"{scheme}://{host}") as to, pytest.raises(NotSent, match="refused"):
+        await post(to)
+
+
+async def test_a_name_that_nobody_has_sent_nothing() -> None:
+    too_long = "a" * 64
+    with connections(f"http://{too_long}.example") as to, pytest.raises(NotSent):
+        await post(to)
+
+
+@pytest.mark.parametrize("does", [resets, leaves, forbids, is_silent])
+async def test_a_proxy_that_makes_no_tunnel_was_sent_nothing(
+    does: Does, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(does) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with connections("https://twilio.example", 0.3) as to, pytest.raises(NotSent):
+            await post(to)
+        await proxy.left.wait()
+    (asked,) = proxy.heard
+    assert asked.startswith(b"CONNECT twilio.example:443 HTTP/1.")
+
+
+async def test_the_proxy_of_the_environment_is_asked_with_its_login(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
+        monkeypatch.setenv("all_proxy", proxy.url.replace("://", "://ada:se%3Acret@"))
+        for proxies in ("without a scheme", "for all"):
+            if proxies == "for all":
+                monkeypatch.delenv("http_proxy")
+            with connections("http://twilio.example/rest") as to:
+                await post(to)
+    open_one, login = proxy.heard
+    assert open_one.startswith(b"POST http://twilio.example/rest/Calls.json HTTP/1.1\r\n")
+    assert b"\r\nHost: twilio.example\r\n" in open_one
+    assert b"authorization" not in open_one.lower()
+    assert b"\r\nproxy-authorization: Basic YWRhOnNlOmNyZXQ=\r\n" in login
+
+
+@pytest.mark.parametrize("apart", ["127.0.0.1", "127.0.0.0/8", "*"])
+async def test_no_proxy_is_asked_for_what_no_proxy_names(
+    apart: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening() as server, listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", apart)
+        with connections(server.url) as to:
+            assert (await post(to)).status == 201
+    assert (len(server.heard), len(proxy.heard)) == (1, 0)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://"])
+def test_a_proxy_that_cannot_be_used_is_refused_when_it_is_found(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ValueError, match=r"[Pp]roxy"):
+        RestConnections("https://twilio.example", timeout_secs=5, connections=2)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+async def test_certificates_are_those_of_the_environment(
+    name: str, certificate: LoopbackCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, str(certificate.ca_file))
+    async with listening(tls=certificate.server_context()) as server:
+        with connections(server.url) as to:
+            for _ in range(2):
+                assert (await post(to)).status == 201
+    assert (len(server.heard), server.connections) == (2, 1)
+
+
+async def test_a_certificate_that_is_not_trusted_is_sent_nothing(
+    certificate: LoopbackCertificate,
+) -> None:
+    async with listening(tls=certificate.server_context()) as server:
+        with connections(server.url) as to, pytest.raises(NotSent, match="CERTIFICATE_VERIFY"):
+            await post(to)
+    assert server.heard == []
+
+
+async def test_a_certificate_for_another_name_is_sent_nothing(
+    certificate: LoopbackCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.ca_file))
+    async with listening(host="127.0.0.2", tls=certificate.server_context()) as server:
+        with connections(server.url) as to, pytest.raises(NotSent, match="match"):
+            await post(to)
+    assert server.heard == []
+
+
+async def test_a_server_that_is_silent_when_tls_begins_was_sent_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        root = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        with connections(root, 0.3) as to, pytest.raises(NotSent, match="timed out"):
+            await post(to)
+
+
+def test_certificates_that_cannot_be_read_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    with pytest.raises(OSError, match=r"/no/such\.pem"):
+        RestConnections("https://twilio.example", timeout_secs=5, connections=2)
+    RestConnections("http://twilio.example", timeout_secs=5, connections=2).close()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    RestConnections("https://twilio.example", timeout_secs=5, connections=2).close()
