@@ -21,6 +21,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
 from agent.words import CallStatus as CallStatus
@@ -253,3 +254,7 @@ class TokenUsage(SQLModel, table=True):
     direction: str = Field(max_length=8)
     modality: str = Field(max_length=16)
     tokens: int
+
+
+# At the first query otherwise, and `new_call_record` may come before it.
+configure_mappers()

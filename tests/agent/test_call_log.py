@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -69,6 +71,16 @@ async def test_a_new_record_is_one_that_sqlmodel_would_have_made(call_log: CallL
     assert call.life is not other.life
     await call_log.create(call)
     assert (await call_log.get(call.id)).model_dump() == made.model_dump()
+
+
+def test_a_new_record_needs_nothing_to_have_been_read_before():
+    told = {name: name for name in ("direction", "phone_number", "our_number", "pipeline")}
+    call = f"new_call_record(status='ringing', profile={{}}, **{told})"
+    program = f"from agent.calls import new_call_record; print({call}.status)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "ringing\n"
 
 
 async def test_moments_of_other_zones_are_kept_in_utc(call_log: CallLog, a_call: MakeCall):
