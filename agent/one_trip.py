@@ -107,9 +107,10 @@ class _Text:
             self._parameters.append((name, default, convert))
 
     def parameters(self, values: Values) -> tuple[Any, ...]:
+        value_of = values.get
         return tuple(
-            value if convert is None else convert(value)
-            for value, convert in (
-                (values.get(name, default), convert) for name, default, convert in self._parameters
-            )
+            [
+                value_of(name, default) if convert is None else convert(value_of(name, default))
+                for name, default, convert in self._parameters
+            ]
         )

@@ -6,6 +6,9 @@ whatever reason, and asks us again.
 Sources: https://www.twilio.com/docs/voice/twiml/stream, https://www.twilio.com/docs/voice/twiml
 """
 
+from string import Template
+from xml.sax.saxutils import escape
+
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
 # What a person hears when we cannot go on, by what is wrong and by language.
@@ -39,6 +42,18 @@ LOCALES = {"en": "en-US", "es": "es-ES", "de": "de-DE", "fr": "fr-FR"}
 
 def open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
     """Connect the call to our WebSocket, and come back to `next_url` when it closes."""
+    return _OPEN_STREAM.substitute(
+        url=escape(url, _QUOTE),
+        status_url=escape(status_url, _QUOTE),
+        token=escape(token, _QUOTE),
+        next_url=escape(next_url, _QUOTE),
+    )
+
+
+_QUOTE = {'"': "&quot;"}
+
+
+def _open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
     response = VoiceResponse()
     connect = Connect()
     stream = connect.stream(url=url, status_callback=status_url, status_callback_method="POST")
@@ -46,6 +61,12 @@ def open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
     response.append(connect)
     response.redirect(next_url, method="POST")
     return str(response)
+
+
+# Every call is answered by this one, and its caller waits.
+_OPEN_STREAM = Template(
+    _open_stream(**{name: f"${name}" for name in ("url", "status_url", "token", "next_url")})
+)
 
 
 def say_and_hang_up(sentence: str, language: str) -> str:

@@ -3,8 +3,13 @@
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server import twiml
+
+# What XML and a template read otherwise, and letters of any kind.
+ODD = st.one_of(st.sampled_from("$&<>\"'{}"), st.characters(categories=("L", "N")))
 
 
 def test_a_stream_is_followed_by_a_redirect_to_us() -> None:
@@ -23,6 +28,18 @@ def test_a_stream_is_followed_by_a_redirect_to_us() -> None:
     assert stream[0].attrib == {"name": "token", "value": "a.b&c"}
     assert document[1].attrib["method"] == "POST"
     assert document[1].text == "https://v.example.com/twilio/twiml/1"
+
+
+@given(st.tuples(*[st.text(ODD) for _ in range(4)]))
+def test_whatever_stands_in_an_address_is_read_as_it_was(told: tuple[str, str, str, str]) -> None:
+    url, status_url, token, next_url = told
+    document = ElementTree.fromstring(
+        twiml.open_stream(url=url, status_url=status_url, token=token, next_url=next_url)
+    )
+    stream = document[0][0]
+    assert (stream.attrib["url"], stream.attrib["statusCallback"]) == (url, status_url)
+    assert stream[0].attrib["value"] == token
+    assert (document[1].text or "") == next_url
 
 
 @pytest.mark.parametrize(
