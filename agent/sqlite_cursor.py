@@ -179,6 +179,7 @@ class Transacting:
         self._keeps = pool.size() > 1
         self._writer: PoolProxiedConnection | None = None
         self._opening = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         event.listen(engine.sync_engine, "engine_disposed", self._let_go)
 
     async def run(self, work: Callable[[sqlite3.Cursor], T]) -> T:
@@ -205,11 +206,21 @@ class Transacting:
 
     async def _opened(self) -> PoolProxiedConnection:
         if not self._keeps:
-            return await self._engine.raw_connection()
+            return await self._of_the_pool()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # A lock is of one loop; a connection that was opened anew may serve another one.
+            self._loop, self._opening = loop, asyncio.Lock()
         async with self._opening:
             if self._writer is None:
-                self._writer = await self._engine.raw_connection()
+                self._writer = await self._of_the_pool()
             return self._writer
+
+    async def _of_the_pool(self) -> PoolProxiedConnection:
+        try:
+            return await self._engine.raw_connection()
+        except sqlite3.Error as error:
+            raise as_sqlalchemy(error, "", self._engine.dialect) from error
 
     def _let_go(self, _: Engine) -> None:
         pooled, self._writer = self._writer, None

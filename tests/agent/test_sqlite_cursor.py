@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from functools import partial
+from pathlib import Path
 
 import aiosqlite
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent import sqlite_cursor
-from agent.database import WRITES, open_engine
+from agent.database import WRITES, is_passing, open_engine
 from agent.one_trip import Run, Transactions
 
 pytestmark = pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)
@@ -205,6 +206,38 @@ async def test_after_the_writers_connection_was_closed_there_is_another(engine: 
     with pytest.raises(OperationalError, match="closed"):
         await transactions.run(lambda run: run(INSERT, TWICE))
     await transactions.run(lambda run: run(INSERT, TWICE))
+
+
+@pytest.mark.parametrize("pool_size", [1, 5])
+async def test_a_connection_that_cannot_be_opened_is_an_error_of_the_database(
+    database_url: str, tmp_path: Path, pool_size: int
+):
+    later = make_url(database_url).set(database=str(tmp_path / "later" / "calls.db"))
+    engine = open_engine(later.render_as_string(hide_password=False), pool_size)
+    transactions = Transactions(engine)
+    try:
+        with pytest.raises(OperationalError, match="unable to open") as failed:
+            await transactions.run(lambda run: run(text("SELECT 1")))
+        assert is_passing(failed.value)
+        (tmp_path / "later").mkdir()
+        assert await transactions.run(lambda run: run(text("SELECT 1"))) == [(1,)]
+    finally:
+        await engine.dispose()
+
+
+def test_an_engine_that_was_disposed_of_serves_another_loop(database_url: str):
+    engine = open_engine(database_url)
+    transactions = Transactions(engine)
+
+    async def several_at_once() -> None:
+        try:
+            selecting = [transactions.run(lambda run: run(text("SELECT 1"))) for _ in range(3)]
+            assert await asyncio.gather(*selecting) == [[(1,)]] * 3
+        finally:
+            await engine.dispose()
+
+    asyncio.run(several_at_once())
+    asyncio.run(several_at_once())
 
 
 async def test_the_writers_connection_is_closed_with_the_engine(database_url: str):
