@@ -25,6 +25,8 @@ from pipelines.model_socket import ModelSocket, OnSpeech, OnWords
 # Gemini's pongs were seen to take 8 to 30 s; the websockets default of 20 s drops live calls.
 PING_EVERY_SECS = 20.0
 PONG_WITHIN_SECS = 60.0
+# One that answers no more would hold up the next attempt for 10 s by the websockets default.
+CLOSED_WITHIN_SECS = 1.0
 
 _GOOD_END, _BAD_END = CloseCode.NORMAL_CLOSURE, CloseCode.INTERNAL_ERROR
 
@@ -105,6 +107,7 @@ class GeminiConnection(AbstractAsyncContextManager[OpenSession]):
             create_connection=self._make,  # type: ignore[arg-type]
             ping_interval=PING_EVERY_SECS,
             ping_timeout=PONG_WITHIN_SECS,
+            close_timeout=CLOSED_WITHIN_SECS,
             # Deflating base64 costs more than sending it.
             compression=None,
         )

@@ -52,7 +52,7 @@ class ModelSocket(QuickSocket):
         self._is_let_go = False
 
     def let_go(self) -> None:
-        """Nobody will use it any more.
+        """Nobody will use it any more; what is not closed by now is cut off.
 
         It and uvloop's TLS transport know each other, and would wait for a full collection of the
         garbage collector with a quarter of a megabyte.
@@ -60,6 +60,8 @@ class ModelSocket(QuickSocket):
         self._is_let_go = True
         if self.protocol.state is State.CLOSED:
             vars(self).pop("transport", None)
+        elif "transport" in vars(self):
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is no more."""

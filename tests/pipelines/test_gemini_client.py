@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 
 from agent.profile import AgentProfile
+from pipelines import gemini_connection
 from pipelines.gemini_client import Connection, GeminiClient, ModelSession
 from pipelines.gemini_setup import session_setup
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
@@ -235,6 +236,54 @@ async def test_one_that_is_given_up_while_the_model_is_silent_is_closed(
         with pytest.raises(asyncio.CancelledError):
             await entering
         assert await closed == 1011
+
+
+async def test_a_model_that_answers_no_more_is_not_waited_for_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with frozen(tmp_path, monkeypatch) as (asked, gone):
+        entering = asyncio.create_task(GeminiClient("a-key").connect(SETUP).__aenter__())
+        await asked
+        entering.cancel()
+        done, _ = await asyncio.wait({entering}, timeout=5)
+        assert done
+        assert entering.cancelled()
+        await gone
+
+
+async def test_one_that_is_given_up_twice_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_connection, "CLOSED_WITHIN_SECS", 60)
+    async with frozen(tmp_path, monkeypatch) as (asked, gone):
+        entering = asyncio.create_task(GeminiClient("a-key").connect(SETUP).__aenter__())
+        await asked
+        for _ in range(2):
+            entering.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        async with asyncio.timeout(5):
+            await gone
+
+
+@asynccontextmanager
+async def frozen(
+    folder: Path, environment: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[asyncio.Future[None], asyncio.Future[None]]]:
+    """A model that reads nothing behind the setup: when it was asked, and when it was left."""
+    loop = asyncio.get_running_loop()
+    asked, gone = loop.create_future(), loop.create_future()
+
+    async def freeze(model: ServerConnection) -> None:
+        model.data_received = lambda data: None  # type: ignore[method-assign]
+        asked.set_result(None)
+        await model.wait_closed()
+        gone.set_result(None)
+
+    async with a_wire(folder, environment, freeze):
+        yield asked, gone
 
 
 async def test_one_may_be_left_by_another_task_than_entered_it(
