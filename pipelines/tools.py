@@ -93,7 +93,8 @@ class Tool:
 def as_tool(function: "ToolFunction | Tool") -> Tool:
     """Read a function's signature and docstring.
 
-    Raises: ToolError when it is not an async function with a docstring and type hints.
+    Raises: ToolError when it is not an async function with a docstring and type hints, or has
+    types that Gemini's schema does not know.
     """
     if isinstance(function, Tool):
         return function
@@ -124,7 +125,15 @@ def as_tool(function: "ToolFunction | Tool") -> Tool:
         arguments.model_json_schema()
     except (PydanticUserError, PydanticSchemaGenerationError) as error:
         raise ToolError(f"tool {name!r}: its types cannot be told to the model: {error}") from error
-    return Tool(name, docs.description.strip(), function, arguments, call_parameter)
+    tool = Tool(name, docs.description.strip(), function, arguments, call_parameter)
+    try:
+        # What has become a schema is not checked by the SDK: enumerations of numbers, for one.
+        told = tool.declaration.model_dump(exclude_none=True, warnings=False)
+        types.FunctionDeclaration.model_validate(told)
+    except ValidationError as error:
+        why = _in_words(error)
+        raise ToolError(f"tool {name!r}: its types cannot be told to the model: {why}") from error
+    return tool
 
 
 def _in_words(error: ValidationError) -> str:

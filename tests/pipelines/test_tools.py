@@ -2,10 +2,10 @@
 
 import asyncio
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from agent.ports import LiveCall
 from pipelines.tools import Tool, ToolError, as_tool
@@ -23,6 +23,12 @@ class Table(BaseModel):
     """A table."""
 
     number: int
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    branches: list["Tree"]
 
 
 async def book(
@@ -126,3 +132,25 @@ def test_a_tool_may_not_take_just_anything() -> None:
         as_tool(variadic)
     with pytest.raises(ToolError, match="types cannot be told"):
         as_tool(untold)
+
+
+@pytest.mark.parametrize(
+    "kind", [Literal[1, 2], Literal["one"], Annotated[int, Field(gt=0)], tuple[int, str]]
+)
+def test_a_tool_may_not_take_what_geminis_schema_does_not_know(kind: object) -> None:
+    async def rate(stars: object) -> str:
+        """Rate."""
+        return str(stars)
+
+    rate.__annotations__["stars"] = kind
+    with pytest.raises(ToolError, match=r"types cannot be told to the model: .*stars"):
+        as_tool(rate)
+
+
+def test_a_tool_may_not_take_a_type_that_contains_itself() -> None:
+    async def plant(tree: Tree) -> str:
+        """Plant."""
+        return str(tree)
+
+    with pytest.raises(ToolError, match="contains itself"):
+        as_tool(plant)
