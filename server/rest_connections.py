@@ -18,7 +18,7 @@ from requests import Session
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, create_urllib3_context, make_headers, parse_url
 
 
@@ -110,7 +110,11 @@ def _nothing_sent_yet() -> Iterator[None]:
 def _address(proxy: str | None) -> Url | None:
     if not proxy:
         return None
-    address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except LocationParseError:
+        # Its text would repeat the password.
+        raise ValueError("The proxy of the environment is no address.") from None
     if address.host is None:
         raise ValueError("The proxy of the environment has no host.")
     return address

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,16 @@ async def test_no_proxy_is_asked_for_what_no_proxy_names(
         with connections(server.url) as to:
             assert (await post(to)).status == 201
     assert (len(server.heard), len(proxy.heard)) == (1, 0)
+
+
+@pytest.mark.parametrize("proxy", ["http://u:geheim@127.0.0.1:99999", "http://u:ge/heim@proxy:1"])
+def test_a_proxy_that_is_no_address_is_refused_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ValueError, match="no address") as refused:
+        RestConnections("https://twilio.example", timeout_secs=1, connections=1)
+    assert "heim" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://"])
