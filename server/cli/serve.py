@@ -7,7 +7,7 @@ import typer
 from loguru import logger
 
 from server.cli.environment import settings_or_exit
-from server.settings import SettingsError, names_that_differ
+from server.settings import Settings, SettingsError, names_that_differ
 
 
 def serve(
@@ -35,6 +35,7 @@ def serve(
     from server.garbage import settle
     from server.serving import AnnouncedServer, configure, listen
 
+    _check_the_way_to_twilio(settings)
     try:
         app = create_app(settings)
         bound = listen(host, settings.port)
@@ -56,6 +57,19 @@ def serve(
         server.run(sockets=[bound])
     if not server.started:
         raise typer.Exit(3)
+
+
+def _check_the_way_to_twilio(settings: Settings) -> None:
+    """The proxy and the certificates of the environment; wrong ones end the command."""
+    from server.twilio_http import REST_ROOT, TwilioHttp
+
+    if not settings.twilio_is_configured:
+        return
+    try:
+        TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1).close()
+    except (OSError, ValueError) as error:
+        typer.echo(f"Twilio's REST API cannot be asked: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _migrate(database_url: str) -> None:

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from server.garbage import NEVER, YOUNG_LOOKS, YOUNG_OBJECTS
 
+ALONE = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]
 # Says how the process is set when the server says that it answers, and ends it.
 TOLD = """
@@ -25,18 +28,45 @@ app()
 """
 
 
-def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
+def serve(program: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-c", TOLD, "serve", "--port", "0"],
-        cwd=tmp_path,
-        env=kept | {"PYTHONPATH": str(ROOT)},
+    return subprocess.run(
+        [sys.executable, "-c", program, "serve", "--port", "0"],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT)} | settings,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    told = json.loads(done.stdout)
+
+
+def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
+    told = json.loads(serve(TOLD, tmp_path).stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
     assert told["loop"] == "uvloop"
     assert told["gc"] == [YOUNG_OBJECTS, YOUNG_LOOKS, NEVER]
     assert told["frozen"] > 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "The certificates in /nowhere/ca.pem cannot"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080", "socks5"),
+        ("HTTPS_PROXY", "http://someone:geheim@127.0.0.1:99999", "proxy of the environment"),
+    ],
+)
+def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
+    tmp_path: Path, name: str, value: str, why: str
+) -> None:
+    credentials = {
+        "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
+        "TWILIO_AUTH_TOKEN": "a-token",
+        "TWILIO_PHONE_NUMBER": "+15550100999",
+    }
+    done = serve(ALONE, tmp_path, **credentials, **{name: value})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Twilio's REST API cannot be asked: ")
+    assert why in line
+    assert "geheim" not in line
