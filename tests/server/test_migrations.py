@@ -121,7 +121,7 @@ async def test_a_new_revision_is_written_from_what_the_models_have_more(tmp_path
             shutil.copy(source, copy)
     models = tmp_path / "agent/calls.py"
     more = "    note: str | None = Field(default=None, max_length=12)\n    our_number:"
-    models.write_text(models.read_text().replace("    our_number:", more))
+    models.write_text(models.read_text().replace("    our_number:", more, 1))
     command = [
         sys.executable,
         "-m",
