@@ -7,7 +7,6 @@ HMAC-SHA256. That it is used once only is kept outside (LiveCalls.use_token), un
 """
 
 import base64
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -63,5 +62,5 @@ class StreamTokens:
         return token
 
     def _seal(self, body: str) -> str:
-        digest = hmac.new(self._secret, body.encode(errors="replace"), hashlib.sha256).digest()
+        digest = hmac.digest(self._secret, body.encode(errors="replace"), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
