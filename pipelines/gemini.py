@@ -59,9 +59,6 @@ from processors.sound_frames import AgentSound
 # So long after a turn, words without sound may still be its own.
 LATE_WORDS_SECS = 0.4
 
-# 400 ms of speech, which take half a millisecond to lay out.
-SHARED_CHUNK_BYTES = GEMINI_SPEAKS_AT // 10 * 4 * 2
-
 
 class GeminiLive(DirectProcessor):
     """Talks with Gemini Live for one call."""
@@ -222,7 +219,7 @@ class GeminiLive(DirectProcessor):
             self._session.send_first(self._greet)
         elif not remembers and (said := self._said_so_far()):
             history = REMEMBER.format(said)
-            self._session.send_first(lambda session: _remember(session, history))
+            self._session.send_first(lambda session: session.remember(history))
 
     def _said_so_far(self) -> str:
         """The conversation, with what is on its way to the caller's ear."""
@@ -235,16 +232,16 @@ class GeminiLive(DirectProcessor):
         """Say at once what another call's session has said before; this one's is told so."""
         if self._greetings is None or not self._profile.greeting:
             return
-        pcm = self._greetings.find(self._greeting_key)
-        if pcm is None:
+        sound = self._greetings.find(self._greeting_key)
+        if not sound:
             self._greeting_pcm = bytearray()
             return
         self._record.event("greeting.shared")
         await self._begin_reply()
         words = TTSTextFrame(self._profile.greeting, text_type=TextType.SENTENCE)
         await self.push_frame(words)
-        for start in range(0, len(pcm), SHARED_CHUNK_BYTES):
-            await self._speak(pcm[start : start + SHARED_CHUNK_BYTES])
+        for chunk in sound:
+            await self._speak(chunk)
             await asyncio.sleep(0)  # other calls have their turn
         await self._end_reply()
 
@@ -384,11 +381,6 @@ async def _activity_start(session: ModelSession) -> None:
 
 async def _activity_end(session: ModelSession) -> None:
     await session.send_realtime_input(activity_end=types.ActivityEnd())
-
-
-async def _remember(session: ModelSession, history: str) -> None:
-    turn = types.Content(role="user", parts=[types.Part(text=history)])
-    await session.send_client_content(turns=turn, turn_complete=False)
 
 
 def _counts(usage: types.UsageMetadata) -> list[TokenCount]:

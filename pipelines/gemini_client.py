@@ -16,7 +16,7 @@ DEFAULT_MODEL = "models/gemini-3.8-live"
 
 
 class ModelSession(Protocol):
-    """An open session: google-genai's `AsyncSession`, and a short way for sound."""
+    """An open session: google-genai's `AsyncSession`, and short ways past it."""
 
     # Told each message that is nothing but speech, as PCM16 at 24 kHz, in the order that it came.
     on_speech: OnSpeech
@@ -31,8 +31,8 @@ class ModelSession(Protocol):
         """As google-genai has it."""
         ...
 
-    async def send_client_content(self, **what: Any) -> None:
-        """As google-genai has it."""
+    async def remember(self, said: str) -> None:
+        """Send what was said before this session; it asks for no answer."""
         ...
 
     async def send_tool_response(self, **what: Any) -> None:

@@ -40,7 +40,7 @@ class OpenSession:
         self._socket = socket
         self.hear = socket.hear
         self.send_realtime_input: _Sends = session.send_realtime_input
-        self.send_client_content: _Sends = session.send_client_content
+        self.remember = socket.remember
         self.send_tool_response: _Sends = session.send_tool_response
         self.receive = session.receive
 
@@ -120,7 +120,7 @@ class GeminiConnection(AbstractAsyncContextManager[OpenSession]):
 
 async def _set_up(socket: ModelSocket, setup: str) -> None:
     try:
-        await socket.send(setup)
+        await socket.send_text(setup)
         answer = await socket.recv(decode=False)
     except ConnectionClosed as closed:
         if closed.rcvd is None:

@@ -1,16 +1,19 @@
 """Greetings that many calls share: generated once, played at once.
 
 A greeting is the same sound for the same words, voice, language and model. It is kept as the model
-made it, PCM16 at 24 kHz, and told to each new session as what was said.
+made it, PCM16 at 24 kHz, with what the phone gets of it, and told to each new session as what was
+said.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from agent.profile import AgentProfile
+from pipelines.phone_voice import SharedSound, shared_sound
 from pipelines.rates import GEMINI_SPEAKS_AT
 
-# Half a minute of speech is 1.4 MB; so many bytes of greetings are kept, the latest used.
+# Half a minute of speech is 1.4 MB; so many bytes of it are kept, the latest used, and a sixth more
+# for the phone.
 MOST_BYTES = 64_000_000
 LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
 
@@ -35,15 +38,15 @@ class Greetings:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[GreetingKey, bytes] = OrderedDict()
+        self._kept: OrderedDict[GreetingKey, tuple[SharedSound, ...]] = OrderedDict()
         self._bytes = 0
 
-    def find(self, key: GreetingKey) -> bytes | None:
-        """The sound of a greeting, if it was said before."""
-        pcm = self._kept.get(key)
-        if pcm is not None:
+    def find(self, key: GreetingKey) -> tuple[SharedSound, ...]:
+        """The sound of a greeting; nothing if it was not said before."""
+        sound = self._kept.get(key, ())
+        if sound:
             self._kept.move_to_end(key)
-        return pcm
+        return sound
 
     def keep(self, key: GreetingKey, pcm: bytes, said: str) -> None:
         """Keep a greeting that was said whole, if `said` is what it should say."""
@@ -51,11 +54,11 @@ class Greetings:
             return
         if _words(said) != _words(key.words):
             return
-        self._kept[key] = pcm
+        self._kept[key] = shared_sound(pcm)
         self._bytes += len(pcm)
         while self._bytes > self._most_bytes:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= len(dropped)
+            self._bytes -= sum(map(len, dropped))
 
 
 def _words(text: str) -> str:

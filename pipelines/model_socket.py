@@ -1,10 +1,12 @@
 """The model's WebSocket, with a short way past the general encoder for what comes often.
 
 google-genai builds and checks a pydantic message for each packet; 80 times a second and call,
-that is most of what a call costs. Sound and words have one shape each, so they are written and
-read by hand here; everything else goes through the SDK as it is.
+that is most of what a call costs. Sound and words have one shape each, and so has what a session is
+told of the time before it: they are written and read by hand here; everything else goes through the
+SDK as it is.
 
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or not at all
+    remember ─▶ {"client_content": …} ─▶ socket
     socket ─▶ recv ─┬─ nothing but speech ─▶ on_speech
                     ├─ nothing but words ─▶ on_words
                     └─ all else ─▶ google-genai                   in the order that it came
@@ -13,6 +15,7 @@ Source: https://ai.google.dev/api/live,
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
+import json
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -73,6 +76,12 @@ class ModelSocket(QuickSocket):
         """Send one packet of PCM16 at 16 kHz now; False when the socket cannot take it now."""
         sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
         return self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
+
+    async def remember(self, said: str) -> None:
+        """Send what was said before, as the user's turn that is not over."""
+        turn = {"parts": [{"text": said}], "role": "user"}
+        content = {"turns": [turn], "turnComplete": False}
+        await self.send_text(json.dumps({"client_content": content}))
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is neither speech nor words alone; those before it are handed over.

@@ -9,7 +9,6 @@ interruption takes back what was not heard, and nothing older is sent after the 
 """
 
 import asyncio
-import audioop
 from collections.abc import Callable
 
 from pipecat.frames.frames import (
@@ -33,11 +32,11 @@ from agent.measures import BargeIn, DownlinkShare, FirstSound, MeasureSink, Turn
 from agent.ports import Record, SpokenTurn
 from pipelines.caller_speech import CallerSpeech
 from pipelines.phone_line import PhoneLine
+from pipelines.phone_voice import PhoneVoice
 from pipelines.playback import Playback, Reply
-from pipelines.rates import GEMINI_SPEAKS_AT, MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
+from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
 from processors.direct import DirectProcessor, Sound
 from processors.frames import LateTextFrame, TurnFrame
-from processors.polyphase import Polyphase
 
 MARK_EVERY_BYTES = PHONE_RATE // 2
 # So much speech over words that the model takes for heard long ago stops them: no cough does.
@@ -69,7 +68,7 @@ class Speaker(DirectProcessor):
         self._speech = speech
         self._playback = playback
         self._measure = measure
-        self._resampler = Polyphase(GEMINI_SPEAKS_AT, PHONE_RATE)
+        self._voice = PhoneVoice()
         self._unmarked_bytes = 0
         self._reply_bytes = 0
         self._answered_speech: float | None = None
@@ -116,10 +115,10 @@ class Speaker(DirectProcessor):
         """Play a chunk of speech: PCM16 at 24 kHz."""
         came = self._stopwatch()
         begins = not self._reply_bytes
-        pcm = self._resampler.convert(frame.audio)
-        if not pcm:
+        payload = self._voice.convert(frame.audio)
+        if not payload:
             return
-        await self._send(audioop.lin2ulaw(pcm, 2))
+        await self._send(payload)
         if begins and self._line.bound:
             self._measure(DownlinkShare(self._stopwatch() - came))
 
@@ -205,7 +204,7 @@ class Speaker(DirectProcessor):
         if not self._reply_bytes or self._playback.current is None:
             self._begin_anew()
             return
-        tail = audioop.lin2ulaw(self._resampler.flush(), 2)
+        tail = self._voice.flush()
         short = -(self._reply_bytes + len(tail)) % PACKET_BYTES
         self._unmarked_bytes = 0  # the mark below covers it
         await self._send(tail + bytes([MULAW_SILENCE]) * short)
@@ -230,7 +229,7 @@ class Speaker(DirectProcessor):
             self._record.event("latency.barge_in", {"ms": round(secs * 1000, 1)})
 
     def _begin_anew(self) -> None:
-        self._resampler.reset()
+        self._voice.reset()
         self._reply_bytes = 0
         self._unmarked_bytes = 0
 

@@ -38,8 +38,8 @@ class PlayedSession:
             self.sent.append((kind, value))
         await self._wake()
 
-    async def send_client_content(self, **what: Any) -> None:
-        self.sent.append(("content", what))
+    async def remember(self, said: str) -> None:
+        self.sent.append(("remember", said))
         await self._wake()
 
     async def send_tool_response(self, *, function_responses: types.FunctionResponse) -> None:

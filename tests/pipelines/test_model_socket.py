@@ -6,10 +6,12 @@ import gc
 import json
 import weakref
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from google import genai
 from google.genai import types
 from google.genai.errors import APIError
 from websockets.asyncio.client import connect
@@ -25,6 +27,7 @@ from pipelines.model_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, ModelSocket
 from pipelines.websocket_frames import masked_text_frame
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
 from server.emulators.speech import speak
+from tests.pipelines.gemini_wire import a_wire
 
 ANSWER = "We are open from nine to five."
 SCRIPT = Script.parse(
@@ -179,6 +182,27 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
     by_sdk, by_hand, _ = sent
     assert by_hand == by_sdk
     assert bytes(emulator.sessions[0].log.audio) == pcm * 2
+
+
+@pytest.mark.parametrize("said", ['Caller: Hi.\nYou: "Grüße" \\ 😀', ""])
+async def test_what_was_said_before_is_told_as_the_sdk_tells_it(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def listen(model: ServerConnection) -> None:
+        await model.send('{"setupComplete": {}}')
+        told.append(json.loads(await model.recv()))
+        await model.wait_closed()
+
+    async with a_wire(tmp_path, monkeypatch, listen):
+        async with GeminiClient("a-key").connect(SETUP) as session:
+            await session.remember(said)
+        async with genai.Client(api_key="a-key").aio.live.connect(model="m") as by_sdk:
+            turn = types.Content(role="user", parts=[types.Part(text=said)])
+            await by_sdk.send_client_content(turns=turn, turn_complete=False)
+    by_hand, by_the_sdk = told
+    assert by_hand == by_the_sdk
 
 
 async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(

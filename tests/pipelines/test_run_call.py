@@ -285,10 +285,9 @@ async def test_a_session_that_cannot_be_resumed_is_told_what_was_said() -> None:
         fresh = await model.session(2)
         assert fresh.setup.resume is None
         await fresh.until(lambda s: s.sent)
-        kind, content = fresh.sent[0]
-        assert kind == "content"
-        assert content["turn_complete"] is False
-        assert "You: Hello there." in content["turns"].parts[0].text
+        kind, told = fresh.sent[0]
+        assert kind == "remember"
+        assert "You: Hello there." in told
 
 
 @scene
@@ -304,8 +303,7 @@ async def test_a_fresh_session_is_told_no_more_than_was_heard_before_a_barge_in(
         session.drops()
         fresh = await model.session(2)
         await fresh.until(lambda s: s.sent)
-        ((_, content),) = fresh.sent
-        told = content["turns"].parts[0].text
+        ((_, told),) = fresh.sent
         assert told.endswith("You: Hello there.\nYou: One two (interrupted)")
 
 
@@ -525,9 +523,8 @@ async def test_a_session_from_scratch_is_told_what_is_still_on_its_way_to_the_ea
         session.drops()
         anew = await stage.model.session(2)
         await anew.until(lambda s: s.sent)
-        ((kind, content),) = anew.sent
-        assert kind == "content"
-        told = content["turns"].parts[0].text
+        ((kind, told),) = anew.sent
+        assert kind == "remember"
         assert told.endswith("You: Hello there.\nYou: We are open from nine to five.")
         assert anew.texts == []
 
