@@ -25,6 +25,8 @@ from pipelines.twilio_stream import (
 
 # What may wait for a stream: five minutes of speech. The longest greeting takes less to be said.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
+# A stream that comes is sent what waits by the second of speech, marks included.
+AT_ONCE_BYTES = 50 * PACKET_BYTES
 
 
 class MediaStream(Protocol):
@@ -35,8 +37,8 @@ class MediaStream(Protocol):
         """Twilio's name for it."""
         ...
 
-    async def send(self, text: str) -> None:
-        """Send one message; a stream that has closed takes it and drops it."""
+    async def send(self, *texts: str) -> None:
+        """Send messages, in this order; a stream that has closed takes and drops them."""
         ...
 
     async def close(self) -> None:
@@ -67,8 +69,8 @@ class PhoneLine:
         self._clock = clock
         self._stream: MediaStream | None = None
         self._hearing: Hearing | None = None
-        # Messages that wait for the first stream, as (kind, payload or mark).
-        self._waiting: deque[tuple[str, bytes | str]] = deque()
+        # What waits for the first stream: sound, and the names of marks.
+        self._waiting: deque[bytes | str] = deque()
         self._waiting_bytes = 0
         # The stream that is being sent what waited; what is played meanwhile waits behind it.
         self._catching_up: MediaStream | None = None
@@ -125,7 +127,7 @@ class PhoneLine:
             bound()
         try:
             while self._waiting and self._stream is stream:
-                await self._send_waiting(stream, *self._waiting.popleft())
+                await stream.send(*self._next_waiting(stream.stream_sid))
         finally:
             if self._catching_up is stream:
                 self._catching_up = None
@@ -166,7 +168,7 @@ class PhoneLine:
         """Append mu-law to what the caller hears."""
         if self._waits:
             if self._waiting_bytes + len(payload) <= MOST_WAITING_BYTES:
-                self._waiting.append(("media", payload))
+                self._waiting.append(payload)
                 self._waiting_bytes += len(payload)
         elif self._stream is not None:
             await self._send_media(self._stream, payload)
@@ -174,7 +176,7 @@ class PhoneLine:
     async def mark(self, name: str) -> None:
         """Ask to be told when everything played so far was heard."""
         if self._waits:
-            self._waiting.append(("mark", name))
+            self._waiting.append(name)
         elif self._stream is not None:
             await self._stream.send(encode_mark(self._stream.stream_sid, name))
 
@@ -208,12 +210,20 @@ class PhoneLine:
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    async def _send_waiting(self, stream: MediaStream, kind: str, content: bytes | str) -> None:
-        if kind == "media" and isinstance(content, bytes):
-            self._waiting_bytes -= len(content)
-            await self._send_media(stream, content)
-        elif isinstance(content, str):
-            await stream.send(encode_mark(stream.stream_sid, content))
+    def _next_waiting(self, stream_sid: str) -> list[str]:
+        """The next messages that waited, which wait no more: so much that can be sent at once."""
+        messages: list[str] = []
+        sound_bytes = 0
+        while self._waiting and sound_bytes < AT_ONCE_BYTES:
+            content = self._waiting.popleft()
+            if isinstance(content, bytes):
+                sound_bytes += len(content)
+                self.packets_sent += 1
+                messages.append(encode_media(stream_sid, content))
+            else:
+                messages.append(encode_mark(stream_sid, content))
+        self._waiting_bytes -= sound_bytes
+        return messages
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1

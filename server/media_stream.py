@@ -91,16 +91,17 @@ class TwilioSocket:
         """Twilio's name for it."""
         return self._stream_sid
 
-    async def send(self, text: str) -> None:
-        """Send one message, behind all that wait; a socket that has closed takes and drops it."""
+    async def send(self, *texts: str) -> None:
+        """Send messages, behind all that wait; a socket that has closed takes and drops them."""
         if self._websocket.application_state is not WebSocketState.CONNECTED:
             return
-        if not self._behind and self._direct.send_now(text):
+        if not self._behind and self._direct.send_now(*texts):
             return
         self._behind += 1
         try:
             async with self._turn:
-                await self._websocket.send_text(text)
+                for text in texts:
+                    await self._websocket.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
             logger.debug("A message came too late for its stream")
         finally:

@@ -61,15 +61,15 @@ class PatientSocket(WebSocketsSansIOProtocol):
                 to_agree_secs + SLOW_READER_SECS, self.transport.abort
             )
 
-    def send_now(self, text: str) -> bool:
-        """Send one message at once; False when it must wait, or has to fail, by ASGI's `send`."""
+    def send_now(self, *texts: str) -> bool:
+        """Send messages at once; False when they must wait, or have to fail, by ASGI's `send`."""
         if not self.handshake_complete or self.close_sent or not self.writable.is_set():
             return False
         if self.disconnected or self.transport.is_closing():
             return False
         if self.conn.state is not State.OPEN:
             return False
-        self.transport.write(text_frame(text.encode()))
+        self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
         return True
 
     def data_received(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 from collections import deque
+from typing import Any
 
 from pipelines.run_call import RunningCall
 
@@ -27,8 +28,11 @@ class Phone:
         self._ticking: asyncio.Task[None] | None = None
         self._voice = bytearray()
 
-    async def send(self, text: str) -> None:
-        message = json.loads(text)
+    async def send(self, *texts: str) -> None:
+        for text in texts:
+            await self._take(json.loads(text))
+
+    async def _take(self, message: dict[str, Any]) -> None:
         self.sent.append((asyncio.get_running_loop().time(), message["event"]))
         if message["event"] == "media":
             self._queue.append(base64.b64decode(message["media"]["payload"]))

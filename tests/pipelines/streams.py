@@ -12,8 +12,8 @@ class KeptStream:
         self.messages: list[dict[str, Any]] = []
         self.closed = False
 
-    async def send(self, text: str) -> None:
-        self.messages.append(json.loads(text))
+    async def send(self, *texts: str) -> None:
+        self.messages += map(json.loads, texts)
 
     async def close(self) -> None:
         self.closed = True

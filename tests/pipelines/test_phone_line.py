@@ -5,7 +5,7 @@ import base64
 
 import pytest
 
-from pipelines.phone_line import MOST_WAITING_BYTES, PhoneLine
+from pipelines.phone_line import AT_ONCE_BYTES, MOST_WAITING_BYTES, PhoneLine
 from pipelines.twilio_stream import StreamError
 from tests.pipelines.clock import Clock
 from tests.pipelines.streams import KeptStream
@@ -53,6 +53,24 @@ async def test_only_so_much_waits_for_a_stream() -> None:
     assert len(stream.messages) == MOST_WAITING_BYTES // 8000
 
 
+async def test_what_waited_is_sent_by_the_second_with_its_marks() -> None:
+    sent: list[int] = []
+
+    class CountingStream(KeptStream):
+        async def send(self, *texts: str) -> None:
+            sent.append(len(texts))
+            await super().send(*texts)
+
+    line, stream = PhoneLine(Clock()), CountingStream()
+    for number in range(3):
+        await line.play(bytes(AT_ONCE_BYTES // 2))
+        await line.mark(str(number))
+    await line.bind(stream)
+    assert stream.events == ["media", "mark"] * 3
+    assert sent == [3, 3]
+    assert line.packets_sent == 3
+
+
 class HaltingStream(KeptStream):
     """Sends nothing until it is let."""
 
@@ -60,9 +78,9 @@ class HaltingStream(KeptStream):
         super().__init__()
         self.go = asyncio.Event()
 
-    async def send(self, text: str) -> None:
+    async def send(self, *texts: str) -> None:
         await self.go.wait()
-        await super().send(text)
+        await super().send(*texts)
 
     def sounds(self) -> list[bytes]:
         media = [message["media"] for message in self.messages if message["event"] == "media"]
@@ -86,7 +104,7 @@ async def test_what_is_played_while_the_line_catches_up_stays_in_order() -> None
 async def test_what_is_cleared_while_the_line_catches_up_is_not_sent() -> None:
     line, stream = PhoneLine(Clock()), HaltingStream()
     for sound in (b"a", b"b", b"c"):
-        await line.play(sound * 160)
+        await line.play(sound * AT_ONCE_BYTES)
     binding = asyncio.create_task(line.bind(stream))
     await asyncio.sleep(0)
     clearing = asyncio.create_task(line.clear())

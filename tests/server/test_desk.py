@@ -22,8 +22,8 @@ class ScriptedStream:
         self.stream_sid = sid
         self._log = log
 
-    async def send(self, text: str) -> None:
-        self._log.append(f"{self.stream_sid} sent")
+    async def send(self, *texts: str) -> None:
+        self._log += [f"{self.stream_sid} sent" for _ in texts]
 
     async def close(self) -> None:
         self._log.append(f"{self.stream_sid} closed")
