@@ -10,7 +10,11 @@ from pipelines.gemini_setup import session_setup
 
 # One of each that the model sends, or is sent, by way of the SDK.
 _SAYS = {
-    "server_content": {"turn_complete": True, "interrupted": True},
+    "server_content": {
+        "model_turn": {"parts": [{"text": "none"}]},
+        "turn_complete": True,
+        "interrupted": True,
+    },
     "tool_call": {"function_calls": [{"id": "1", "name": "none", "args": {}}]},
     "usage_metadata": {"prompt_tokens_details": [{"modality": "AUDIO", "token_count": 1}]},
     "session_resumption_update": {"new_handle": "none", "resumable": True},
@@ -25,4 +29,3 @@ def rehearse(definition: PipelineDefinition) -> None:
     types.LiveServerMessage.model_validate(_SAYS).model_dump()
     types.LiveSendRealtimeInputParameters.model_validate(_HEARS).model_dump()
     types.FunctionResponse(id="1", name="none", response={}).model_dump()
-    types.Content(role="user", parts=[types.Part(text="none")]).model_dump()
