@@ -9,11 +9,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from agent.profile import AgentProfile
-from pipelines.phone_voice import SharedSound, shared_sound
+from pipelines.phone_voice import SharedSound, shareable_chunks
 from pipelines.rates import GEMINI_SPEAKS_AT
 
-# Half a minute of speech is 1.4 MB; so many bytes of it are kept, the latest used, and a sixth more
-# for the phone.
+# So many bytes of speech are kept; half a minute of it is 1.4 MB. What the phone gets of it takes a
+# sixth more.
 MOST_BYTES = 64_000_000
 LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
 
@@ -54,7 +54,7 @@ class Greetings:
             return
         if _words(said) != _words(key.words):
             return
-        self._kept[key] = shared_sound(pcm)
+        self._kept[key] = shareable_chunks(pcm)
         self._bytes += len(pcm)
         while self._bytes > self._most_bytes:
             _, dropped = self._kept.popitem(last=False)

@@ -25,7 +25,7 @@ from pipelines.twilio_stream import (
 
 # What may wait for a stream: five minutes of speech. The longest greeting takes less to be said.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
-# A stream that comes is sent what waits by the second of speech, marks included.
+# Once a stream is there, what waits is sent in pieces of a second of speech, marks included.
 AT_ONCE_BYTES = 50 * PACKET_BYTES
 
 
@@ -127,7 +127,7 @@ class PhoneLine:
             bound()
         try:
             while self._waiting and self._stream is stream:
-                await stream.send(*self._next_waiting(stream.stream_sid))
+                await stream.send(*self._take_waiting(stream.stream_sid))
         finally:
             if self._catching_up is stream:
                 self._catching_up = None
@@ -210,8 +210,8 @@ class PhoneLine:
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    def _next_waiting(self, stream_sid: str) -> list[str]:
-        """The next messages that waited, which wait no more: so much that can be sent at once."""
+    def _take_waiting(self, stream_sid: str) -> list[str]:
+        """The messages of the oldest sound and marks that wait, as many as are sent at once."""
         messages: list[str] = []
         sound_bytes = 0
         while self._waiting and sound_bytes < AT_ONCE_BYTES:

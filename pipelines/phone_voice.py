@@ -29,8 +29,8 @@ class SharedSound(bytes):
     tail: bytes | None = None
 
 
-def shared_sound(pcm: bytes) -> tuple[SharedSound, ...]:
-    """Speech in chunks that calls may share."""
+def shareable_chunks(pcm: bytes) -> tuple[SharedSound, ...]:
+    """Speech (PCM16, 24 kHz) cut into chunks that calls may share."""
     chunks: list[SharedSound] = []
     for start in range(0, len(pcm), SHARED_CHUNK_BYTES):
         chunk = SharedSound(pcm[start : start + SHARED_CHUNK_BYTES])
@@ -40,7 +40,7 @@ def shared_sound(pcm: bytes) -> tuple[SharedSound, ...]:
 
 
 class PhoneVoice:
-    """Converts one call's speech, reply by reply. It has 2 ms of delay, which `flush` gives."""
+    """Converts one call's speech, reply by reply; of each, `flush` gives the last 2 ms."""
 
     def __init__(self) -> None:
         self._resampler = Polyphase(GEMINI_SPEAKS_AT, PHONE_RATE)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from pipelines.phone_voice import SHARED_CHUNK_BYTES, PhoneVoice, SharedSound, shared_sound
+from pipelines.phone_voice import SHARED_CHUNK_BYTES, PhoneVoice, SharedSound, shareable_chunks
 from processors.polyphase import Polyphase
 
 
@@ -25,7 +25,7 @@ class OneCallAfterAnother(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.greetings = [shared_sound(noise(n, size)) for n, size in enumerate(LENGTHS)]
+        self.greetings = [shareable_chunks(noise(n, size)) for n, size in enumerate(LENGTHS)]
         self.begin()
 
     @rule()
@@ -75,7 +75,7 @@ TestOneCallAfterAnother.settings = settings(max_examples=60, stateful_step_count
 def test_what_calls_share_is_converted_by_the_first_of_them_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    greeting = shared_sound(noise(1, 3 * SHARED_CHUNK_BYTES))
+    greeting = shareable_chunks(noise(1, 3 * SHARED_CHUNK_BYTES))
     converted: list[int] = []
     really = Polyphase.convert
 
@@ -94,6 +94,6 @@ def test_what_calls_share_is_converted_by_the_first_of_them_alone(
 
 def test_shared_sound_is_the_sound_itself() -> None:
     pcm = noise(2, 2 * SHARED_CHUNK_BYTES + 7)
-    assert b"".join(shared_sound(pcm)) == pcm
-    assert shared_sound(b"") == ()
+    assert b"".join(shareable_chunks(pcm)) == pcm
+    assert shareable_chunks(b"") == ()
     assert type(SharedSound(pcm)[:100]) is bytes, "what is cut out of it is nobody's"
