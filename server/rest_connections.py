@@ -1,7 +1,7 @@
 """Connections to one server by urllib3, by the proxy and with the certificates of the environment.
 
-A request is sent at most once, and whether it was sent at all is said where it is certain: only
-what goes wrong while connecting is `NotSent`. All that comes later may have been heard.
+A request is sent at most once. That it was not sent at all is said only where it is certain: what
+goes wrong while connecting is `NotSent`. After any later error it may have been heard.
 
     name, TCP, proxy's CONNECT, TLS    ──▶ NotSent
     request, answer                    ──▶ any other HTTPError of urllib3's
@@ -30,17 +30,17 @@ class RestConnections:
     """Connections to `root`, of which at most `connections` are kept alive; safe in many threads.
 
     `timeout_secs` is for connecting, and for each wait for more of the answer.
-    Proxy and certificates are found when it is made, where requests looks for them: `HTTPS_PROXY`
-    and its kin, `NO_PROXY`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, certifi.
+    Proxy and certificates are found when it is made, where the package `requests` looks for them:
+    `HTTPS_PROXY` and its kin, `NO_PROXY`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, certifi.
 
-    Raises: OSError for certificates that cannot be read, ValueError for a proxy of another kind
-    than http and https.
+    Raises: OSError for certificates that cannot be read; ValueError for a proxy that is no address,
+    or of another kind than http and https.
     """
 
     def __init__(self, root: str, *, timeout_secs: float, connections: int) -> None:
         with Session() as session:
             found = session.merge_environment_settings(root, {}, None, None, None)
-        proxy = _address(select_proxy(root, found["proxies"]))
+        proxy = _proxy_address(select_proxy(root, found["proxies"]))
         to = parse_url(root)
         trusted = None
         if "https" in (to.scheme, proxy and proxy.scheme):
@@ -53,7 +53,7 @@ class RestConnections:
             # One for all connections: to read the certificates takes longer than a request.
             "ssl_context": trusted,
         }
-        manager = PoolManager(**settings) if proxy is None else _by(proxy, settings)
+        manager = PoolManager(**settings) if proxy is None else _through(proxy, settings)
         self._pool = manager.connection_from_url(root)
         self._pool.ConnectionCls = _Tls if self._pool.scheme == "https" else _Plain
         is_forwarded = proxy is not None and to.scheme == "http"
@@ -107,7 +107,7 @@ def _nothing_sent_yet() -> Iterator[None]:
         raise NotSent(f"No connection: {error}") from error
 
 
-def _address(proxy: str | None) -> Url | None:
+def _proxy_address(proxy: str | None) -> Url | None:
     if not proxy:
         return None
     try:
@@ -120,7 +120,7 @@ def _address(proxy: str | None) -> Url | None:
     return address
 
 
-def _by(proxy: Url, settings: dict[str, Any]) -> ProxyManager:
+def _through(proxy: Url, settings: dict[str, Any]) -> ProxyManager:
     login = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
     return ProxyManager(
         proxy.url,

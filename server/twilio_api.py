@@ -44,7 +44,10 @@ Known = Callable[[str], Awaitable[bool]]
 
 
 class TwilioTelephone:
-    """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours."""
+    """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours.
+
+    Raises: OSError, ValueError, as `RestConnections` does.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
-"""How the twilio SDK sends its requests: by urllib3, without requests' sessions and objects.
-
-They look through the environment, and make three objects of each request, which takes longer
-than all else that the SDK does.
+"""How the twilio SDK sends its requests: by urllib3, and not by the package `requests`,
+whose session looks through the environment and makes three objects for each request: that takes
+longer than all else that the SDK does.
 """
 
 import json
@@ -29,7 +28,7 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
     def __init__(self, root: str, *, timeout_secs: float, connections: int) -> None:
         super().__init__(logging.getLogger("twilio.http_client"), False, timeout_secs)
         self._connections = connections
-        self._open = {REST_ROOT: self._connect(root)}
+        self._to = {REST_ROOT: self._connect(root)}
 
     def request(
         self,
@@ -56,14 +55,14 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
         body = None
         if data:
             body = json.dumps(data) if "json" in sent.get("Content-Type", "") else _form(data)
-        to = self._open.get(host) or self._open.setdefault(host, self._connect(host))
+        to = self._to.get(host) or self._to.setdefault(host, self._connect(host))
         answer = to.send(method.upper(), target, body=body, headers=sent, timeout_secs=timeout)
         return Response(answer.status, answer.data.decode(errors="replace"), answer.headers)
 
     def close(self) -> None:
         """Close what is kept alive; nothing can be sent any more."""
-        for each in self._open.values():
-            each.close()
+        for connections in self._to.values():
+            connections.close()
 
     def _connect(self, root: str) -> RestConnections:
         return RestConnections(root, timeout_secs=self.timeout, connections=self._connections)
@@ -71,4 +70,4 @@ class TwilioHttp(HttpClient):  # type: ignore[misc]
 
 def _form(fields: Mapping[str, object]) -> str:
     """Fields as a form has them, without those that have no value."""
-    return urlencode([each for each in fields.items() if each[1] is not None], doseq=True)
+    return urlencode([field for field in fields.items() if field[1] is not None], doseq=True)

@@ -39,6 +39,8 @@ SENTENCES: dict[str, dict[str, str]] = {
 # The locale in which Twilio's <Say> speaks each language when a call names only the language.
 LOCALES = {"en": "en-US", "es": "es-ES", "de": "de-DE", "fr": "fr-FR"}
 
+_QUOTE = {'"': "&quot;"}
+
 
 def open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
     """Connect the call to our WebSocket, and come back to `next_url` when it closes."""
@@ -50,10 +52,7 @@ def open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
     )
 
 
-_QUOTE = {'"': "&quot;"}
-
-
-def _open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str:
+def _stream_and_redirect(*, url: str, status_url: str, token: str, next_url: str) -> str:
     response = VoiceResponse()
     connect = Connect()
     stream = connect.stream(url=url, status_callback=status_url, status_callback_method="POST")
@@ -63,9 +62,11 @@ def _open_stream(*, url: str, status_url: str, token: str, next_url: str) -> str
     return str(response)
 
 
-# Every call is answered by this one, and its caller waits.
+# Made once, with the places to fill in: it answers every call, and a caller waits for it.
 _OPEN_STREAM = Template(
-    _open_stream(**{name: f"${name}" for name in ("url", "status_url", "token", "next_url")})
+    _stream_and_redirect(
+        **{name: f"${name}" for name in ("url", "status_url", "token", "next_url")}
+    )
 )
 
 
