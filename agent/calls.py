@@ -115,7 +115,7 @@ class Call(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     # What went wrong, in a sentence for the person who placed the call; no secrets.
     error: str | None = Field(default=None, max_length=1000)
-    # lifecycle.CallState as JSON; status and end_reason above are copies of it to query by.
+    # life_state.CallState as JSON; status and end_reason above are copies of it to query by.
     life: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     # How often the life was kept: who knew it as it was before has to read it anew.
     revision: int = Field(

@@ -51,9 +51,7 @@ from agent.life_events import (
     Warm,
     WriteOutcome,
 )
-from agent.life_state import (
-    CallState,
-)
+from agent.life_state import CallState
 from agent.words import CallStatus, Direction, EndReason
 
 # https://www.twilio.com/docs/voice/api/call-resource#call-status-values, and "answered" and
@@ -70,9 +68,6 @@ _TWILIO_WORDS = {
     "failed": CallStatus.FAILED,
     "canceled": CallStatus.CANCELED,
 }
-
-
-# --- the rules -------------------------------------------------------------------------------
 
 
 def decide(state: CallState, event: Event) -> tuple[CallState, tuple[Command, ...]]:

@@ -2,8 +2,8 @@
 
 google-genai builds and checks a pydantic message for each packet; 80 times a second and call,
 that is most of what a call costs. Sound and words have one shape each, and so has what a session is
-told of the time before it: they are written and read by hand here; everything else goes through the
-SDK as it is.
+told of the time before it: they are written and read by hand here. Once a session is set up,
+everything else goes through the SDK as it is.
 
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or not at all
     remember ─▶ {"client_content": …} ─▶ socket

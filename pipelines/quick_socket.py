@@ -30,7 +30,6 @@ _HEAD_ENDS = b"\r\n\r\n"
 # So many messages wait at the most before reading stops, and so many when it goes on.
 MOST_UNREAD, FEW_UNREAD = 64, 16
 
-
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 T = TypeVar("T")

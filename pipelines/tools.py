@@ -127,9 +127,9 @@ def as_tool(function: "ToolFunction | Tool") -> Tool:
         raise ToolError(f"tool {name!r}: its types cannot be told to the model: {error}") from error
     tool = Tool(name, docs.description.strip(), function, arguments, call_parameter)
     try:
-        # What has become a schema is not checked by the SDK: enumerations of numbers, for one.
-        told = tool.declaration.model_dump(exclude_none=True, warnings=False)
-        types.FunctionDeclaration.model_validate(told)
+        # The SDK does not check the schema that it makes: it lets a choice of numbers in, for one.
+        declared = tool.declaration.model_dump(exclude_none=True, warnings=False)
+        types.FunctionDeclaration.model_validate(declared)
     except ValidationError as error:
         why = _in_words(error)
         raise ToolError(f"tool {name!r}: its types cannot be told to the model: {why}") from error

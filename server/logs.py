@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PERSONAL = "personal_"
 REDACTED = "[redacted]"
-# The messages of these name code, files and addresses, never what somebody said. urllib3's name
-# what was asked for only when a request was sent more than once, which none is.
+# The messages of these name code, files and addresses, never what somebody said. Of urllib3's,
+# MaxRetryError would quote what was asked for, and `rest_connections` never asks again.
 FRANK = (
     OSError,
     HTTPError,
