@@ -136,22 +136,27 @@ async def test_a_proxy_that_makes_no_tunnel_was_sent_nothing(
     assert asked.startswith(b"CONNECT twilio.example:443 HTTP/1.")
 
 
-async def test_the_proxy_of_the_environment_is_asked_with_its_login(
+async def test_the_proxy_of_the_environment_is_asked_before_the_one_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with listening() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
+        monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
+        with connections("http://twilio.example/rest") as to:
+            await post(to)
+    (said,) = proxy.heard
+    assert said.startswith(b"POST http://twilio.example/rest/Calls.json HTTP/1.1\r\n")
+    assert b"\r\nHost: twilio.example\r\n" in said
+    assert b"authorization" not in said.lower()
+
+
+async def test_a_proxy_for_all_is_asked_with_its_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as proxy:
         monkeypatch.setenv("all_proxy", proxy.url.replace("://", "://ada:se%3Acret@"))
-        for proxies in ("without a scheme", "for all"):
-            if proxies == "for all":
-                monkeypatch.delenv("http_proxy")
-            with connections("http://twilio.example/rest") as to:
-                await post(to)
-    open_one, login = proxy.heard
-    assert open_one.startswith(b"POST http://twilio.example/rest/Calls.json HTTP/1.1\r\n")
-    assert b"\r\nHost: twilio.example\r\n" in open_one
-    assert b"authorization" not in open_one.lower()
-    assert b"\r\nproxy-authorization: Basic YWRhOnNlOmNyZXQ=\r\n" in login
+        with connections("http://twilio.example") as to:
+            await post(to)
+    (said,) = proxy.heard
+    assert b"\r\nproxy-authorization: Basic YWRhOnNlOmNyZXQ=\r\n" in said
 
 
 @pytest.mark.parametrize("apart", ["127.0.0.1", "127.0.0.0/8", "*"])
@@ -223,12 +228,17 @@ async def test_a_server_that_is_silent_when_tls_begins_was_sent_nothing() -> Non
             await post(to)
 
 
-def test_certificates_that_cannot_be_read_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
     with pytest.raises(OSError, match=r"/no/such\.pem"):
         RestConnections("https://twilio.example", timeout_secs=5, connections=2)
+
+
+def test_without_tls_no_certificates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
     RestConnections("http://twilio.example", timeout_secs=5, connections=2).close()
+
+
+def test_certificates_may_be_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     RestConnections("https://twilio.example", timeout_secs=5, connections=2).close()

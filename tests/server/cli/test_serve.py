@@ -10,7 +10,7 @@ import pytest
 
 from server.garbage import NEVER, YOUNG_LOOKS, YOUNG_OBJECTS
 
-ALONE = "from server.cli.main import app; app()"
+THE_COMMAND = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]
 # Says how the process is set when the server says that it answers, and ends it.
 TOLD = """
@@ -64,7 +64,7 @@ def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
         "TWILIO_AUTH_TOKEN": "a-token",
         "TWILIO_PHONE_NUMBER": "+15550100999",
     }
-    done = serve(ALONE, tmp_path, **credentials, **{name: value})
+    done = serve(THE_COMMAND, tmp_path, **credentials, **{name: value})
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Twilio's REST API cannot be asked: ")
