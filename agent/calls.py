@@ -138,7 +138,7 @@ def new_call_record(
 ) -> Call:
     """A call that is yet to be kept, by `CallLog.create`.
 
-    It is made as SQLAlchemy makes one that it has read; SQLModel takes twenty times as long.
+    It is made as SQLAlchemy makes one that it has read; SQLModel takes some ten times as long.
     """
     call: Call = inspect(Call).class_manager.new_instance()
     vars(call).update(
