@@ -41,6 +41,10 @@ def load(
     beside: Annotated[
         int, typer.Option(min=0, max=500, help="So many others talk meanwhile, with --set-up.")
     ] = 0,
+    awake: Annotated[
+        bool,
+        typer.Option("--awake", help="Have the server's core never sleep, with --set-up."),
+    ] = False,
     setting: Annotated[
         list[str] | None,
         typer.Option(help="A setting of ours, as NAME=VALUE; as often as there are some."),
@@ -69,13 +73,15 @@ def load(
         from rich.console import Console
 
         from server.bench.alone import alone
+        from server.bench.load.awake import NotAwake
         from server.bench.load.contestants import USUAL, Contestant
         from server.bench.load.markers import MOST_CALLS
         from server.bench.load.measured import Load
         from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.report import as_json, one_line, print_sweep
-        from server.bench.load.set_up import SetUpOptions, measure_set_up
+        from server.bench.load.set_up import measure_set_up
         from server.bench.load.set_up_beside import measure_set_up_beside
+        from server.bench.load.set_up_cost import SetUpOptions
         from server.bench.load.set_up_report import print_set_ups, set_ups_as_json
         from server.bench.load.soak import SoakOptions, run_soak
         from server.bench.load.soak_report import print_sample, print_soaks, soaks_as_json
@@ -98,6 +104,9 @@ def load(
 
     if beside and set_up is None:
         raise typer.BadParameter("--beside: only with --set-up")
+    if awake and set_up is None:
+        # A load's core is said to be full, or shared with others, by what runs on it.
+        raise typer.BadParameter("--awake: only with --set-up")
     settings = dict(one.partition("=")[::2] for one in setting or ())
     if "" in settings:
         raise typer.BadParameter("--setting: NAME=VALUE")
@@ -117,7 +126,7 @@ def load(
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             if set_up is not None:
-                asked = SetUpOptions(set_up, settings=settings)
+                asked = SetUpOptions(set_up, awake=awake, settings=settings)
                 costs = []
                 for one in systems:
                     typer.echo(f"{one.label}: {set_up} calls", err=True)
@@ -155,6 +164,9 @@ def load(
                 failed = any(one.problems for one in sweep.swept())
     except NoPriority as error:
         typer.echo(f"--priority: {error}.", err=True)
+        raise typer.Exit(1) from None
+    except NotAwake as error:
+        typer.echo(f"--awake: {error}.", err=True)
         raise typer.Exit(1) from None
     except StageError as error:
         typer.echo(f"The server did not start:\n{error}", err=True)

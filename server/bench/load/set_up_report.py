@@ -1,16 +1,19 @@
 """What a call's set-up costs, for people as a table, and for programs as JSON."""
 
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server.bench.load.set_up import SetUpCost
+from server.bench.load.set_up_cost import SetUpCost
 from server.bench.statistics import Summary
 
 MOST_WRONG = 10
+# Of fewer windows, a half says nothing.
+LEAST_IN_HALF = 2
 
 
 def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
@@ -38,6 +41,10 @@ def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
         )
     console.print(table)
     for cost in costs:
+        console.print(f"{cost.contestant.label}: {_steadiness(cost)}")
+    if any(cost.awake for cost in costs):
+        console.print("the server's core was kept awake")
+    for cost in costs:
         for wrong in cost.went_wrong[:MOST_WRONG]:
             console.print(f"[red]{cost.contestant.label}: {escape(wrong)}[/red]")
         if len(cost.went_wrong) > MOST_WRONG:
@@ -46,7 +53,24 @@ def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
 
 def set_ups_as_json(costs: list[SetUpCost]) -> dict[str, Any]:
     """Everything that was measured. docs/bench.md has the shape."""
-    return {"set_ups": [asdict(cost) for cost in costs]}
+    return {"set_ups": [asdict(cost) | {"idle_ms_per_sec": cost.idle_ms_per_sec} for cost in costs]}
+
+
+def _steadiness(cost: SetUpCost) -> str:
+    """How far apart the windows lay whose median is taken off, and whether it drifted."""
+    each = cost.idle_each_ms_per_sec
+    if not each:
+        return "no window without a call"
+    said = (
+        f"{'others' if cost.beside else 'idle'} {_ms(min(each))} to {_ms(max(each))} "
+        f"in {len(each)} windows"
+    )
+    half = len(each) // 2
+    if half < LEAST_IN_HALF:
+        return said
+    return (
+        f"{said}, median {_ms(median(each[:half]))} at first, {_ms(median(each[-half:]))} at last"
+    )
 
 
 def _figures(summary: Summary | None) -> str:

@@ -16,10 +16,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from server.bench import alone
+from server.bench.cores import shared_out
 from server.bench.load.contestants import Contestant
 from server.bench.load.priority import NoPriority, ahead_of_others
-from server.bench.load.set_up import SetUpOptions, measure_set_up
-from server.bench.load.set_up_beside import measure_set_up_beside
+from server.bench.load.set_up import measure_set_up
+from server.bench.load.set_up_beside import MOST_A_ROUND, in_rounds, measure_set_up_beside
+from server.bench.load.set_up_cost import SetUpOptions
 from server.bench.load.soak import Sample, SoakOptions, run_soak
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage
 from server.cli.main import app
@@ -110,6 +112,8 @@ async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
         (["--calls", "0"], "at least one call"),
         (["--setting", "=on"], "NAME=VALUE"),
         (["--beside", "20"], "only with --set-up"),
+        (["--awake"], "only with --set-up"),
+        (["--awake", "--soak", "10"], "only with --set-up"),
         (["--system", "theirs"], "there are ours, plain, bridge"),
     ],
 )
@@ -120,7 +124,7 @@ def test_what_makes_no_sense_is_refused(words: list[str], says: str) -> None:
 
 
 async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None:
-    options = SetUpOptions(calls=3, warm_up=1, idle_secs=1, quiet_secs=0.3)
+    options = SetUpOptions(calls=3, warm_up=1, windows_before=2, calls_a_window=2, quiet_secs=0.3)
     ours = await measure_set_up(Contestant.OURS, options)
     bridge = await measure_set_up(Contestant.BRIDGE, options)
     for cost in (ours, bridge):
@@ -129,6 +133,9 @@ async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None
         assert cost.setup_cpu_ms is not None
         assert cost.first_sound_cpu_ms.count == cost.setup_cpu_ms.count == options.calls
         assert cost.first_sound_cpu_ms.p50 > 0
+        # Two before the calls, and one behind the second.
+        assert len(cost.idle_each_ms_per_sec) == 3
+        assert not cost.awake
     # A record, a REST client, webhooks and a pipeline are not for nothing.
     assert ours.setup_cpu_ms is not None
     assert bridge.setup_cpu_ms is not None
@@ -136,13 +143,50 @@ async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None
 
 
 async def test_a_set_up_beside_others_is_what_they_do_not_take() -> None:
-    options = SetUpOptions(calls=6, warm_up=1, idle_secs=2, quiet_secs=0.3)
+    options = SetUpOptions(calls=6, warm_up=1, quiet_secs=0.3)
     ours = await measure_set_up_beside(Contestant.OURS, options, 2)
     assert ours.went_wrong == []
     assert ours.beside == 2
     assert ours.setup_cpu_ms is not None
     assert ours.setup_cpu_ms.p50 > 0
+    # Before the round and behind it.
+    assert len(ours.idle_each_ms_per_sec) == 2
     assert ours.idle_ms_per_sec > 0
+
+
+@pytest.mark.parametrize("calls", [1, 31, 32, 33, 64, 100, 1000])
+def test_no_round_is_a_small_rest(calls: int) -> None:
+    rounds = in_rounds(calls)
+    assert sum(rounds) == calls
+    assert len(rounds) == -(-calls // MOST_A_ROUND)
+    assert max(rounds) - min(rounds) <= 1
+
+
+def test_a_core_that_cannot_be_kept_awake_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "LOCK", tmp_path / "lock")
+    words = ["--set-up", "1", "--system", "bridge", "--awake", "--no-pin"]
+    result = CliRunner().invoke(app, ["bench", "load", *words])
+    assert result.exit_code == 1
+    assert "--awake: the server has no core of its own.\n" in result.output
+
+
+def test_a_set_up_on_a_core_that_is_kept_awake_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "LOCK", tmp_path / "lock")
+    words = ["--set-up", "1", "--system", "bridge", "--awake", "--json", str(tmp_path / "told")]
+    result = CliRunner().invoke(app, ["bench", "load", *words])
+    if shared_out() is None:
+        assert "no core of its own" in result.output
+        return
+    assert result.exit_code == 0, result.output
+    assert "the server's core was kept awake" in result.output
+    (told,) = json.loads((tmp_path / "told").read_text(encoding="utf-8"))["set_ups"]
+    assert told["awake"] is True
+    # What spins there is no part of the server.
+    assert told["idle_ms_per_sec"] < 500
 
 
 async def place_on(stage: LoadStage) -> None:

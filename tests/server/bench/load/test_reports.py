@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -9,13 +10,13 @@ from rich.console import Console
 from server.bench.cores import Cores
 from server.bench.load.contestants import Contestant
 from server.bench.load.report import as_json, one_line, print_sweep
-from server.bench.load.set_up import SetUpCost
+from server.bench.load.set_up_cost import SetUpCost
 from server.bench.load.set_up_report import print_set_ups, set_ups_as_json
 from server.bench.load.soak import Sample, Soak, slope
 from server.bench.load.soak_report import print_soaks, soaks_as_json
 from server.bench.load.stage import LoadOptions
 from server.bench.load.sweep import Limit, Sweep
-from server.bench.statistics import summarise
+from server.bench.statistics import Summary, summarise
 from tests.server.bench.load.samples import a_call, a_cost, a_load
 
 
@@ -151,8 +152,8 @@ def test_a_soak_is_told_whole() -> None:
 def test_a_set_up_is_told_to_people_and_programs() -> None:
     known = summarise([7.0, 8.0, 9.0])
     costs = [
-        SetUpCost(Contestant.OURS, 3, 0, summarise([5.0]), known, summarise([2.0]), 4.0, []),
-        SetUpCost(Contestant.PLAIN, 3, 0, None, None, None, 1.0, ["call +1555: silent"]),
+        a_set_up(setup_cpu_ms=known),
+        a_set_up(contestant=Contestant.PLAIN, went_wrong=["call +1555: silent"]),
     ]
     said = set_ups_on(80, costs)
     assert "one by one" in said
@@ -161,11 +162,38 @@ def test_a_set_up_is_told_to_people_and_programs() -> None:
     ours, plain = json.loads(json.dumps(set_ups_as_json(costs)))["set_ups"]
     assert ours["setup_cpu_ms"]["p50"] == 8.0
     assert plain["setup_cpu_ms"] is None
+    assert ours["idle_ms_per_sec"] == 4.0
+    assert ours["idle_each_ms_per_sec"] == [4.0]
+
+
+def test_one_burst_without_a_call_shifts_nothing_and_is_told() -> None:
+    cost = a_set_up(idle_each_ms_per_sec=[4.0, 16.2, 4.1, 3.9, 4.2])
+    assert cost.idle_ms_per_sec == 4.1
+    said = set_ups_on(80, [cost])
+    assert "ours: idle 3.9 to 16.2 in 5 windows" in said
+
+
+def test_a_drift_of_what_is_taken_off_is_seen() -> None:
+    cost = a_set_up(beside=20, idle_each_ms_per_sec=[100.0, 110.0, 120.0, 150.0, 160.0])
+    said = set_ups_on(200, [cost])
+    assert "ours: others 100 to 160 in 5 windows, median 105 at first, 155 at last" in said
+    assert "at last" not in set_ups_on(200, [a_set_up(idle_each_ms_per_sec=[3.0, 4.0, 5.0])])
+
+
+def test_a_set_up_without_a_window_says_so() -> None:
+    cost = a_set_up(idle_each_ms_per_sec=[])
+    assert cost.idle_ms_per_sec == 0.0
+    assert "no window without a call" in set_ups_on(80, [cost])
+
+
+def test_a_core_that_was_kept_awake_is_told() -> None:
+    assert "kept awake" in set_ups_on(80, [a_set_up(awake=True)])
+    assert "kept awake" not in set_ups_on(80, [a_set_up()])
 
 
 def test_a_set_up_beside_others_says_how_many() -> None:
     known = summarise([7.0, 8.0, 9.0])
-    cost = SetUpCost(Contestant.OURS, 60, 20, None, known, summarise([2.0]), 140.5, [])
+    cost = a_set_up(beside=20, setup_cpu_ms=known, idle_each_ms_per_sec=[140.5])
     said = set_ups_on(80, [cost])
     assert "20 others talk" in said
     assert "8.0 (7.0 to 9.0)" in said
@@ -176,12 +204,29 @@ def test_a_set_up_beside_others_says_how_many() -> None:
 @pytest.mark.parametrize("beside", [0, 20])
 def test_every_column_of_set_ups_is_read_at_80_columns(beside: int) -> None:
     wide = summarise([110.4, 117.3, 199.9])
-    first_sound = None if beside else wide
-    cost = SetUpCost(Contestant.BRIDGE, 1000, beside, first_sound, wide, wide, 1412.3, [])
+    cost = SetUpCost(
+        Contestant.BRIDGE, 1000, beside, None if beside else wide, wide, wide, [1412.3], True, []
+    )
     said = set_ups_on(80, [cost])
     assert said.count("117 (110 to 200)") == (2 if beside else 3)
     assert "1412.3" in said
     assert "…" not in said
+
+
+def a_set_up(
+    *,
+    contestant: Contestant = Contestant.OURS,
+    beside: int = 0,
+    setup_cpu_ms: Summary | None = None,
+    idle_each_ms_per_sec: Sequence[float] = (4.0,),
+    awake: bool = False,
+    went_wrong: Sequence[str] = (),
+) -> SetUpCost:
+    """Of sixty calls; what is not named was not measured."""
+    idle, wrong = list(idle_each_ms_per_sec), list(went_wrong)
+    return SetUpCost(
+        contestant, 60, beside, None, setup_cpu_ms, None, idle, awake=awake, went_wrong=wrong
+    )
 
 
 def set_ups_on(columns: int, costs: list[SetUpCost]) -> str:
