@@ -5,7 +5,7 @@ and then nothing of it was kept. The life of a call, the API and the recorder sh
 and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     Delete,
     Executable,
-    Insert,
     and_,
     bindparam,
     delete,
@@ -52,7 +51,7 @@ from agent.life_state import CallState
 from agent.one_trip import Run, Transactions, Work
 from agent.page_cursor import BadCursor as BadCursor
 from agent.page_cursor import cursor_after, read_cursor
-from agent.storable import make_storable, storable_changes, storable_values
+from agent.storable import make_storable, storable_changes
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
@@ -126,12 +125,12 @@ class CallLog:
         Raises: IdempotencyConflict when that one has another `request_fingerprint`;
         DailyLimitReached when the call would be one too many.
         """
-        make_storable(call)
+        values = make_storable(call)
         key = call.idempotency_key
         while True:
             clash: IntegrityError | None = None
             try:
-                if await self._change(lambda run: self._create(run, call, events)):
+                if await self._change(lambda run: self._create(run, call, values, events)):
                     return call
             except IntegrityError as error:
                 # Two at once, where the database let both look before either wrote.
@@ -180,14 +179,21 @@ class CallLog:
         """
         columns = life_columns(state, before)
         statement = _saving_life(tuple(columns), known is not None)
-        values = storable_changes(Call, columns) | {"of_call": call_id, "known": known}
+        values = storable_changes(Call, columns)
+        values["of_call"] = call_id
+        values["known"] = known
 
         def save(run: Run) -> dict[str, object]:
-            for (revision,) in run(statement, values):
-                _insert(run, events)
-                return columns | {"revision": int(revision)}
-            there = run(_IS_THERE, {"of_call": call_id})
-            raise LifeWentOn(call_id) if there else NoSuchCall(call_id)
+            if known is not None:
+                revision = known + 1 if run.changed(statement, values) else None
+            else:
+                revision = next((int(now) for (now,) in run(statement, values)), None)
+            if revision is None:
+                there = run(_IS_THERE, {"of_call": call_id})
+                raise LifeWentOn(call_id) if there else NoSuchCall(call_id)
+            _insert(run, events)
+            columns["revision"] = revision
+            return columns
 
         return await self._change(save)
 
@@ -217,14 +223,11 @@ class CallLog:
 
         Returns how many were left out because their call was deleted.
         """
-
-        def keep(run: Run) -> int:
-            there = _those_there(run, {row.call_id for row in rows})
-            kept = [row for row in rows if row.call_id in there]
-            _insert(run, kept)
-            return len(rows) - len(kept)
-
-        return await self._change(keep)
+        try:
+            await self._change(lambda run: _insert(run, rows))
+        except IntegrityError:
+            return await self._change(lambda run: _insert_of_those_there(run, rows))
+        return 0
 
     async def transcript(self, call_id: str) -> list[Turn]:
         """What was said, in the order it was spoken. Raises: NoSuchCall."""
@@ -338,7 +341,13 @@ class CallLog:
             _say_when_away(error)
             raise
 
-    def _create(self, run: Run, call: Call, events: Sequence[CallEvent | NewEvent]) -> bool:
+    def _create(
+        self,
+        run: Run,
+        call: Call,
+        values: Mapping[str, Any],
+        events: Sequence[CallEvent | NewEvent],
+    ) -> bool:
         """Keep a new call, unless its idempotency key is known; whether it was kept."""
         outbound = call.direction is Direction.OUTBOUND
         limit = self._daily_limit if outbound else None
@@ -356,9 +365,10 @@ class CallLog:
             if call.created_at - self._forgot_placements_at >= HOUR:
                 run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
                 self._forgot_placements_at = call.created_at
-            run(_INSERT[Placement], {"at": call.created_at})
+            run(_PLACED, {"at": call.created_at})
         # The call's row has to be there before its events'.
-        _insert(run, [call, *events])
+        run(_CREATE, values)
+        _insert(run, events)
         return True
 
     @staticmethod
@@ -383,10 +393,8 @@ class CallLog:
 
 # Statements of every call, made once.
 _CALLS = Call.metadata.tables["calls"]
-_INSERT: dict[type[SQLModel], Insert] = {
-    table: insert(Call.metadata.tables[str(table.__tablename__)])
-    for table in (Call, Placement, Turn, CallEvent, TokenUsage)
-}
+_CREATE = insert(_CALLS)
+_PLACED = insert(Call.metadata.tables["placements"])
 _FORGET_PLACEMENTS = delete(Placement).where(col(Placement.at) < bindparam("before"))
 _COUNT_PLACEMENTS = (
     select(func.count()).select_from(Placement).where(col(Placement.at) >= bindparam("since"))
@@ -401,15 +409,18 @@ _THOSE_THERE = select(Call.id).where(col(Call.id).in_([bindparam(name) for name 
 
 @lru_cache
 def _saving_life(columns: tuple[str, ...], follows: bool) -> Executable:
-    """Writes these columns of a call and counts its revision; `follows`: of a known one alone."""
+    """Writes these columns of a call and counts its revision; `follows`: of a known one alone,
+    and otherwise it tells which one it is now.
+    """
     saving = (
         update(_CALLS)
         .where(_CALLS.c.id == bindparam("of_call"))
         .values({column: bindparam(column) for column in columns})
         .values(revision=_CALLS.c.revision + 1)
-        .returning(_CALLS.c.revision)
     )
-    return saving.where(_CALLS.c.revision == bindparam("known")) if follows else saving
+    if follows:
+        return saving.where(_CALLS.c.revision == bindparam("known"))
+    return saving.returning(_CALLS.c.revision)
 
 
 def _deletions(call_id: str) -> list[Delete]:
@@ -426,6 +437,14 @@ def _say_when_away(error: Exception) -> None:
         raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
 
 
+def _insert_of_those_there(run: Run, rows: Sequence[Row]) -> int:
+    """Insert the rows of calls that are in the record; how many others there were."""
+    there = _those_there(run, {row.call_id for row in rows})
+    kept = [row for row in rows if row.call_id in there]
+    _insert(run, kept)
+    return len(rows) - len(kept)
+
+
 def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
     """Those of the calls that are in the record."""
     call_ids = sorted(asked)
@@ -437,13 +456,11 @@ def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
     return there
 
 
-def _insert(run: Run, rows: Sequence[Call | Row]) -> None:
+def _insert(run: Run, rows: Sequence[Row]) -> None:
     """New rows, by table; the tables in the order of their first rows."""
-    for table in {_table_of(row): None for row in rows}:
-        values = [storable_values(row, table) for row in rows if _table_of(row) is table]
-        run(_INSERT[table], values)
-
-
-def _table_of(row: Call | Row) -> type[SQLModel]:
-    kind: type[Any] = type(row)
-    return _NEW.get(kind, kind)
+    by_table: dict[type[SQLModel], list[Row]] = {}
+    for row in rows:
+        kind: type[Any] = type(row)
+        by_table.setdefault(_NEW.get(kind, kind), []).append(row)
+    for table, some in by_table.items():
+        run.insert(table, some)

@@ -13,7 +13,8 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import (
@@ -85,27 +86,25 @@ _NOTHING = ""
 def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T], until: float) -> T:
     cursor: sqlite3.Cursor = connection._conn.cursor()
     left_secs = until - time.monotonic()
+    if left_secs <= 0:
+        raise sqlite3.OperationalError("database is locked: others were waiting before")
     # Others were before it for long; what is left of its patience is all that it may wait.
     is_late = left_secs < PATIENCE_SECS - 1
+    if is_late:
+        cursor.execute(busy_timeout(left_secs))
     try:
-        if left_secs <= 0:
-            raise sqlite3.OperationalError("database is locked: others were waiting before")
-        if is_late:
-            cursor.execute(busy_timeout(left_secs))
-        try:
-            cursor.execute("BEGIN IMMEDIATE")
-            done = work(cursor)
-            cursor.execute("COMMIT")
-        except BaseException:
-            if cursor.connection.in_transaction:
-                cursor.execute("ROLLBACK")
-            raise
-        finally:
-            if is_late:
-                cursor.execute(busy_timeout())
-        return done
+        cursor.execute("BEGIN IMMEDIATE")
+        done = work(cursor)
+        cursor.execute("COMMIT")
+    except BaseException:
+        if cursor.connection.in_transaction:
+            cursor.execute("ROLLBACK")
+        raise
     finally:
+        if is_late:
+            cursor.execute(busy_timeout())
         cursor.close()
+    return done
 
 
 def busy_timeout(secs: float | None = None) -> str:
@@ -129,7 +128,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         connection: Any = self._connection
         return bool(connection._running and connection._connection is not None)
 
-    async def transact(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+    def transact(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:
         """Do the work in one transaction, in the thread; whatever it raises undoes it."""
         connection: Any = self._connection
         if not self.is_open:
@@ -137,7 +136,9 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         # It ends as it began: with nothing to commit or to take back.
         self.beginning = _NOTHING
         until = time.monotonic() + PATIENCE_SECS
-        return cast(T, await connection._execute(_transact, connection, work, until))
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        connection._tx.put_nowait((done, partial(_transact, connection, work, until)))
+        return done
 
     def commit(self) -> None:
         """End the transaction; one without a statement has none to end."""

@@ -9,11 +9,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum as PythonEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Enum, String, inspect
+from sqlalchemy import JSON, Column, Enum, String, inspect
 from sqlmodel import SQLModel
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -21,12 +22,44 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # As JSON writes them, and what it writes otherwise: whole pairs, and backslashes before a "u".
 _MAYBE_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
-_as_text = json.JSONEncoder(allow_nan=False).encode
+
+Clean = Callable[[Any], Any]
+
+
+def _encoder() -> Callable[[Any], str]:
+    """`JSONEncoder.encode`, which makes an encoder anew each time, by one that is made once."""
+    told = json.JSONEncoder(allow_nan=False)
+    make: Callable[..., Any] | None = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return told.encode
+    encode = make(
+        None,  # it looks for no circles: they are too deep sooner or later
+        told.default,
+        json.encoder.encode_basestring_ascii,
+        told.indent,
+        told.key_separator,
+        told.item_separator,
+        told.sort_keys,
+        told.skipkeys,
+        told.allow_nan,
+    )
+    return lambda value: "".join(encode(value, 0))
+
+
+_as_text = _encoder()
 
 
 def storable_text(text: str) -> str:
     """`text` with a replacement character for each one that cannot be stored."""
-    return _UNSTORABLE.sub(REPLACEMENT, text)
+    # None of those can be printed; nearly every text can.
+    return text if text.isprintable() else _UNSTORABLE.sub(REPLACEMENT, text)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A value that `json_text` has made text of already."""
+
+    text: str
 
 
 def json_text(value: Any) -> str:
@@ -35,6 +68,8 @@ def json_text(value: Any) -> str:
 
     Raises: TypeError for what is no JSON at all.
     """
+    if type(value) is JsonText:
+        return value.text
     text = _clean_text(value)
     return _as_text(_cleaned(value)) if text is None else text
 
@@ -63,16 +98,29 @@ def _cleaned(value: Any) -> Any:
             return value
 
 
-def make_storable(row: SQLModel) -> None:
-    """Clean every text and JSON of a row in place, and cut text to the length of its column."""
-    for attribute, (_, clean) in _attributes(type(row)).items():
-        value = getattr(row, attribute)
+def make_storable(row: SQLModel) -> dict[str, Any]:
+    """Clean every text and JSON of a row in place, and cut text to the length of its column.
+
+    Returns what it is inserted with, by column; its JSON is text already.
+    """
+    values = {}
+    there = vars(row)
+    for attribute, (column, clean) in _attributes(type(row)).items():
+        value = there.get(attribute)
         if isinstance(value, dict):
-            cleaned = _cleaned(value) if _clean_text(value) is None else value
-        else:
-            cleaned = _storable(value, clean)
-        if cleaned != value:
-            setattr(row, attribute, cleaned)
+            text = _clean_text(value)
+            if text is None:
+                value = _cleaned(value)
+                setattr(row, attribute, value)
+                text = _as_text(value)
+            value = JsonText(text)
+        elif clean is not None and value is not None:
+            cleaned = clean(value)
+            if cleaned != value:
+                setattr(row, attribute, cleaned)
+            value = cleaned
+        values[column] = value
+    return values
 
 
 def storable_values(row: object, table: type[SQLModel]) -> dict[str, Any]:
@@ -90,37 +138,37 @@ def storable_values(row: object, table: type[SQLModel]) -> dict[str, Any]:
 def storable_changes(table: type[SQLModel], changes: Mapping[str, Any]) -> dict[str, Any]:
     """What some attributes of a row become, by column: as `make_storable` leaves them."""
     known = _attributes(table)
-    return {
-        known[attribute][0]: _storable(value, known[attribute][1])
-        for attribute, value in changes.items()
-    }
-
-
-_Clean = Callable[[Any], Any]
-
-
-def _storable(value: Any, clean: _Clean | None) -> Any:
-    return value if value is None or clean is None else clean(value)
+    changed = {}
+    for attribute, value in changes.items():
+        column, clean = known[attribute]
+        changed[column] = value if clean is None or value is None else clean(value)
+    return changed
 
 
 @lru_cache
-def _attributes(table: type[SQLModel]) -> dict[str, tuple[str, _Clean | None]]:
+def _attributes(table: type[SQLModel]) -> dict[str, tuple[str, Clean | None]]:
     """Each attribute's column, and what cleans its values where a statement has them unclean."""
-    return {
-        attribute.key: (attribute.columns[0].key, _cleaner(attribute.columns[0].type))
-        for attribute in inspect(table).column_attrs
-    }
+    columns = columns_of(table)
+    return {name: (column.key, cleaner(column.type)) for name, column in columns.items()}
 
 
-def _cleaner(column_type: Any) -> _Clean | None:
-    if isinstance(column_type, Enum | JSON):
-        return None
-    length = _length(column_type)
-    return lambda value: storable_text(value)[:length] if isinstance(value, str) else value
+def columns_of(table: type[SQLModel]) -> dict[str, Column[Any]]:
+    """The columns of a table, in their order, by the attributes that have their values."""
+    return {attribute.key: attribute.columns[0] for attribute in inspect(table).column_attrs}
 
 
-def _length(column_type: Any) -> int | None:
+def cleaner(column_type: Any) -> Clean | None:
+    """What cleans a text for a column of this type, where there is something to clean."""
     # SQLModel's own text type wraps the one that knows.
     inner = getattr(column_type, "impl", column_type)
-    length: int | None = inner.length if isinstance(inner, String) else None
-    return length
+    if isinstance(inner, Enum | JSON) or not isinstance(inner, String):
+        return None
+    length: int | None = inner.length
+
+    def clean(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        # As `storable_text`, which would be one more function for each of many values.
+        return (value if value.isprintable() else storable_text(value))[:length]
+
+    return clean

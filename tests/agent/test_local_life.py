@@ -23,8 +23,9 @@ from agent.life_events import (
 )
 from agent.life_state import CallState, Patience
 from agent.local_life import LocalLife
-from agent.one_trip import Rows, _Prepared
+from agent.one_trip import _Prepared
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
+from agent.sqlite_values import NewRows
 from agent.words import CallStatus, Direction, EndReason
 
 MakeCall = Callable[..., Call]
@@ -413,13 +414,18 @@ async def test_what_happens_to_a_live_call_takes_one_write_and_no_look(
 ):
     call = await life.place(a_call(), placed(life))
     said: list[str] = []
-    run = _Prepared.run
+    prepared, new_rows = _Prepared.statement, _Prepared.new_rows
 
-    def hear_prepared(self: _Prepared, cursor: Any, statement: Any, values: Any = ()) -> Rows:
+    def hear_statement(self: _Prepared, statement: Any, values: Any) -> Any:
         said.append(str(statement).split()[0])
-        return run(self, cursor, statement, values)
+        return prepared(self, statement, values)
 
-    monkeypatch.setattr(_Prepared, "run", hear_prepared)
+    def hear_new_rows(self: _Prepared, table: Any) -> NewRows:
+        said.append("INSERT")
+        return new_rows(self, table)
+
+    monkeypatch.setattr(_Prepared, "statement", hear_statement)
+    monkeypatch.setattr(_Prepared, "new_rows", hear_new_rows)
 
     def hear(_1: Any, _2: Any, statement: str, *_: Any) -> None:
         said.append(statement.split()[0])
