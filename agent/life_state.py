@@ -91,10 +91,11 @@ class CallState:
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""
         # Every event of a call asks for it, and `asdict` would copy each value.
-        return dict(zip(_FIELDS, _values(self), strict=True)) | {
-            "patience": dict(zip(_OF_PATIENCE, _values_of_patience(self.patience), strict=True)),
-            "deadlines": {str(timer): at for timer, at in self.deadlines.items()},
-        }
+        values = dict(zip(_FIELDS, _values(self), strict=True))
+        patience = _values_of_patience(self.patience)
+        values["patience"] = dict(zip(_OF_PATIENCE, patience, strict=True))
+        values["deadlines"] = {str(timer): at for timer, at in self.deadlines.items()}
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CallState":
