@@ -13,8 +13,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import (
@@ -86,25 +85,27 @@ _NOTHING = ""
 def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T], until: float) -> T:
     cursor: sqlite3.Cursor = connection._conn.cursor()
     left_secs = until - time.monotonic()
-    if left_secs <= 0:
-        raise sqlite3.OperationalError("database is locked: others were waiting before")
     # Others were before it for long; what is left of its patience is all that it may wait.
     is_late = left_secs < PATIENCE_SECS - 1
-    if is_late:
-        cursor.execute(busy_timeout(left_secs))
     try:
-        cursor.execute("BEGIN IMMEDIATE")
-        done = work(cursor)
-        cursor.execute("COMMIT")
-    except BaseException:
-        if cursor.connection.in_transaction:
-            cursor.execute("ROLLBACK")
-        raise
-    finally:
+        if left_secs <= 0:
+            raise sqlite3.OperationalError("database is locked: others were waiting before")
         if is_late:
-            cursor.execute(busy_timeout())
+            cursor.execute(busy_timeout(left_secs))
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            done = work(cursor)
+            cursor.execute("COMMIT")
+        except BaseException:
+            if cursor.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+        finally:
+            if is_late:
+                cursor.execute(busy_timeout())
+        return done
+    finally:
         cursor.close()
-    return done
 
 
 def busy_timeout(secs: float | None = None) -> str:
@@ -128,7 +129,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         connection: Any = self._connection
         return bool(connection._running and connection._connection is not None)
 
-    def transact(self, work: Callable[[sqlite3.Cursor], T]) -> asyncio.Future[T]:
+    async def transact(self, work: Callable[[sqlite3.Cursor], T]) -> T:
         """Do the work in one transaction, in the thread; whatever it raises undoes it."""
         connection: Any = self._connection
         if not self.is_open:
@@ -136,9 +137,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         # It ends as it began: with nothing to commit or to take back.
         self.beginning = _NOTHING
         until = time.monotonic() + PATIENCE_SECS
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        connection._tx.put_nowait((done, partial(_transact, connection, work, until)))
-        return done
+        return cast(T, await connection._execute(_transact, connection, work, until))
 
     def commit(self) -> None:
         """End the transaction; one without a statement has none to end."""

@@ -5,7 +5,6 @@ import sqlite3
 import threading
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 import aiosqlite
 import pytest
@@ -27,13 +26,13 @@ TWICE = [{"at": "2026-01-01 10:00:00.000000"}, {"at": "2026-01-02 10:00:00.00000
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every piece of work that a connection's thread is given."""
     given: list[object] = []
+    execute = aiosqlite.Connection._execute
 
-    class Counted(SimpleQueue):  # type: ignore[type-arg]
-        def put_nowait(self, item: object) -> None:
-            given.append(item)
-            super().put_nowait(item)
+    async def counted(self: aiosqlite.Connection, *what: object, **more: object) -> object:
+        given.append(what)
+        return await execute(self, *what, **more)
 
-    monkeypatch.setattr(aiosqlite.core, "SimpleQueue", Counted)
+    monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
     return given
 
 
