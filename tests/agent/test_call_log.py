@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.call_log import (
@@ -21,7 +21,7 @@ from agent.call_log import (
     IdempotencyConflict,
     NoSuchCall,
 )
-from agent.calls import Call, CallEvent, TokenUsage, Turn, new_call_record
+from agent.calls import Call, CallEvent, NewEvent, TokenUsage, Turn, new_call_record
 from agent.life_columns import life_columns
 from agent.life_state import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
@@ -252,6 +252,17 @@ async def test_what_is_written_of_a_deleted_call_is_left_out(call_log: CallLog, 
     there = CallEvent(call_id=call.id, kind="y")
     assert await call_log.write([late, there]) == 1
     assert [event.kind for event in await call_log.events(call.id)] == ["y"]
+
+
+async def test_of_a_batch_with_what_is_no_json_nothing_is_kept(call_log: CallLog, a_call: MakeCall):
+    call = await call_log.create(a_call())
+    good = NewEvent(call_id=call.id, kind="good")
+    bad = NewEvent(call_id=call.id, kind="bad", detail={"at": object()})
+    with pytest.raises((TypeError, StatementError), match="JSON serializable"):
+        await call_log.write([good, bad])
+    assert await call_log.events(call.id) == []
+    assert await call_log.write([good]) == 0
+    assert [event.kind for event in await call_log.events(call.id)] == ["good"]
 
 
 async def test_readers_and_writers_side_by_side_never_find_it_locked(
