@@ -6,9 +6,8 @@
 Their endpoints have no parameters but those.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
@@ -16,6 +15,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException as UnreadableForm
 from starlette.routing import BaseRoute
 
+from server.form_fields import form_fields
 from server.resources import Opened, Resources
 from server.short_way import ShortRoute
 
@@ -37,7 +37,7 @@ class SignedRoute(APIRoute):
 
     async def answer(self, request: Request, in_path: Mapping[str, str]) -> Response:
         """Answer a request of Twilio's. Raises: HTTPException, 403 for one that is not."""
-        opened: Resources = request.state.resources
+        opened: Resources = request.scope["state"]["resources"]
         form = await signed_form(request, opened)
         endpoint: Callable[..., Awaitable[Response | None]] = self.endpoint
         answer = await endpoint(form=form, opened=opened, **in_path)
@@ -64,7 +64,7 @@ async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
     return {name: value for name, value in form if isinstance(value, str)}
 
 
-async def _form(request: Request) -> list[tuple[str, Any]]:
+async def _form(request: Request) -> Sequence[tuple[str, Any]]:
     """Name and value of each field, in order; nothing of a form that cannot be read."""
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != USUAL_FORM:
@@ -77,9 +77,9 @@ async def _form(request: Request) -> list[tuple[str, Any]]:
         return form.multi_items()
     body = (await request.body()).decode("latin-1")
     try:
-        fields = parse_qsl(body, keep_blank_values=True, max_num_fields=FORM_FIELDS)
+        fields = form_fields(body, most=FORM_FIELDS)
     except ValueError:
         return []
     if len(body) > FIELD_BYTES and any(len(n) + len(v) > FIELD_BYTES for n, v in fields):
         return []
-    return list(fields)
+    return fields
