@@ -10,9 +10,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 from twilio.request_validator import RequestValidator
 
 from server import security
+from server.patient_http import WHOLE_BODY
 from server.security import (
     BODY_LIMIT_BYTES,
     ApiKeys,
@@ -113,6 +115,32 @@ def test_every_key_is_compared_whichever_fits(compared: list[tuple[Any, Any]]) -
 
 async def _echo(request: Request) -> JSONResponse:
     return JSONResponse({"size": len(await request.body())})
+
+
+async def test_a_body_that_is_here_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever waited would look for how long.
+    monkeypatch.delattr(security, "BODY_PATIENCE_SECS")
+    app = BodyLimit(Starlette(routes=[Route("/", _echo, methods=["POST"])]))
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope | {"extensions": {WHOLE_BODY: {}}}, receive, send)
+
+    transport = httpx.ASGITransport(told)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.post("/", content=b"x" * 9)).json() == {"size": 9}
+        large = await client.post("/", content=b"x" * (BODY_LIMIT_BYTES + 1))
+        assert large.status_code == 413
+
+
+async def test_a_client_that_left_is_not_answered() -> None:
+    async def never(*_: Any) -> None:
+        raise AssertionError("there is nobody")
+
+    async def left() -> Message:
+        return {"type": "http.disconnect"}
+
+    for extensions in ({}, {WHOLE_BODY: {}}):
+        await BodyLimit(never)({"type": "http", "extensions": extensions}, left, never)
 
 
 @pytest.fixture
