@@ -145,7 +145,7 @@ class Tolerance:
 
 async def media(websocket: WebSocket, call_id: str) -> None:
     """Carry one media stream of one call."""
-    opened: Resources = websocket.state.resources
+    opened: Resources = websocket.scope["state"]["resources"]
     signature = websocket.headers.get("x-twilio-signature")
     if not opened.signatures.signed_upgrade(websocket.scope["path"], signature):
         opened.metrics.rejected.labels("stream_signature").inc()

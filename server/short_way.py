@@ -37,6 +37,18 @@ class ShortStream:
     serve: Callable[..., Awaitable[None]]
 
 
+class _InOneMessage(Request):
+    """A request whose body is one message, as a `BodyLimit` gives it."""
+
+    _whole: bytes | None = None
+
+    async def body(self) -> bytes:
+        """The body; Starlette puts it together by an asynchronous generator."""
+        if self._whole is None:
+            self._whole = (await self.receive())["body"]
+        return self._whole
+
+
 class ShortWay:
     """ASGI middleware behind a `BodyLimit`: leads to the short routes and streams, or to the app.
 
@@ -62,7 +74,7 @@ class ShortWay:
             for route in self._routes:
                 found = route.path.fullmatch(scope["path"])
                 if found is not None and scope["method"] in route.methods:
-                    request = Request(scope, receive, send)
+                    request = _InOneMessage(scope, receive, send)
                     if await self._is_answered(route, request, found.groupdict(), send):
                         return
                     receive = replay(await request.body(), receive)
