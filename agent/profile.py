@@ -73,6 +73,8 @@ class AgentProfile(BaseModel):
 
 
 def _filled(text: str, metadata: Mapping[str, Any]) -> str:
+    if "$" not in text:
+        return text
     template = Template(text)
     named = Counter(m["named"] or m["braced"] for m in template.pattern.finditer(text))
     # Counted before it is filled: a short text may name a long value thousands of times.
