@@ -38,7 +38,7 @@ async def place_at_once(request: Request, _in_path: Mapping[str, str]) -> Respon
 
     Raises: HTTPException, as `place_call`.
     """
-    opened: Resources = request.state.resources
+    opened: Resources = request.scope["state"]["resources"]
     if why_not(request, opened, await bearer(request)) is not None:
         return None
     key = request.headers.get("idempotency-key")
@@ -52,9 +52,9 @@ async def place_at_once(request: Request, _in_path: Mapping[str, str]) -> Respon
     except (ValueError, RecursionError):
         return None
     call = await place_call(body, key, opened)
-    answer = Response(CallView.of(call).model_dump_json(), 201, media_type="application/json")
-    answer.headers["Location"] = location_of(call)
-    return answer
+    headers = {"Location": location_of(call)}
+    content = CallView.of(call).model_dump_json()
+    return Response(content, 201, headers, media_type="application/json")
 
 
 def location_of(call: Call) -> str:
@@ -110,7 +110,6 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
     except TooLong as error:
         opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, f"metadata: {error}.") from None
-    fingerprint = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
     call = new_call_record(
         direction=Direction.OUTBOUND,
         status=CallStatus.INITIATED,
@@ -120,7 +119,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
         profile=profile.model_dump(mode="json"),
         extra=body.metadata,
         idempotency_key=f"api:{key}" if key else None,
-        request_fingerprint=hashlib.sha256(fingerprint.encode()).hexdigest(),
+        request_fingerprint=_fingerprint(body) if key else None,
     )
     placed = Placed(
         opened.clock(),
@@ -128,6 +127,11 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
         max_duration_secs=profile.max_duration_seconds,
     )
     return call, placed
+
+
+def _fingerprint(body: CallRequest) -> str:
+    text = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _take_a_line(call: Call, opened: Resources) -> None:
