@@ -11,7 +11,7 @@ looks at what is young by itself, and at all there is only when there is no call
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 # After so many new objects the youngest are looked at, after so many of these looks the middle-aged
 # too, and never all there is: each look stays within some milliseconds.
@@ -28,6 +28,22 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, YOUNG_LOOKS, NEVER)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect nothing meanwhile: for who walks through the frames of another thread.
+
+    Each step makes an object, and a collection that begins there may let the other thread run on:
+    the frame that the step is about is gone then, and CPython 3.11 crashes.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextlib.asynccontextmanager

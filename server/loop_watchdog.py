@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.code_places import Stack, frames_within, stack_of, who
+from server.garbage import uncollected
 from server.loop_pulse import LateBeat, LoopPulse
 from server.stack_looks import CLOSE_SECS, Look, blamed, computed_secs, waited_secs
 
@@ -112,10 +113,12 @@ class LoopWatchdog:
                 self._look(woke, woke - now - sleep_secs, self._loops_cpu() - cpu)
 
     def _look(self, now: float, kept_off_secs: float, meanwhile_cpu_secs: float) -> None:
-        frame = sys._current_frames().get(self._loops_thread)
-        if frame is not None and frame.f_code is LoopWatchdog._collecting.__code__:
-            frame = frame.f_back
-        if frames := frames_within(frame, self._pulse.depth):
+        with uncollected():
+            frame = sys._current_frames().get(self._loops_thread)
+            if frame is not None and frame.f_code is LoopWatchdog._collecting.__code__:
+                frame = frame.f_back
+            frames = frames_within(frame, self._pulse.depth)
+        if frames:
             stack, cpu = stack_of(frames), self._loops_cpu()
             self._looks.append(Look(frames[-1], stack, now, cpu, kept_off_secs, meanwhile_cpu_secs))
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.garbage import NEVER, YOUNG_LOOKS, YOUNG_OBJECTS, collected_when_idle, settle
+from server.garbage import (
+    NEVER,
+    YOUNG_LOOKS,
+    YOUNG_OBJECTS,
+    collected_when_idle,
+    settle,
+    uncollected,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +53,18 @@ def test_cycles_that_come_later_are_collected_without_being_asked_for() -> None:
     finally:
         gc.callbacks.remove(count)
     assert collected >= YOUNG_OBJECTS
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_what_collects_by_itself_does_so_again_behind_a_walk_through_frames(was_on: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled() is was_on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 class Circle:

@@ -6,10 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
 
 import pytest
 import uvloop
 
+from server import loop_watchdog
+from server.code_places import frames_within
 from server.loop_watchdog import GARBAGE_COLLECTION, Stall
 from tests.loop_stalls import watched_loop
 
@@ -134,6 +137,22 @@ def test_the_garbage_collector_is_named(run: Run) -> None:
 def test_an_idle_loop_is_nobodys_fault_either(run: Run) -> None:
     stalls = run(lambda: None, lambda _: False)
     assert [stall for stall in stalls if stall.looks > 1 and stall.computed_secs >= 0.01] == []
+
+
+def test_nothing_is_collected_while_it_walks_through_the_loops_frames(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    might_collect: list[bool] = []
+
+    def within(frame: FrameType | None, depth: int) -> list[FrameType]:
+        might_collect.append(gc.isenabled())
+        return frames_within(frame, depth)
+
+    monkeypatch.setattr(loop_watchdog, "frames_within", within)
+    run(computes, named(f"{__name__}:computes"))
+    assert might_collect
+    assert not any(might_collect)
+    assert gc.isenabled()
 
 
 async def test_it_leaves_nothing_behind() -> None:
