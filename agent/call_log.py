@@ -301,11 +301,6 @@ class CallLog:
         more = len(found) > limit
         return CallPage(calls, cursor_after(calls[-1].created_at, calls[-1].id) if more else None)
 
-    async def count_outbound_since(self, when: datetime) -> int:
-        """How many outbound calls were created since `when`, at most a day before the last one."""
-        async with self._reading() as session:
-            return await self._outbound_since(session, when)
-
     async def ping(self) -> None:
         """Raise what the database raises when it cannot be reached or was not migrated."""
         async with self._reading() as session:
@@ -370,11 +365,6 @@ class CallLog:
         run(_CREATE, values)
         _insert(run, events)
         return True
-
-    @staticmethod
-    async def _outbound_since(session: AsyncSession, when: datetime) -> int:
-        found = await session.exec(_COUNT_PLACEMENTS, params={"since": when})
-        return found.one()
 
     @staticmethod
     async def _call(session: AsyncSession, call_id: str) -> Call:

@@ -68,7 +68,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     try:
         # First, so that switching to WAL waits for other processes, too.
-        cursor.execute(sqlite_cursor.busy_timeout())
+        cursor.execute(sqlite_cursor.busy_timeout_pragma())
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")

@@ -30,5 +30,5 @@ def life_columns(state: CallState, before: CallState | None = None) -> dict[str,
 
 def take_over(call: Call, columns: Mapping[str, object]) -> None:
     """Have the record of a call say what the database has by now, or is about to have."""
-    # As SQLAlchemy sets what it has read; no session that would write it knows of this one.
+    # Past SQLAlchemy's instrumentation: this record belongs to no session, nothing writes it back.
     vars(call).update(columns)

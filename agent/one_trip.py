@@ -97,7 +97,7 @@ class _RunBySqlAlchemy:
 
 
 class _Prepared:
-    """Statements as SQLite takes them, each made once; used by several threads."""
+    """Statements as SQLite takes them, each made once; for whatever thread has the connection."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect

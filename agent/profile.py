@@ -64,6 +64,8 @@ class AgentProfile(BaseModel):
 
         Raises: TooLong when one of them would have more than 64,000 characters then.
         """
+        if "$" not in self.system_prompt and "$" not in self.greeting:
+            return self
         return self.model_copy(
             update={
                 "system_prompt": _filled(self.system_prompt, metadata),

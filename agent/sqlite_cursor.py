@@ -24,6 +24,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import immutabledict
 
+# Whoever has no lock, or no connection, after so long is told that the database is away.
+PATIENCE_SECS = 10
+
 _Rows = list[Any]
 T = TypeVar("T")
 
@@ -75,9 +78,6 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
         self._rows.clear()
 
 
-# Whoever has no lock after so long is told that the database is away.
-PATIENCE_SECS = 10
-
 # There is no transaction, and none begins.
 _NOTHING = ""
 
@@ -91,7 +91,7 @@ def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T], until: float
         if left_secs <= 0:
             raise sqlite3.OperationalError("database is locked: others were waiting before")
         if is_late:
-            cursor.execute(busy_timeout(left_secs))
+            cursor.execute(busy_timeout_pragma(left_secs))
         try:
             cursor.execute("BEGIN IMMEDIATE")
             done = work(cursor)
@@ -102,13 +102,13 @@ def _transact(connection: Any, work: Callable[[sqlite3.Cursor], T], until: float
             raise
         finally:
             if is_late:
-                cursor.execute(busy_timeout())
+                cursor.execute(busy_timeout_pragma())
         return done
     finally:
         cursor.close()
 
 
-def busy_timeout(secs: float | None = None) -> str:
+def busy_timeout_pragma(secs: float | None = None) -> str:
     """The statement by which a connection waits so long for a lock that another one has."""
     return f"PRAGMA busy_timeout = {int(1000 * (PATIENCE_SECS if secs is None else secs))}"
 

@@ -17,6 +17,7 @@ from agent.call_log import (
     BadCursor,
     CallIsLive,
     CallLog,
+    DailyLimitReached,
     DatabaseAway,
     IdempotencyConflict,
     NoSuchCall,
@@ -187,8 +188,6 @@ async def test_lists_what_was_asked_for(call_log: CallLog, a_call: MakeCall):
     assert await ids(since=NOON + timedelta(hours=1)) == [inbound.id, new.id]
     assert await ids(until=NOON + timedelta(hours=1)) == [old.id]
     assert [call.id for call in await call_log.unfinished()] == [old.id, inbound.id]
-    assert await call_log.count_outbound_since(NOON + timedelta(minutes=1)) == 1
-    assert await call_log.count_outbound_since(NOON) == 2
 
 
 @pytest.mark.parametrize(
@@ -343,6 +342,20 @@ async def test_text_is_cut_to_its_column_alike_everywhere(call_log: CallLog, a_c
     assert (len(kept.phone_number), len(kept.twilio_sid or "")) == (32, 64)
     assert [len(event.kind) for event in await call_log.events(call.id)] == [64]
     assert [len(usage.modality) for usage in await call_log.usage(call.id)] == [16]
+
+
+async def test_outbound_calls_of_the_last_day_alone_count_for_the_limit(
+    engine: AsyncEngine, a_call: MakeCall
+):
+    call_log = CallLog(engine, daily_limit=2)
+    await call_log.create(a_call(created_at=NOON))
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=1)))
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=1), direction=Direction.INBOUND))
+    with pytest.raises(DailyLimitReached):
+        await call_log.create(a_call(created_at=NOON + timedelta(hours=24)))
+    await call_log.create(a_call(created_at=NOON + timedelta(hours=24, seconds=1)))
+    with pytest.raises(DailyLimitReached):
+        await call_log.create(a_call(created_at=NOON + timedelta(hours=24, seconds=2)))
 
 
 async def test_placements_are_forgotten_when_no_limit_can_count_them(

@@ -4,17 +4,18 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
 import server
-from agent.call_log import CallLog
+from agent.call_log import CallLog, DailyLimitReached
 from agent.calls import Call, CallStatus, Direction
 from agent.database import open_engine
 from server.migrations import downgrade, upgrade
@@ -93,7 +94,10 @@ async def test_calls_of_the_first_schema_count_as_placed(empty_database: str):
             inbound = row | {"id": "a2", "direction": "inbound"}
             await connection.execute(calls.insert().values(inbound))
         await upgrade(empty_database)
-        assert await CallLog(engine).count_outbound_since(at - timedelta(minutes=1)) == 1
+        new = Call.model_validate(row | {"id": "a3", "direction": "outbound"})
+        with pytest.raises(DailyLimitReached):
+            await CallLog(engine, daily_limit=1).create(new)
+        assert await CallLog(engine, daily_limit=2).create(new) is new
     finally:
         await engine.dispose()
 
