@@ -43,7 +43,9 @@ class OneWrite(asyncio.Transport):
 
     def close(self) -> None:
         """Close the connection, behind all that was written."""
-        self._let_go()
+        # uvloop's raises for what is written once it is closed.
+        if not self._transport.is_closing():
+            self._let_go()
         self._transport.close()
 
     def is_closing(self) -> bool:

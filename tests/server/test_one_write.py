@@ -30,8 +30,11 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes | None] = []
+        self.is_lost = False
 
     def write(self, data: Any) -> None:
+        if self.is_lost:
+            raise RuntimeError("the handler is closed")  # as uvloop says
         # What comes behind the end is dropped, and nothing is no system call.
         if data and not self.is_closing():
             self.written.append(bytes(data))
@@ -67,6 +70,12 @@ class Connection:
     def receive(self, data: bytes) -> None:
         """Bytes come from the client."""
         self._protocol.data_received(data)
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self.wire.close()
+        self._protocol.connection_lost(ConnectionResetError())
+        self.wire.is_lost = True
 
     async def until_done(self) -> list[bytes | None]:
         """Wait for the app to be done with all that came; what was written then."""
@@ -238,3 +247,20 @@ async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
     written = await connection.until_done()
     assert len(written) == 2
     assert (written[1] or b"").endswith(b"\r\n\r\nbody")
+
+
+async def test_nothing_is_written_to_a_client_that_left_between_head_and_body() -> None:
+    has_head, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await _head(send, 9)
+        has_head.set()
+        await goes_on.wait()
+        raise ValueError("behind the head")
+
+    connection = Connection(answer)
+    connection.receive(GET)
+    await has_head.wait()
+    connection.lose()
+    goes_on.set()
+    assert await connection.until_done() == [None]
