@@ -348,7 +348,8 @@ class GeminiLive(DirectProcessor):
         await self._begin_reply()
         self._has_spoken = True
         if self._greeting_pcm is not None:
-            self._greeting_pcm += pcm
+            # Half a sample at the end of a message is left out, and would shift what follows.
+            self._greeting_pcm += pcm[: len(pcm) // 2 * 2]
         if not self._sounding:
             self._sounding = True
             await self.push_frame(TTSStartedFrame())

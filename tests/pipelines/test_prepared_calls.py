@@ -345,6 +345,31 @@ async def test_a_greeting_that_calls_share_is_generated_once_and_played_at_once(
 
 
 @scene
+async def test_a_greeting_that_came_with_half_a_sample_is_shared_as_it_was_heard() -> None:
+    greetings = Greetings()
+    heard = []
+    async with call(greetings=greetings, greeting="Hello.") as first:
+        session = await first.model.session()
+        await session.until(lambda s: s.texts)
+        session.speaks("", 0.5, completes=False)
+        half = {"inline_data": {"data": b"\x00", "mime_type": "audio/pcm;rate=24000"}}
+        session.content(model_turn={"parts": [half]})
+        session.speaks("Hello.", 0.5)
+        await first.phone.pick_up()
+        await asyncio.sleep(3)
+        heard.append(bytes(first.phone.heard))
+    async with call(greetings=greetings, greeting="Hello.") as second:
+        await second.phone.pick_up()
+        await asyncio.sleep(3)
+        heard.append(bytes(second.phone.heard))
+        session = await second.model.session()
+        assert session.texts == [], "it is told, not asked"
+    one, two = (sound.strip(b"\xff") for sound in heard)
+    assert len(one) > 7_000
+    assert one == two
+
+
+@scene
 async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
     greetings = Greetings()
     async with call(greetings=greetings, greeting="Hello.") as stage:
