@@ -206,6 +206,7 @@ class GeminiLive(DirectProcessor):
         await self._settle_late()
         instruction: str | None = None
         if self._replying:
+            self._greeting_pcm = None  # its end is lost, or said by another session
             if not self._generated and self._has_spoken:
                 instruction = GO_ON.format(" ".join(self._reply_text.split()))
             await self._end_reply()

@@ -370,6 +370,25 @@ async def test_a_greeting_that_came_with_half_a_sample_is_shared_as_it_was_heard
 
 
 @scene
+async def test_a_greeting_that_was_begun_twice_is_not_shared() -> None:
+    greetings = Greetings()
+    async with call(greetings=greetings, greeting="Hello.") as stage:
+        cut_short = await stage.model.session()
+        await cut_short.until(lambda s: s.texts)
+        cut_short.speaks("Hello.", 0.5, completes=False)
+        await asyncio.sleep(0.1)
+        cut_short.drops()
+        session = await stage.model.session(2)
+        await session.until(lambda s: s.texts)
+        session.speaks("Hello.", 0.5)
+        await asyncio.sleep(0.1)
+    async with call(greetings=greetings, greeting="Hello.") as stage:
+        session = await stage.model.session()
+        await session.until(lambda s: s.sent)
+        assert "word for word" in session.texts[0]
+
+
+@scene
 async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
     greetings = Greetings()
     async with call(greetings=greetings, greeting="Hello.") as stage:
