@@ -82,4 +82,7 @@ def _sound_of(parts: list[Any]) -> bytes | None:
                     return None
             case _:
                 return None
-    return sound[0] if len(sound) == 1 else b"".join(sound)
+    if len(sound) == 1:
+        return sound[0]
+    # Half a sample at the end of a piece is left out, so nothing may be put behind it.
+    return None if any(len(piece) % 2 for piece in sound[:-1]) else b"".join(sound)

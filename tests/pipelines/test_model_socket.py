@@ -312,6 +312,8 @@ def sound(pcm: bytes, kind: str = "audio/pcm;rate=24000") -> dict[str, Any]:
 def test_speech_alone_is_read() -> None:
     assert read_content(message(sound(b"abcd"))) == b"abcd"
     assert read_content(message(sound(b"ab"), sound(b"cd"))) == b"abcd"
+    assert read_content(message(sound(b"ab"), sound(b"c"))) == b"abc"
+    assert read_content(message(sound(b"a"), sound(b"cd"))) is None, "half a sample is between"
     assert read_content(message(sound(b"abcd")).decode()) == b"abcd"
 
 
