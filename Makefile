@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two workers: the tests run calls in real time, and calls leave most of a core idle.
 PYTEST_WORKERS ?= 2
 
-.PHONY: install demo test check format lock bench clean
+.PHONY: install demo test check format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
