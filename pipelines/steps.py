@@ -153,6 +153,11 @@ def custom(
     them, and costs it nothing; None: all sound comes to it. The agent's sound always comes: an
     interruption must not be overtaken by what is said after it, and goes through the same queue.
     """
+    if not callable(build):
+        raise TypeError(
+            f"custom({name!r}, …) needs a function that makes the processor, such as "
+            f"lambda call: {type(build).__name__}(…): each call has one of its own"
+        )
     hears = takes is None or any(issubclass(InputAudioRawFrame, taken) for taken in takes)
     return Step(
         name,
