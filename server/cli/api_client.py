@@ -89,7 +89,10 @@ class CallsApi:
         except httpx.TimeoutException:
             raise _failed(f"The server at {self._server} does not answer.") from None
         except httpx.HTTPError:
-            raise _failed(f"No server can be reached at {self._server}.") from None
+            raise _failed(
+                f"No server can be reached at {self._server}. Start one with `voice-ai serve`, or "
+                "name its address with --server."
+            ) from None
 
 
 def _failed(sentence: str) -> typer.Exit:
