@@ -67,8 +67,9 @@ def latency(
 
     try:
         systems = tuple(dict.fromkeys(System(name) for name in system or USUAL))
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; there are {', '.join(System)}") from None
+    except ValueError:
+        given, known = ", ".join(system or ()), ", ".join(System)
+        raise typer.BadParameter(f"--system {given}: there are {known}") from None
     options = BenchOptions(calls, at_once, warm_up, ring, setup, thinking, pin, systems)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:

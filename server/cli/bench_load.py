@@ -99,17 +99,19 @@ def load(
         raise typer.BadParameter(f"--calls {calls}: at least one call, less than {MOST_CALLS}")
     try:
         systems = tuple(dict.fromkeys(Contestant(name) for name in system or USUAL))
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; there are {', '.join(Contestant)}") from None
+    except ValueError:
+        given, known = ", ".join(system or ()), ", ".join(Contestant)
+        raise typer.BadParameter(f"--system {given}: there are {known}") from None
 
     if beside and set_up is None:
         raise typer.BadParameter("--beside: only with --set-up")
     if awake and set_up is None:
         # A load's core is said to be full, or shared with others, by what runs on it.
         raise typer.BadParameter("--awake: only with --set-up")
-    settings = dict(one.partition("=")[::2] for one in setting or ())
-    if "" in settings:
-        raise typer.BadParameter("--setting: NAME=VALUE")
+    for given in setting or ():
+        if not given.partition("=")[0] or "=" not in given:
+            raise typer.BadParameter(f"--setting {given}: NAME=VALUE is needed")
+    settings = dict(given.partition("=")[::2] for given in setting or ())
 
     def waits() -> None:
         typer.echo("Another bench runs on this machine; waiting.", err=True)

@@ -111,6 +111,7 @@ async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
         (["--calls", "1,many"], "numbers with commas"),
         (["--calls", "0"], "at least one call"),
         (["--setting", "=on"], "NAME=VALUE"),
+        (["--setting", "RECORDINGS"], "NAME=VALUE"),
         (["--beside", "20"], "only with --set-up"),
         (["--awake"], "only with --set-up"),
         (["--awake", "--soak", "10"], "only with --set-up"),
