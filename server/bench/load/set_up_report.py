@@ -25,7 +25,7 @@ def print_set_ups(costs: list[SetUpCost], console: Console) -> None:
     else:
         console.print("one by one, nobody talks; the server alone takes so many ms a second: idle")
     table = Table(padding=(0, 0), pad_edge=False)
-    table.add_column("system", no_wrap=True)
+    table.add_column("system")
     for name in ("calls", "first sound", "set-up", "end", "others" if beside else "idle"):
         if name != "first sound" or not beside:
             table.add_column(name, justify="right", no_wrap=True)
