@@ -34,7 +34,7 @@ def gemini(
     api_key: Annotated[
         list[str] | None, typer.Option(help="Take this key; may be repeated. Default: any.")
     ] = None,
-    quiet: Annotated[bool, typer.Option(help="Print no line per event.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no line per event.")] = False,
 ) -> None:
     """Play Gemini Live on this machine until Ctrl-C."""
     try:

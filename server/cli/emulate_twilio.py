@@ -26,8 +26,10 @@ def twilio(
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of the REST API; 0: a free one.")
     ] = 8020,
-    account_sid: Annotated[str, typer.Option(help="The account.")] = ACCOUNT_SID,
-    auth_token: Annotated[str, typer.Option()] = "emulated-auth-token",  # noqa: S107
+    account_sid: Annotated[
+        str, typer.Option(help="The account.", show_default="AC and 32 zeros")
+    ] = ACCOUNT_SID,
+    auth_token: Annotated[str, typer.Option(help="Its token.")] = "emulated-auth-token",  # noqa: S107
     number: Annotated[str, typer.Option(help="Our number: calls are placed from it.")] = OUR_NUMBER,
     person: Annotated[
         Path | None,
