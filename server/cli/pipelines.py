@@ -16,7 +16,7 @@ def list_pipelines(context: typer.Context) -> None:
         return
     catalogue = _catalogue_or_exit()
     for name in catalogue.names():
-        typer.echo(f"{name:<24} {catalogue.find(name).description}")
+        typer.echo(f"{name:<24} {catalogue.find(name).description}".rstrip())
 
 
 @app.command()
