@@ -192,7 +192,8 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
     finally:
         line.unbind(stream)
         await telling
-        ended = StreamEnded(opened.clock(), start.stream_sid, loop.time() - began)
+        carried_secs = round(loop.time() - began, 3)
+        ended = StreamEnded(opened.clock(), start.stream_sid, carried_secs)
         await _tell(opened, call_id, ended)
 
 
