@@ -37,6 +37,22 @@ PhoneNumber = Annotated[
     str, AfterValidator(_e164), WithJsonSchema({"type": "string", "pattern": E164})
 ]
 
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
+LANGUAGE_LONGEST = 35  # RFC 5646, section 4.4.1
+
+
+def _language_tag(tag: str) -> str:
+    if len(tag) > LANGUAGE_LONGEST or not re.fullmatch(LANGUAGE.removesuffix("$"), tag):
+        raise ValueError("must be a language tag, such as en-US")
+    return tag
+
+
+Language = Annotated[
+    str,
+    AfterValidator(_language_tag),
+    WithJsonSchema({"type": "string", "pattern": LANGUAGE, "maxLength": LANGUAGE_LONGEST}),
+]
+
 
 def _storable(text: str) -> str:
     if "\x00" in text:
@@ -109,12 +125,7 @@ class ProfileFields(BaseModel):
     )
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
-    language: str | None = Field(
-        default=None,
-        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
-        max_length=35,  # RFC 5646, section 4.4.1
-        examples=["en-US"],
-    )
+    language: Language | None = Field(default=None, examples=["en-US"])
 
     def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
         """`profile` with these fields laid over it."""

@@ -101,6 +101,13 @@ async def test_a_wrong_body_is_refused_and_nothing_rings(
     assert (await server.http.get("/calls")).json()["calls"] == []
 
 
+async def test_a_language_that_is_none_is_answered_with_one_that_is(server: Running) -> None:
+    answer = await server.http.post("/calls", json={"phone_number": THEIRS, "language": "English"})
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "language"]
+    assert problem["msg"] == "must be a language tag, such as en-US"
+
+
 @pytest.mark.parametrize(
     "content",
     [
