@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import aiosqlite
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
@@ -159,9 +160,22 @@ def begin(connection: Connection, statement: str) -> None:
     opened.beginning = statement
 
 
+async def _open(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(*arguments, **options)
+    thread = connection._thread
+    thread.daemon = True
+    try:
+        return await connection
+    except sqlite3.Error:
+        # It has been told to stop, and would tell this loop when it has: when that is closed by
+        # then, it dies with a traceback.
+        thread.join()
+        raise
+
+
 def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> _Connection:
     """Open a connection whose statements are one piece of work each; a `do_connect` listener."""
-    opened = dialect.connect(*arguments, **options)
+    opened = dialect.connect(*arguments, async_creator_fn=_open, **options)
     return _Connection(opened.dbapi, opened.driver_connection)
 
 

@@ -208,6 +208,19 @@ async def test_after_the_writers_connection_was_closed_there_is_another(engine: 
     await transactions.run(lambda run: run(INSERT, TWICE))
 
 
+async def test_a_connection_that_cannot_be_opened_leaves_no_thread_behind(
+    database_url: str, tmp_path: Path
+):
+    before = set(threading.enumerate())
+    nowhere = make_url(database_url).set(database=str(tmp_path / "nowhere" / "calls.db"))
+    unable = open_engine(nowhere.render_as_string(hide_password=False))
+    for _ in range(20):
+        with pytest.raises(OperationalError, match="unable to open"):
+            await unable.connect()
+        assert set(threading.enumerate()) == before
+    await unable.dispose()
+
+
 @pytest.mark.parametrize("pool_size", [1, 5])
 async def test_a_connection_that_cannot_be_opened_is_an_error_of_the_database(
     database_url: str, tmp_path: Path, pool_size: int
