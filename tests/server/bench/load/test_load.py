@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from server.bench import alone
 from server.bench.cores import shared_out
+from server.bench.load.awake import NotAwake
 from server.bench.load.contestants import Contestant
 from server.bench.load.priority import NoPriority, ahead_of_others
 from server.bench.load.set_up import measure_set_up
@@ -125,7 +126,7 @@ def test_what_makes_no_sense_is_refused(words: list[str], says: str) -> None:
 
 
 async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None:
-    options = SetUpOptions(calls=3, warm_up=1, windows_before=2, calls_a_window=2, quiet_secs=0.3)
+    options = SetUpOptions(calls=2, warm_up=1, windows_before=2, calls_a_window=2, quiet_secs=0.3)
     ours = await measure_set_up(Contestant.OURS, options)
     bridge = await measure_set_up(Contestant.BRIDGE, options)
     for cost in (ours, bridge):
@@ -144,7 +145,7 @@ async def test_a_set_up_is_the_first_sound_and_what_is_left_to_do_then() -> None
 
 
 async def test_a_set_up_beside_others_is_what_they_do_not_take() -> None:
-    options = SetUpOptions(calls=6, warm_up=1, quiet_secs=0.3)
+    options = SetUpOptions(calls=6, warm_up=0, quiet_secs=0.3)
     ours = await measure_set_up_beside(Contestant.OURS, options, 2)
     assert ours.went_wrong == []
     assert ours.beside == 2
@@ -173,21 +174,17 @@ def test_a_core_that_cannot_be_kept_awake_is_said_in_a_line(
     assert "--awake: the server has no core of its own.\n" in result.output
 
 
-def test_a_set_up_on_a_core_that_is_kept_awake_is_told_as_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(alone, "LOCK", tmp_path / "lock")
-    words = ["--set-up", "1", "--system", "bridge", "--awake", "--json", str(tmp_path / "told")]
-    result = CliRunner().invoke(app, ["bench", "load", *words])
+async def test_a_set_up_on_a_core_that_is_kept_awake_is_told_as_that() -> None:
+    options = SetUpOptions(calls=1, warm_up=0, windows_before=1, quiet_secs=0.3, awake=True)
     if shared_out() is None:
-        assert "no core of its own" in result.output
+        with pytest.raises(NotAwake, match="no core of its own"):
+            await measure_set_up(Contestant.BRIDGE, options)
         return
-    assert result.exit_code == 0, result.output
-    assert "the server's core was kept awake" in result.output
-    (told,) = json.loads((tmp_path / "told").read_text(encoding="utf-8"))["set_ups"]
-    assert told["awake"] is True
+    cost = await measure_set_up(Contestant.BRIDGE, options)
+    assert cost.went_wrong == []
+    assert cost.awake
     # What spins there is no part of the server.
-    assert told["idle_ms_per_sec"] < 500
+    assert cost.idle_ms_per_sec < 500
 
 
 async def place_on(stage: LoadStage) -> None:
