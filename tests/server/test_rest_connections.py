@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
@@ -234,11 +236,27 @@ def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPa
         RestConnections("https://twilio.example", timeout_secs=5, connections=2)
 
 
-def test_without_tls_no_certificates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_tls_no_certificates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
-    RestConnections("http://twilio.example", timeout_secs=5, connections=2).close()
+    async with listening(answers) as server:
+        with connections(server.url) as to:
+            assert (await post(to)).status == 201
 
 
-def test_certificates_may_be_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_certificates_may_be_a_folder(
+    certificate: LoopbackCertificate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = x509.load_pem_x509_certificate(certificate.ca_file.read_bytes())
+    (tmp_path / hashed_name(authority.subject)).write_bytes(certificate.ca_file.read_bytes())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
-    RestConnections("https://twilio.example", timeout_secs=5, connections=2).close()
+    async with listening(tls=certificate.server_context()) as server:
+        with connections(server.url) as to:
+            assert (await post(to)).status == 201
+
+
+def hashed_name(subject: x509.Name) -> str:
+    """The file in which OpenSSL looks for who is named so, as `openssl rehash` names it."""
+    folded = [x509.NameAttribute(one.oid, str(one.value).lower()) for one in subject]
+    parts = x509.Name(folded).public_bytes()[2:]  # without the head of their sequence
+    digest = hashlib.sha1(parts, usedforsecurity=False).digest()
+    return f"{int.from_bytes(digest[:4], 'little'):08x}.0"

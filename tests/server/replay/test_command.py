@@ -247,6 +247,15 @@ async def test_a_process_that_dies_breaks_only_the_scenario_it_played(folder: Pa
         assert "2 broken" in rest
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """What is started hears Ctrl-C, also when these tests run where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 async def test_ctrl_c_ends_it_at_once_and_leaves_nothing(
     folder: Path, scratch: Path, jobs: str

@@ -47,6 +47,7 @@ def test_it_is_never_done(who: int) -> None:
     before = cpu_secs(who)
     while cpu_secs(who) < before + 0.05:
         os.sched_yield()
+    assert who in children(), "it is there, and goes on"
 
 
 def test_it_ends_with_a_bench_that_is_killed() -> None:
