@@ -17,6 +17,8 @@ DEFAULT_GREETING = "Hello! How can I help you today?"
 
 
 FILLED_AT_MOST = 64_000
+# A language tag, as far as Gemini's are (RFC 5646).
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 
 
 class TooLong(ValueError):
@@ -48,7 +50,7 @@ class AgentProfile(BaseModel):
     # Empty: the caller speaks first.
     greeting: str = Field(default=DEFAULT_GREETING, max_length=4_000)
     voice: str | None = Field(default=None, max_length=64)
-    language: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+    language: str = Field(default="en-US", pattern=LANGUAGE)
     vad: VadConfig = VadConfig()
     max_duration_seconds: int = Field(default=1800, ge=1, le=14_400)
     # How long after the answer the model does not hear the caller, so that a "Hello?" does not cut

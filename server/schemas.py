@@ -16,7 +16,7 @@ from pydantic import (
 
 from agent.calls import Call, CallEvent, CallStatus, Direction, EndReason, Speaker, TokenUsage, Turn
 from agent.latency import Latency
-from agent.profile import AgentProfile, VadConfig
+from agent.profile import LANGUAGE, AgentProfile, VadConfig
 from server.latency_view import LATENCY_EXAMPLE, LatencyView
 
 METADATA_LIMIT_BYTES = 16_384
@@ -37,12 +37,11 @@ PhoneNumber = Annotated[
     str, AfterValidator(_e164), WithJsonSchema({"type": "string", "pattern": E164})
 ]
 
-LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 LANGUAGE_LONGEST = 35  # RFC 5646, section 4.4.1
 
 
 def _language_tag(tag: str) -> str:
-    if len(tag) > LANGUAGE_LONGEST or not re.fullmatch(LANGUAGE.removesuffix("$"), tag):
+    if len(tag) > LANGUAGE_LONGEST or not re.fullmatch(LANGUAGE, tag):
         raise ValueError("must be a language tag, such as en-US")
     return tag
 
