@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-import sqlalchemy
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,9 +22,7 @@ from agent.life_events import (
 )
 from agent.life_state import CallState, Patience
 from agent.local_life import LocalLife
-from agent.one_trip import _Prepared
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from agent.sqlite_values import NewRows
 from agent.words import CallStatus, Direction, EndReason
 
 MakeCall = Callable[..., Call]
@@ -409,37 +406,6 @@ async def test_several_events_at_once_are_decided_in_their_order(
     assert CallState.from_json((await call_log.get(call.id)).life) == state
 
 
-async def test_what_happens_to_a_live_call_takes_one_write_and_no_look(
-    life: LocalLife, engine: AsyncEngine, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
-):
-    call = await life.place(a_call(), placed(life))
-    said: list[str] = []
-    prepared, new_rows = _Prepared.statement, _Prepared.new_rows
-
-    def hear_statement(self: _Prepared, statement: Any, values: Any) -> Any:
-        said.append(str(statement).split()[0])
-        return prepared(self, statement, values)
-
-    def hear_new_rows(self: _Prepared, table: Any) -> NewRows:
-        said.append("INSERT")
-        return new_rows(self, table)
-
-    monkeypatch.setattr(_Prepared, "statement", hear_statement)
-    monkeypatch.setattr(_Prepared, "new_rows", hear_new_rows)
-
-    def hear(_1: Any, _2: Any, statement: str, *_: Any) -> None:
-        said.append(statement.split()[0])
-
-    sqlalchemy.event.listen(engine.sync_engine, "before_cursor_execute", hear)
-    await life.tell(call.id, TwilioStatus(life.now(), "ringing", "CA1"))
-    assert (await life.record(call.id)).status is CallStatus.RINGING
-    assert (said.count("SELECT"), said.count("UPDATE"), said.count("INSERT")) == (0, 1, 1)
-    await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
-    said.clear()
-    assert (await life.record(call.id)).status is CallStatus.BUSY
-    assert said.count("SELECT") == 1
-
-
 async def test_what_another_process_was_told_counts(
     start: Start, engine: AsyncEngine, call_log: CallLog, a_call: MakeCall
 ):
@@ -573,11 +539,11 @@ async def test_a_database_that_is_away_loses_no_result(
     class Flaky(CallLog):
         failures = 0
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
+        async def change_life(self, *args: Any) -> Any:
             if self.failures > 0:
                 self.failures -= 1
                 raise OperationalError("UPDATE", {}, Exception("database is locked"))
-            return await super().save_life(*args, **kwargs)
+            return await super().change_life(*args)
 
     flaky = Flaky(engine)
     flaky.failures = 2
@@ -594,11 +560,11 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         away = False
         tried = asyncio.Event()
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
+        async def change_life(self, *args: Any) -> Any:
             if self.away:
                 self.tried.set()
                 raise DatabaseAway("full")
-            return await super().save_life(*args, **kwargs)
+            return await super().change_life(*args)
 
     database = Away(engine)
     # Nothing is looked up meanwhile: only what is told here is known.
@@ -635,8 +601,8 @@ class Forgetful(CallLog):
     async def create(self, *what: Any) -> Call:
         return self._answer(await super().create(*what))
 
-    async def save_life(self, *what: Any) -> dict[str, object]:
-        return self._answer(await super().save_life(*what))
+    async def change_life(self, *what: Any) -> Any:
+        return self._answer(await super().change_life(*what))
 
     def _answer(self, kept: Kept) -> Kept:
         if self.forgets:
@@ -684,11 +650,11 @@ async def test_a_timer_is_kept_when_a_decision_was_not(
     start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
 ):
     class Away(Forgetful):
-        async def save_life(self, *what: Any) -> dict[str, object]:
+        async def change_life(self, *what: Any) -> Any:
             if self.forgets:
                 self.forgets = False
                 raise DatabaseAway("the database is away")
-            return await super().save_life(*what)
+            return await super().change_life(*what)
 
     call_log = Away(engine)
     life = await start(replace(QUICK, reconcile_at_most_secs=0.2), call_log=call_log)
