@@ -1,15 +1,17 @@
 """The record of all calls: the only file with SQL.
 
 Each method is one transaction; it raises `DatabaseAway` when the database is busy, full or away,
-and then nothing of it was kept. The life of a call, the API and the recorder share one `CallLog`,
-and several processes one database.
+and then nothing of it was kept. A write goes on to its end when its caller is cancelled. The life
+of a call, the API and the recorder share one `CallLog`, and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Delete, and_, delete, false, func, insert, or_
 from sqlalchemy.exc import IntegrityError
@@ -52,6 +54,8 @@ class Decision(Protocol):
 
 
 D = TypeVar("D", bound=Decision)
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class NoSuchCall(LookupError):
@@ -86,6 +90,25 @@ class CallPage:
     next_cursor: str | None
 
 
+def _to_its_end(
+    write: Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]]:
+    """A method that goes on to its end in a task of its own when its caller is cancelled.
+
+    A statement in aiosqlite's thread cannot be cancelled, and a cursor that nobody closed would
+    keep SQLite's lock.
+    """
+
+    @wraps(write)
+    async def shielded(self: "CallLog", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(write(self, *args, **kwargs))
+        self.writes.add(task)
+        task.add_done_callback(self.writes.discard)
+        return await asyncio.shield(task)
+
+    return shielded
+
+
 class CallLog:
     """The record of all calls in a database.
 
@@ -97,9 +120,12 @@ class CallLog:
         self._reader = engine
         self._writer = writing_engine(engine)
         self._daily_limit = daily_limit
+        # The loop itself keeps tasks only weakly.
+        self.writes: set[asyncio.Task[Any]] = set()
 
     # --- the call and its life
 
+    @_to_its_end
     async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
         """Keep a new call with its first events; return it as kept.
 
@@ -147,6 +173,7 @@ class CallLog:
         async with self._reading() as session:
             return await self._by_key(session, key)
 
+    @_to_its_end
     async def change_life(self, call_id: str, decide: Callable[[Call], D]) -> tuple[Call, D]:
         """Have `decide` say how the life of a call goes on, and keep that with its events.
 
@@ -163,6 +190,7 @@ class CallLog:
                 await _keep_life(session, call, decision.state, decision.events)
         return call, decision
 
+    @_to_its_end
     async def save_life(
         self,
         call_id: str,
@@ -191,6 +219,7 @@ class CallLog:
             found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
             return list(found)
 
+    @_to_its_end
     async def delete(self, call_id: str) -> None:
         """Delete an ended call and everything of it.
 
@@ -205,6 +234,7 @@ class CallLog:
 
     # --- what was said and what happened
 
+    @_to_its_end
     async def write(self, rows: Sequence[Row]) -> int:
         """Keep turns, events and usage of any calls, in this order.
 

@@ -35,14 +35,13 @@ class LifeOutbox:
         self._events.pop(call_id, None)
         self._unconfirmed.pop(call_id, None)
 
-    def doubt(self, call_id: str, decision: LifeDecision) -> None:
-        """Remember a decision whose commit was not confirmed, until `confirm`."""
+    def decided(self, call_id: str, decision: LifeDecision) -> None:
+        """Remember a decision until `confirm`; it takes the place of one that was not kept."""
         self._unconfirmed[call_id] = decision
 
     def confirm(self, call_id: str, state: CallState) -> LifeDecision | None:
-        """The decision in doubt, when `state`, which the record has, shows that it was kept.
-
-        It is given once; a decision that was not kept is forgotten.
-        """
-        decision = self._unconfirmed.pop(call_id, None)
-        return decision if decision is not None and decision.state == state else None
+        """The decision, once, when `state`, which the record has, shows that it was kept."""
+        decision = self._unconfirmed.get(call_id)
+        if decision is None or decision.state != state:
+            return None
+        return self._unconfirmed.pop(call_id)

@@ -211,33 +211,28 @@ class LocalLife:
             self._outbox.told(call_id)
 
     async def _decide(self, call_id: str, *told: Event) -> CallState:
-        made: list[LifeDecision] = []
-
         def judge(call: Call) -> LifeDecision:
             before = CallState.from_json(call.life)
-            kept_before = self._outbox.confirm(call_id, before)
-            if kept_before is not None:
-                self._follow(call, kept_before)
-            made.append(decide_all(call_id, before, told))
-            return made[0]
+            self._follow(call, before)
+            decision = decide_all(call_id, before, told)
+            self._outbox.decided(call_id, decision)
+            return decision
 
         try:
             call, decision = await self._call_log.change_life(call_id, judge)
         except (DatabaseAway, asyncio.CancelledError):
-            # It may have been kept all the same.
-            if made:
-                self._outbox.doubt(call_id, made[0])
-            # Nobody may tell of this call again for long.
+            # It may be kept all the same, and nobody may tell of this call again for long.
             self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
             raise
-        if decision.events:
-            self._follow(call, decision)
+        self._follow(call, decision.state)
         self._await_again(call_id, decision.state, told)
         return decision.state
 
-    def _follow(self, call: Call, decision: LifeDecision) -> None:
-        """Do what follows from a decision that was kept."""
-        state = decision.state
+    def _follow(self, call: Call, state: CallState) -> None:
+        """Do what follows from the decision that the record has by now, unless it was done."""
+        decision = self._outbox.confirm(call.id, state)
+        if decision is None:
+            return
         self._carry_out(call.id, decision.commands)
         if state.status.is_terminal and not decision.before.status.is_terminal:
             self._ended(call)
