@@ -1,72 +1,61 @@
 """The record of all calls: the only file with SQL.
 
 Each method is one transaction; it raises `DatabaseAway` when the database is busy, full or away,
-and then nothing of it was kept. The life of a call, the API and the recorder share one `CallLog`,
-and several processes one database.
+and then nothing of it was kept. A write goes on to its end when its caller is cancelled. The life
+of a call, the API and the recorder share one `CallLog`, and several processes one database.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from itertools import zip_longest
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import (
-    Delete,
-    Executable,
-    and_,
-    bindparam,
-    delete,
-    false,
-    func,
-    insert,
-    or_,
-    update,
-)
+from sqlalchemy import Delete, and_, delete, false, func, insert, or_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import SQLModel, col, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from agent.calls import (
-    Call,
-    CallEvent,
-    CallStatus,
-    Direction,
-    NewEvent,
-    NewTurn,
-    NewUsage,
-    Placement,
-    TokenUsage,
-    Turn,
-)
-from agent.database import WRITES, is_passing
+from agent.calls import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
 from agent.database import DatabaseAway as DatabaseAway
+from agent.database import is_passing, writing_engine
 from agent.database import open_engine as open_engine
 from agent.latency import LATENCY_EVENTS, Latency
-from agent.life_columns import life_columns
 from agent.life_state import CallState
-from agent.one_trip import Run, Transactions, Work
 from agent.page_cursor import BadCursor as BadCursor
 from agent.page_cursor import cursor_after, read_cursor
-from agent.storable import make_storable, storable_changes
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 DAY = timedelta(hours=24)
-HOUR = timedelta(hours=1)
 
 # Any number that nothing else in the database locks: whoever counts calls before it creates one.
 _POSTGRES_COUNTING = 7_265_190_114
 
 # What is written behind a running call.
-Row = Turn | NewTurn | CallEvent | NewEvent | TokenUsage | NewUsage
-# Those that only say what is to be kept, and of which table they are.
-_NEW: dict[type, type[SQLModel]] = {NewTurn: Turn, NewEvent: CallEvent, NewUsage: TokenUsage}
+Row = Turn | CallEvent | TokenUsage
 
+
+class Decision(Protocol):
+    """How the life of a call goes on; without events, nothing of it has changed."""
+
+    @property
+    def state(self) -> CallState:
+        """The state that it is in now."""
+        ...
+
+    @property
+    def events(self) -> Sequence[CallEvent]:
+        """What brought it there, to be kept with it."""
+        ...
+
+
+D = TypeVar("D", bound=Decision)
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class NoSuchCall(LookupError):
@@ -101,6 +90,25 @@ class CallPage:
     next_cursor: str | None
 
 
+def _to_its_end(
+    write: Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]]:
+    """A method that goes on to its end in a task of its own when its caller is cancelled.
+
+    A statement in aiosqlite's thread cannot be cancelled, and a cursor that nobody closed would
+    keep SQLite's lock.
+    """
+
+    @wraps(write)
+    async def shielded(self: "CallLog", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(write(self, *args, **kwargs))
+        self.writes.add(task)
+        task.add_done_callback(self.writes.discard)
+        return await asyncio.shield(task)
+
+    return shielded
+
+
 class CallLog:
     """The record of all calls in a database.
 
@@ -110,14 +118,15 @@ class CallLog:
 
     def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
         self._reader = engine
-        self._writer = engine.execution_options(**{WRITES: True})
-        self._transactions = Transactions(engine)
+        self._writer = writing_engine(engine)
         self._daily_limit = daily_limit
-        self._forgot_placements_at = datetime.min.replace(tzinfo=UTC)
+        # The loop itself keeps tasks only weakly.
+        self.writes: set[asyncio.Task[Any]] = set()
 
     # --- the call and its life
 
-    async def create(self, call: Call, events: Sequence[CallEvent | NewEvent] = ()) -> Call:
+    @_to_its_end
+    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
         """Keep a new call with its first events; return it as kept.
 
         When a call with its `idempotency_key` is there already, that one is returned (another id).
@@ -125,25 +134,28 @@ class CallLog:
         Raises: IdempotencyConflict when that one has another `request_fingerprint`;
         DailyLimitReached when the call would be one too many.
         """
-        values = make_storable(call)
-        key = call.idempotency_key
-        while True:
-            clash: IntegrityError | None = None
-            try:
-                if await self._change(lambda run: self._create(run, call, values, events)):
+        call_id, key, fingerprint = call.id, call.idempotency_key, call.request_fingerprint
+        try:
+            async with self._writing() as session:
+                known = await self._by_key(session, key)
+                if known is None:
+                    if call.direction is Direction.OUTBOUND:
+                        await self._count_placement(session, call.created_at)
+                    session.add(call)
+                    # The call's row has to be there before its events'.
+                    await session.flush()
+                    await _insert(session, events)
+                    await session.refresh(call)
                     return call
-            except IntegrityError as error:
-                # Two at once, where the database let both look before either wrote.
-                clash = error
+        except IntegrityError:
+            # Two at once, where the database let both look before either wrote.
             async with self._reading() as session:
                 known = await self._by_key(session, key)
-            if clash is not None and (known is None or known.id == call.id):
-                raise clash
-            if known is None:
-                continue  # it was deleted meanwhile
-            if known.request_fingerprint != call.request_fingerprint:
-                raise IdempotencyConflict("this idempotency key came before, with another request")
-            return known
+            if known is None or known.id == call_id:
+                raise
+        if known.request_fingerprint != fingerprint:
+            raise IdempotencyConflict("this idempotency key came before, with another request")
+        return known
 
     async def get(self, call_id: str) -> Call:
         """The call. Raises: NoSuchCall."""
@@ -161,41 +173,44 @@ class CallLog:
         async with self._reading() as session:
             return await self._by_key(session, key)
 
+    @_to_its_end
+    async def change_life(self, call_id: str, decide: Callable[[Call], D]) -> tuple[Call, D]:
+        """Have `decide` say how the life of a call goes on, and keep that with its events.
+
+        The record stays locked from the moment that `decide` gets it to the commit, so that nobody
+        decides on a state that is no longer true. `decide` must not wait, nor change the record.
+        Returns the record as it is kept.
+
+        Raises: NoSuchCall.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id, lock=True)
+            decision = decide(call)
+            if decision.events:
+                await _keep_life(session, call, decision.state, decision.events)
+        return call, decision
+
+    @_to_its_end
     async def save_life(
         self,
         call_id: str,
         state: CallState,
-        events: Sequence[CallEvent | NewEvent] = (),
+        events: Sequence[CallEvent] = (),
         known: int | None = None,
-        before: CallState | None = None,
-    ) -> dict[str, object]:
-        """Keep the state of a call's life, the columns to query it by, and what brought it about.
+    ) -> Call:
+        """Keep a state of a call's life that was decided elsewhere, and what brought it about.
 
         `known` is the revision of the record that the state follows from; None: whatever is there.
-        `before` is the state in that revision: what differs is then all that is written.
-        Returns what was written, by column, with the revision that the record has now.
+        Returns the record as it is kept.
 
         Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
         """
-        columns = life_columns(state, before)
-        statement = _saving_life(tuple(columns), known is not None)
-        values = storable_changes(Call, columns)
-        values["of_call"] = call_id
-        values["known"] = known
-
-        def save(run: Run) -> dict[str, object]:
-            if known is not None:
-                revision = known + 1 if run.changed(statement, values) else None
-            else:
-                revision = next((int(now) for (now,) in run(statement, values)), None)
-            if revision is None:
-                there = run(_IS_THERE, {"of_call": call_id})
-                raise LifeWentOn(call_id) if there else NoSuchCall(call_id)
-            _insert(run, events)
-            columns["revision"] = revision
-            return columns
-
-        return await self._change(save)
+        async with self._writing() as session:
+            call = await self._call(session, call_id, lock=True)
+            if known not in (None, call.revision):
+                raise LifeWentOn(call_id)
+            await _keep_life(session, call, state, events)
+        return call
 
     async def unfinished(self) -> list[Call]:
         """Every call that has not ended, oldest first: what a restart has to take up again."""
@@ -204,6 +219,7 @@ class CallLog:
             found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
             return list(found)
 
+    @_to_its_end
     async def delete(self, call_id: str) -> None:
         """Delete an ended call and everything of it.
 
@@ -218,16 +234,18 @@ class CallLog:
 
     # --- what was said and what happened
 
+    @_to_its_end
     async def write(self, rows: Sequence[Row]) -> int:
         """Keep turns, events and usage of any calls, in this order.
 
         Returns how many were left out because their call was deleted.
         """
-        try:
-            await self._change(lambda run: _insert(run, rows))
-        except IntegrityError:
-            return await self._change(lambda run: _insert_of_those_there(run, rows))
-        return 0
+        async with self._writing() as session:
+            asked = {row.call_id for row in rows}
+            there = {*await session.exec(select(Call.id).where(col(Call.id).in_(asked)))}
+            kept = [row for row in rows if row.call_id in there]
+            await _insert(session, kept)
+        return len(rows) - len(kept)
 
     async def transcript(self, call_id: str) -> list[Turn]:
         """What was said, in the order it was spoken. Raises: NoSuchCall."""
@@ -329,46 +347,23 @@ class CallLog:
             _say_when_away(error)
             raise
 
-    async def _change(self, work: Work[T]) -> T:
-        try:
-            return await self._transactions.run(work)
-        except Exception as error:
-            _say_when_away(error)
-            raise
-
-    def _create(
-        self,
-        run: Run,
-        call: Call,
-        values: Mapping[str, Any],
-        events: Sequence[CallEvent | NewEvent],
-    ) -> bool:
-        """Keep a new call, unless its idempotency key is known; whether it was kept."""
-        outbound = call.direction is Direction.OUTBOUND
-        limit = self._daily_limit if outbound else None
-        if limit is not None and self._writer.dialect.name == "postgresql":
-            # Hold off everybody who would count now. SQLite has one writer at a time by itself.
-            run(_COUNT_ALONE)
-        key = call.idempotency_key
-        if key is not None and run(_BY_KEY, {"key": key}):
-            return False
-        if limit is not None:
-            [(count,)] = run(_COUNT_PLACEMENTS, {"since": call.created_at - DAY})
-            if count >= limit:
-                raise DailyLimitReached(f"{limit} calls were placed in 24 hours")
-        if outbound:
-            if call.created_at - self._forgot_placements_at >= HOUR:
-                run(_FORGET_PLACEMENTS, {"before": call.created_at - DAY})
-                self._forgot_placements_at = call.created_at
-            run(_PLACED, {"at": call.created_at})
-        # The call's row has to be there before its events'.
-        run(_CREATE, values)
-        _insert(run, events)
-        return True
+    async def _count_placement(self, session: AsyncSession, at: datetime) -> None:
+        """Note that a call is placed, unless it would be one too many."""
+        if self._daily_limit is not None:
+            if self._writer.dialect.name == "postgresql":
+                # Hold off everybody who would count now, to the end of the transaction. SQLite has
+                # one writer at a time by itself.
+                await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING)))
+            placed = select(func.count()).select_from(Placement)
+            count = await session.exec(placed.where(col(Placement.at) >= at - DAY))
+            if count.one() >= self._daily_limit:
+                raise DailyLimitReached(f"{self._daily_limit} calls were placed in 24 hours")
+        await session.exec(delete(Placement).where(col(Placement.at) < at - DAY))
+        session.add(Placement(at=at))
 
     @staticmethod
-    async def _call(session: AsyncSession, call_id: str) -> Call:
-        call = await session.get(Call, call_id)
+    async def _call(session: AsyncSession, call_id: str, *, lock: bool = False) -> Call:
+        call = await session.get(Call, call_id, with_for_update=lock or None)
         if call is None:
             raise NoSuchCall(call_id)
         return call
@@ -379,38 +374,6 @@ class CallLog:
             return None
         found = await session.exec(select(Call).where(col(Call.idempotency_key) == key))
         return found.first()
-
-
-# Statements of every call, made once.
-_CALLS = Call.metadata.tables["calls"]
-_CREATE = insert(_CALLS)
-_PLACED = insert(Call.metadata.tables["placements"])
-_FORGET_PLACEMENTS = delete(Placement).where(col(Placement.at) < bindparam("before"))
-_COUNT_PLACEMENTS = (
-    select(func.count()).select_from(Placement).where(col(Placement.at) >= bindparam("since"))
-)
-_COUNT_ALONE = select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING))
-_BY_KEY = select(Call.id).where(col(Call.idempotency_key) == bindparam("key"))
-_IS_THERE = select(Call.id).where(col(Call.id) == bindparam("of_call"))
-# So many at a time, so that it is one statement.
-_ASKED = tuple(f"asked_{number}" for number in range(16))
-_THOSE_THERE = select(Call.id).where(col(Call.id).in_([bindparam(name) for name in _ASKED]))
-
-
-@lru_cache
-def _saving_life(columns: tuple[str, ...], follows: bool) -> Executable:
-    """Writes these columns of a call and counts its revision; `follows`: of a known one alone,
-    and otherwise it tells which one it is now.
-    """
-    saving = (
-        update(_CALLS)
-        .where(_CALLS.c.id == bindparam("of_call"))
-        .values({column: bindparam(column) for column in columns})
-        .values(revision=_CALLS.c.revision + 1)
-    )
-    if follows:
-        return saving.where(_CALLS.c.revision == bindparam("known"))
-    return saving.returning(_CALLS.c.revision)
 
 
 def _deletions(call_id: str) -> list[Delete]:
@@ -427,30 +390,25 @@ def _say_when_away(error: Exception) -> None:
         raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
 
 
-def _insert_of_those_there(run: Run, rows: Sequence[Row]) -> int:
-    """Insert the rows of calls that are in the record; how many others there were."""
-    there = _those_there(run, {row.call_id for row in rows})
-    kept = [row for row in rows if row.call_id in there]
-    _insert(run, kept)
-    return len(rows) - len(kept)
+async def _keep_life(
+    session: AsyncSession, call: Call, state: CallState, events: Sequence[CallEvent]
+) -> None:
+    call.set_life(state)
+    call.revision += 1
+    await session.flush()
+    await _insert(session, events)
+    # Text comes back as it was kept.
+    await session.refresh(call)
 
 
-def _those_there(run: Run, asked: Iterable[str]) -> set[str]:
-    """Those of the calls that are in the record."""
-    call_ids = sorted(asked)
-    there: set[str] = set()
-    for start in range(0, len(call_ids), len(_ASKED)):
-        some = call_ids[start : start + len(_ASKED)]
-        names = zip_longest(_ASKED, some, fillvalue=some[-1])
-        there.update(call_id for (call_id,) in run(_THOSE_THERE, dict(names)))
-    return there
+async def _insert(session: AsyncSession, rows: Sequence[Row]) -> None:
+    """New rows, by table; the tables in the order of their first rows.
 
-
-def _insert(run: Run, rows: Sequence[Row]) -> None:
-    """New rows, by table; the tables in the order of their first rows."""
-    by_table: dict[type[SQLModel], list[Row]] = {}
-    for row in rows:
-        kind: type[Any] = type(row)
-        by_table.setdefault(_NEW.get(kind, kind), []).append(row)
-    for table, some in by_table.items():
-        run.insert(table, some)
+    The rows themselves belong to no session, so that they can be kept again after a failure.
+    """
+    for table in dict.fromkeys(type(row) for row in rows):
+        names = [name for name in table.model_fields if name != "id"]
+        values = [
+            {name: getattr(row, name) for name in names} for row in rows if type(row) is table
+        ]
+        await session.exec(insert(table), params=values)

@@ -1,7 +1,5 @@
 """The record of a call, as tables; its words are in `words.py`. SQL is in `call_log.py` alone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -18,12 +16,13 @@ from sqlalchemy import (
     Integer,
     String,
     TypeDecorator,
-    inspect,
     text,
 )
-from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
+from agent.clock import moment
+from agent.life_state import CallState
+from agent.storable import StorableText
 from agent.words import CallStatus as CallStatus
 from agent.words import Direction as Direction
 from agent.words import EndReason as EndReason
@@ -97,24 +96,24 @@ class Call(SQLModel, table=True):
         default=None, sa_column=Column(_word(EndReason, 16), nullable=True)
     )
     # The person's number in E.164, and the number of ours that dialled or was dialled.
-    phone_number: str = Field(max_length=32, index=True)
-    our_number: str = Field(max_length=32)
-    pipeline: str = Field(max_length=64)
+    phone_number: str = Field(sa_type=StorableText(32), index=True)
+    our_number: str = Field(sa_type=StorableText(32))
+    pipeline: str = Field(sa_type=StorableText(64))
     # AgentProfile as JSON, as it was when the call began.
     profile: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     # `metadata` is a reserved name on SQLAlchemy's declarative classes.
     extra: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column("metadata", JSON, nullable=False)
     )
-    twilio_sid: str | None = Field(default=None, max_length=64, index=True)
-    idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
+    twilio_sid: str | None = Field(default=None, sa_type=StorableText(64), index=True)
+    idempotency_key: str | None = Field(default=None, sa_type=StorableText(255), unique=True)
     # A fingerprint of the request that brought the key: the same key with another body is refused.
-    request_fingerprint: str | None = Field(default=None, max_length=64)
+    request_fingerprint: str | None = Field(default=None, sa_type=StorableText(64))
     created_at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
     answered_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     ended_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
     # What went wrong, in a sentence for the person who placed the call; no secrets.
-    error: str | None = Field(default=None, max_length=1000)
+    error: str | None = Field(default=None, sa_type=StorableText(1000))
     # life_state.CallState as JSON; status and end_reason above are copies of it to query by.
     life: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     # How often the life was kept: who knew it as it was before has to read it anew.
@@ -122,46 +121,15 @@ class Call(SQLModel, table=True):
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
 
-
-def new_call_record(
-    *,
-    direction: Direction,
-    status: CallStatus,
-    phone_number: str,
-    our_number: str,
-    pipeline: str,
-    profile: dict[str, Any],
-    extra: dict[str, Any] | None = None,
-    twilio_sid: str | None = None,
-    idempotency_key: str | None = None,
-    request_fingerprint: str | None = None,
-) -> Call:
-    """A call that is yet to be kept, by `CallLog.create`.
-
-    It is made as SQLAlchemy makes one that it has read; SQLModel takes some ten times as long.
-    """
-    call: Call = inspect(Call).class_manager.new_instance()
-    vars(call).update(
-        id=new_call_id(),
-        direction=direction,
-        status=status,
-        end_reason=None,
-        phone_number=phone_number,
-        our_number=our_number,
-        pipeline=pipeline,
-        profile=profile,
-        extra={} if extra is None else extra,
-        twilio_sid=twilio_sid,
-        idempotency_key=idempotency_key,
-        request_fingerprint=request_fingerprint,
-        created_at=now_utc(),
-        answered_at=None,
-        ended_at=None,
-        error=None,
-        life={},
-        revision=0,
-    )
-    return call
+    def set_life(self, state: CallState) -> None:
+        """Take over the state of the call's life, and what of it has a column to query by."""
+        self.life = state.to_json()
+        self.status = state.status
+        self.end_reason = state.end_reason
+        self.twilio_sid = state.twilio_sid
+        self.answered_at = None if state.answered_at is None else moment(state.answered_at)
+        self.ended_at = None if state.ended_at is None else moment(state.ended_at)
+        self.error = state.error or None
 
 
 class Placement(SQLModel, table=True):
@@ -182,7 +150,7 @@ class Turn(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     call_id: str = Field(sa_column=_of_call(index=False))
     who: Speaker = Field(sa_column=Column(_word(Speaker, 8), nullable=False))
-    text: str
+    text: str = Field(sa_type=StorableText)
     # Milliseconds from answer to the turn's first and last sound.
     start_ms: int
     end_ms: int
@@ -199,47 +167,8 @@ class CallEvent(SQLModel, table=True):
     call_id: str = Field(sa_column=_of_call())
     at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
     # A dotted constant: "twilio.status", "stream.started", "tool.called", "model.connected", ...
-    kind: str = Field(max_length=64)
+    kind: str = Field(sa_type=StorableText(64))
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-
-
-@dataclass(frozen=True, slots=True)
-class NewTurn:
-    """A `Turn` that is yet to be kept."""
-
-    call_id: str
-    who: Speaker
-    text: str
-    start_ms: int
-    end_ms: int
-    interrupted: bool = False
-    # The record gives it.
-    id: None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A `CallEvent` that is yet to be kept: a call has many, and SQLModel makes each slowly."""
-
-    call_id: str
-    kind: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    at: datetime = field(default_factory=now_utc)
-    # The record gives it.
-    id: None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewUsage:
-    """A `TokenUsage` that is yet to be kept."""
-
-    call_id: str
-    at: datetime
-    direction: str
-    modality: str
-    tokens: int
-    # The record gives it.
-    id: None = None
 
 
 class TokenUsage(SQLModel, table=True):
@@ -251,10 +180,6 @@ class TokenUsage(SQLModel, table=True):
     call_id: str = Field(sa_column=_of_call())
     at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
     # "input" or "output", and Gemini's modality in lower case: "audio", "text", ...
-    direction: str = Field(max_length=8)
-    modality: str = Field(max_length=16)
+    direction: str = Field(sa_type=StorableText(8))
+    modality: str = Field(sa_type=StorableText(16))
     tokens: int
-
-
-# At the first query otherwise, and `new_call_record` may come before it.
-configure_mappers()

@@ -3,20 +3,18 @@
 Any database that SQLAlchemy knows by an async driver; SQLite and PostgreSQL are meant.
 """
 
+import sqlite3
 from typing import Any
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from agent import sqlite_cursor
 from agent.storable import json_text
 
-# An execution option of transactions that write; SQLite takes its lock when they begin.
-WRITES = "writes"
-
-_PATIENCE_SECS = sqlite_cursor.PATIENCE_SECS
+# Whoever waits longer for a connection, or for SQLite's lock, is told that the database is away.
+PATIENCE_SECS = 10
 
 # SQLite writes one transaction at a time; more connections would only be more threads.
 _SQLITE_CONNECTIONS = 5
@@ -27,10 +25,11 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
     connections. The caller disposes of it.
 
     Whoever waits 10 s for a connection is told that the database is away.
-
-    SQLite: WAL, so that readers never wait; foreign keys are held; a writer waits up to 10 s for
-    its turn; a commit survives a killed process, and a power cut at worst loses the last ones.
     No error repeats the values of a statement: they are what callers said.
+
+    SQLite: WAL, so that readers never wait; foreign keys are held; a commit survives a killed
+    process, and a power cut at worst loses the last ones. Transactions that write belong to
+    `writing_engine`.
     Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
     """
     url = make_url(database_url)
@@ -39,48 +38,70 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=_PATIENCE_SECS,
+            pool_timeout=PATIENCE_SECS,
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=json_text,
-            connect_args={"timeout": _PATIENCE_SECS},
+            connect_args={"timeout": PATIENCE_SECS},
         )
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: a record in memory would not survive a restart")
-    size = min(pool_size, _SQLITE_CONNECTIONS)
+    return _open_sqlite(url, min(pool_size, _SQLITE_CONNECTIONS), "BEGIN")
+
+
+def writing_engine(engine: AsyncEngine) -> AsyncEngine:
+    """The engine for transactions that write to the database of `engine`; disposed of with it.
+
+    On SQLite it has one connection of its own, and takes the lock when a transaction begins.
+    Writers wait up to 10 s for their turn at that connection, and then up to 10 s for a lock that
+    another process holds; readers keep the connections of `engine`. Elsewhere it is `engine`.
+    """
+    if engine.dialect.name != "sqlite":
+        return engine
+    # A transaction that reads first and writes later is refused at once when another one wrote in
+    # between (SQLITE_BUSY_SNAPSHOT); with the lock from the start it waits for its turn.
+    writer = _open_sqlite(engine.url, 1, "BEGIN IMMEDIATE")
+    event.listen(engine.sync_engine, "engine_disposed", lambda _: writer.sync_engine.dispose())
+    return writer
+
+
+def _open_sqlite(url: URL, pool_size: int, begin: str) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=size,
+        pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=_PATIENCE_SECS,
+        pool_timeout=PATIENCE_SECS,
         hide_parameters=True,
         json_serializer=json_text,
+        # Python's driver begins transactions by its own rules otherwise, and never at a SELECT.
+        connect_args={"timeout": PATIENCE_SECS, "isolation_level": None},
     )
-    event.listen(engine.sync_engine, "do_connect", sqlite_cursor.connect)
+
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "do_connect", _try_to_open)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "begin", begin_transaction)
     return engine
 
 
+def _try_to_open(_dialect: Any, _record: Any, arguments: Any, options: Any) -> None:
+    """Fail for a file that cannot be opened before aiosqlite has started a thread for it."""
+    sqlite3.connect(*arguments, **options).close()
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Python's driver begins transactions by its own rules otherwise, and never at a SELECT.
-    connection.isolation_level = None
-    cursor = connection.cursor()
     try:
-        # First, so that switching to WAL waits for other processes, too.
-        cursor.execute(sqlite_cursor.busy_timeout_pragma())
+        cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
-    finally:
         cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later is refused at once when another one wrote in
-    # between (SQLITE_BUSY_SNAPSHOT); with the lock from the start it waits for its turn.
-    writes = connection.get_execution_options().get(WRITES, False)
-    sqlite_cursor.begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+    except BaseException:
+        # The pool forgets it; its thread would go on.
+        connection.close()
+        raise
 
 
 class DatabaseAway(Exception):

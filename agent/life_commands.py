@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from loguru import logger
 
 from agent.call_log import CallLog
-from agent.calls import Call, NewEvent
+from agent.calls import CallEvent
 from agent.clock import moment
 from agent.life_events import (
     Dial,
@@ -143,13 +143,11 @@ class PhoneOrders:
         self,
         telephone: Telephone,
         call_log: CallLog,
-        record: Callable[[str], Awaitable[Call]],
         tell: Tell,
         now: Callable[[], float],
     ) -> None:
         self._telephone = telephone
         self._call_log = call_log
-        self._record = record
         self._tell = tell
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
@@ -225,13 +223,13 @@ class PhoneOrders:
         return TwilioStatus(self._now(), found.status, found.twilio_sid)
 
     async def _request(self, call_id: str) -> DialRequest:
-        call = await self._record(call_id)
+        call = await self._call_log.get(call_id)
         ring_timeout_secs = int(call.life["ring_timeout_secs"])
         return DialRequest(call_id, call.phone_number, call.our_number, ring_timeout_secs)
 
     async def _failed(self, call_id: str, what: str, error: Exception) -> None:
         logger.bind(what=what).opt(exception=error).error("The telephone failed")
-        event = NewEvent(
+        event = CallEvent(
             call_id=call_id,
             at=moment(self._now()),
             kind="telephone.failed",

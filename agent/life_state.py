@@ -4,9 +4,7 @@ Standard library only; the state goes to JSON and back, so that
 a restart or another instance goes on.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent.life_events import Timer
@@ -81,21 +79,9 @@ class CallState:
     # The timers that are armed.
     deadlines: dict[Timer, float] = field(default_factory=dict)
 
-    def changed(self, fields: Mapping[str, Any]) -> "CallState":
-        """The state with these fields, as by `dataclasses.replace`, which asks for each by name."""
-        values = list(_values(self))
-        for name, value in fields.items():
-            values[_PLACES[name]] = value
-        return CallState(*values)
-
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""
-        # Every event of a call asks for it, and `asdict` would copy each value.
-        values = dict(zip(_FIELDS, _values(self), strict=True))
-        patience = _values_of_patience(self.patience)
-        values["patience"] = dict(zip(_OF_PATIENCE, patience, strict=True))
-        values["deadlines"] = {str(timer): at for timer, at in self.deadlines.items()}
-        return values
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CallState":
@@ -116,13 +102,6 @@ class CallState:
                 "deadlines": {Timer(t): at for t, at in values["deadlines"].items()},
             }
         )
-
-
-_FIELDS = CallState.__slots__
-_PLACES = {name: place for place, name in enumerate(_FIELDS)}
-_values = attrgetter(*_FIELDS)
-_OF_PATIENCE = Patience.__slots__
-_values_of_patience = attrgetter(*_OF_PATIENCE)
 
 
 def new_call(direction: Direction, patience: Patience | None = None) -> CallState:

@@ -23,6 +23,7 @@ A hang-up is asked for and looked up with growing pauses until Twilio says that 
 when Twilio stays silent for long after that, the record is closed without it, and says so.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from agent.life_events import (
@@ -289,7 +290,7 @@ class _Step:
     # --- what they have in common
 
     def _change(self, **fields: Any) -> None:
-        self.state = self.state.changed(fields)
+        self.state = replace(self.state, **fields)
 
     def _arm(self, timer: Timer, at: float) -> None:
         self._change(deadlines=self.state.deadlines | {timer: at})

@@ -1,6 +1,6 @@
 """Drives the life of every call in this process, persisted so that a restart goes on.
 
-    tell(events) ─▶ [one at a time per call: know · decide · save] ─▶ state
+    tell(events) ─▶ [one transaction: read and lock · decide · save] ─▶ state
                                                     │
                        commands, beside it: timers, media desk, telephone ─▶ tell(what came of it)
 
@@ -8,19 +8,19 @@ A telephone or a desk that is slow or fails never holds up `tell`, nor another c
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from agent.call_log import CallLog, LifeWentOn, NoSuchCall
-from agent.calls import Call, NewEvent
+from agent.call_log import CallLog, NoSuchCall
+from agent.calls import Call
 from agent.clock import Clock, loop_clock, moment
 from agent.database import DatabaseAway, is_passing
-from agent.life_columns import life_columns, take_over
+from agent.dials import DialsUnderWay
+from agent.end_waiters import EndWaiters
 from agent.life_commands import MediaOrders, PhoneOrders, Timers
+from agent.life_decision import LifeDecision, decide_all, happened
 from agent.life_events import (
     CancelTimer,
     Command,
@@ -40,8 +40,8 @@ from agent.life_events import (
     TimerFired,
     Warm,
     WriteOutcome,
-    as_record,
 )
+from agent.life_outbox import LifeOutbox
 from agent.life_state import CallState, Patience, new_call
 from agent.lifecycle import decide
 from agent.ports import MediaDesk, Telephone
@@ -50,32 +50,10 @@ from agent.words import Direction
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
-# Of a call that another process saw to its end, this one may never hear again.
-_KEPT_AT_MOST = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class _Unclear:
-    """A decision that the database may have kept, though it did not say so."""
-
-    before: CallState
-    state: CallState
-    commands: tuple[Command, ...]
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The record of a live call as the database has it, as far as this process knows."""
-
-    call: Call
-    state: CallState
 
 
 class LocalLife:
-    """`ports.CallLife` in one process. It alone writes the status of the calls in its database.
-
-    Records of live calls stay in memory, so that nothing is read when something happens; their
-    revision tells when another process that has the same database wrote one.
+    """`ports.CallLife` in one process; several may share a database.
 
     `on_end` is called once for each call that ends, with its final record; it must not block.
     """
@@ -93,25 +71,17 @@ class LocalLife:
     ) -> None:
         self._call_log = call_log
         self._patience = patience or Patience()
-        self._clock_given = clock
+        # Seconds since the epoch, as the running loop tells it.
+        self.now: Clock = clock or loop_clock()
         self._on_end = on_end
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        # What happened while the database was away, in the order in which it came.
-        self._untold: dict[str, deque[Event]] = {}
-        self._unclear: dict[str, _Unclear] = {}
-        self._kept: dict[str, _Kept] = {}
-        self._dialling: dict[str, asyncio.Future[None]] = {}
-        self._waiting_for_end: dict[str, set[asyncio.Future[None]]] = {}
-        self._phone = PhoneOrders(telephone, call_log, self.record, self.tell_surely, self.now)
+        self._outbox = LifeOutbox()
+        self._dials = DialsUnderWay()
+        self._ends = EndWaiters()
+        self._phone = PhoneOrders(telephone, call_log, self.tell_surely, self.now)
         self._media = MediaOrders(desk)
-        self._timers = Timers(self._timer_fired, self.now)
-
-    def now(self) -> float:
-        """Seconds since the epoch, as the loop tells it."""
-        if self._clock_given is None:
-            self._clock_given = loop_clock()
-        return self._clock_given()
+        self._timers = Timers(self._phone.report, self.now)
 
     # --- ports.CallLife
 
@@ -128,20 +98,17 @@ class LocalLife:
             call.idempotency_key = f"twilio:{event.twilio_sid}"
         direction = Direction.INBOUND if event.inbound else Direction.OUTBOUND
         state, commands = decide(new_call(direction, self._patience), event)
-        begun = {"direction": direction, "created_at": moment(event.at)}
-        take_over(call, begun | life_columns(state))
+        call.direction, call.created_at = direction, moment(event.at)
+        call.set_life(state)
         async with self._lock(call_id):
             try:
-                kept = await self._call_log.create(call, [self._happened(call_id, event)])
-            except DatabaseAway:
+                kept = await self._call_log.create(call, [happened(call_id, event)])
+            except (DatabaseAway, asyncio.CancelledError):
                 self._give_up_on(call_id, state)
                 raise
             if kept.id == call_id:
-                self._keep(call_id, _Kept(call, state))
                 self._carry_out(call_id, commands)
-            elif (known := self._kept.get(kept.id)) and known.call.revision < kept.revision:
-                del self._kept[kept.id]  # another process wrote it since
-        await self._until_dialled(kept.id)
+        await self._dials.until_answered(kept.id, self._dial_wait_secs)
         return await self.record(kept.id)
 
     async def tell(self, call_id: str, *events: Event) -> CallState:
@@ -154,19 +121,15 @@ class LocalLife:
             return await self._decide(call_id, *events)
 
     async def record(self, call_id: str) -> Call:
-        """The record of a call, as this process knows it; what it holds goes on with the call.
-
-        Raises: NoSuchCall.
-        """
-        kept = self._kept.get(call_id)
-        return await self._call_log.get(call_id) if kept is None else kept.call
+        """The record of a call. Raises: NoSuchCall."""
+        return await self._call_log.get(call_id)
 
     async def tell_surely(self, call_id: str, event: Event) -> None:
         """Tell what nobody else would tell again, however long the database is away.
 
         Whatever is told of the call in the meantime comes after it.
         """
-        self._untold.setdefault(call_id, deque()).append(event)
+        self._outbox.put(call_id, event)
         pause = _FIRST_PAUSE_SECS
         while True:
             try:
@@ -174,7 +137,7 @@ class LocalLife:
                     await self._catch_up(call_id)
             except NoSuchCall:
                 self._timers.forget(call_id)
-                self._untold.pop(call_id, None)
+                self._outbox.forget(call_id)
             except Exception as error:
                 trouble = logger.bind(call_id=call_id).opt(exception=error)
                 trouble.error("What happened to a call could not be kept yet")
@@ -183,31 +146,24 @@ class LocalLife:
                 continue
             break
         if isinstance(event, DialUnclear):
-            self._dial_is_answered(call_id)
+            self._dials.answered(call_id)
 
     async def state(self, call_id: str) -> CallState:
         """The state of a call. Raises: NoSuchCall."""
-        call = await self._call_log.get(call_id)
-        return CallState.from_json(call.life)
+        return CallState.from_json((await self.record(call_id)).life)
 
     async def ended(self, call_id: str, timeout: float) -> Call | None:
         """Wait for the end of a call; None when it still goes on after `timeout` seconds.
 
         Raises: NoSuchCall.
         """
-        end = asyncio.get_running_loop().create_future()
-        waiting = self._waiting_for_end.setdefault(call_id, set())
-        waiting.add(end)
-        try:
+        with self._ends.waiting(call_id) as end:
             if not (await self._call_log.get(call_id)).status.is_terminal:
-                async with asyncio.timeout(timeout):
-                    await end
-        except TimeoutError:
-            return None
-        finally:
-            waiting.discard(end)
-            if not waiting and self._waiting_for_end.get(call_id) is waiting:
-                del self._waiting_for_end[call_id]
+                try:
+                    async with asyncio.timeout(timeout):
+                        await end
+                except TimeoutError:
+                    return None
         return await self._call_log.get(call_id)
 
     # --- the process's lifespan
@@ -233,24 +189,18 @@ class LocalLife:
         self._timers.close()
         await self._phone.close(timeout)
         await self._media.close(timeout)
-        for waiting in list(self._waiting_for_end.values()):
-            for end in waiting:
-                end.cancel()
+        self._ends.close()
 
     # --- below
 
     def _lock(self, call_id: str) -> asyncio.Lock:
-        lock = self._locks.get(call_id)
-        if lock is None:
-            lock = self._locks[call_id] = asyncio.Lock()
-        return lock
+        return self._locks.setdefault(call_id, asyncio.Lock())
 
     async def _catch_up(self, call_id: str) -> None:
         """Decide what could not be kept before; what never can be is left out."""
-        untold = self._untold.get(call_id)
-        while untold:
+        while (event := self._outbox.next(call_id)) is not None:
             try:
-                await self._decide(call_id, untold[0])
+                await self._decide(call_id, event)
             except NoSuchCall:
                 raise
             except Exception as error:
@@ -258,95 +208,44 @@ class LocalLife:
                     raise
                 lost = logger.bind(call_id=call_id).opt(exception=error)
                 lost.error("What happened to a call could not be kept")
-            untold.popleft()
-        self._untold.pop(call_id, None)
+            self._outbox.told(call_id)
 
     async def _decide(self, call_id: str, *told: Event) -> CallState:
-        while True:
-            kept = await self._known(call_id)
-            before = kept.state
-            state, commands, events = self._judge(call_id, before, told)
-            if not events:
-                return state
-            try:
-                columns = await self._call_log.save_life(
-                    call_id, state, events, kept.call.revision, before
-                )
-            except LifeWentOn:
-                self._kept.pop(call_id, None)
-                continue
-            except DatabaseAway:
-                self._kept.pop(call_id, None)
-                self._unclear[call_id] = _Unclear(before, state, commands)
-                # Nobody may tell of this call again for long.
-                soon = self.now() + self._patience.reconcile_secs
-                self._timers.arm(call_id, Timer.RECONCILE, soon)
-                raise
-            except BaseException:
-                self._kept.pop(call_id, None)
-                raise
-            kept.state = state
-            take_over(kept.call, columns)
-            if state.status.is_terminal:
-                self._kept.pop(call_id, None)
-            self._follow(kept.call, before, state, commands)
-            return state
+        def judge(call: Call) -> LifeDecision:
+            before = CallState.from_json(call.life)
+            self._follow(call, before)
+            decision = decide_all(call_id, before, told)
+            self._outbox.decided(call_id, decision)
+            return decision
 
-    async def _known(self, call_id: str) -> _Kept:
-        """The record, and what follows from a decision that was kept after all."""
-        kept = self._kept.get(call_id)
-        if kept is None:
-            call = await self._call_log.get(call_id)
-            kept = _Kept(call, CallState.from_json(call.life))
-            if not call.status.is_terminal:
-                self._keep(call_id, kept)
-        unclear = self._unclear.pop(call_id, None)
-        if unclear is not None and unclear.state == kept.state:
-            self._follow(kept.call, unclear.before, kept.state, unclear.commands)
-        return kept
+        try:
+            call, decision = await self._call_log.change_life(call_id, judge)
+        except (DatabaseAway, asyncio.CancelledError):
+            # It may be kept all the same, and nobody may tell of this call again for long.
+            self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
+            raise
+        self._follow(call, decision.state)
+        self._await_again(call_id, decision.state, told)
+        return decision.state
 
-    def _keep(self, call_id: str, kept: _Kept) -> None:
-        self._kept[call_id] = kept
-        while len(self._kept) > _KEPT_AT_MOST:
-            del self._kept[next(iter(self._kept))]
-
-    def _judge(
-        self, call_id: str, before: CallState, told: Sequence[Event]
-    ) -> tuple[CallState, tuple[Command, ...], list[NewEvent]]:
-        """What becomes of a call by these events, what is to be done, and what to keep of it."""
-        state = before
-        commands: list[Command] = []
-        events: list[NewEvent] = []
-        for event in told:
-            was = state
-            state, more = decide(was, event)
-            if state == was and isinstance(event, TimerFired):
-                self._await_again(call_id, state, event)
-                continue
-            commands += more
-            events.append(self._happened(call_id, event))
-            if (state.status, state.end_reason) != (was.status, was.end_reason):
-                reason = state.end_reason.value if state.end_reason else None
-                detail = {"status": state.status.value, "end_reason": reason}
-                at = moment(event.at)
-                events.append(NewEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
-        return state, tuple(commands), events
-
-    def _follow(
-        self, call: Call, before: CallState, state: CallState, commands: tuple[Command, ...]
-    ) -> None:
-        """Do what follows from a decision that was kept."""
-        self._carry_out(call.id, commands)
-        if state.status.is_terminal and not before.status.is_terminal:
+    def _follow(self, call: Call, state: CallState) -> None:
+        """Do what follows from the decision that the record has by now, unless it was done."""
+        decision = self._outbox.confirm(call.id, state)
+        if decision is None:
+            return
+        self._carry_out(call.id, decision.commands)
+        if state.status.is_terminal and not decision.before.status.is_terminal:
             self._ended(call)
         if state.twilio_sid or state.status.is_terminal:
-            self._dial_is_answered(call.id)
+            self._dials.answered(call.id)
 
-    def _await_again(self, call_id: str, state: CallState, event: TimerFired) -> None:
-        """A timer came before its time: it was armed to see what the database has kept."""
-        due = state.deadlines.get(event.timer)
-        if due is not None and due > event.at:
-            self._timers.arm(call_id, event.timer, due)
+    def _await_again(self, call_id: str, state: CallState, told: Sequence[Event]) -> None:
+        """Set a timer again that came before its time, to see what the database has kept."""
+        for event in told:
+            if isinstance(event, TimerFired):
+                due = state.deadlines.get(event.timer)
+                if due is not None and due > event.at:
+                    self._timers.arm(call_id, event.timer, due)
 
     def _give_up_on(self, call_id: str, state: CallState) -> None:
         """A call that may be in the record, though whoever placed it was told otherwise."""
@@ -354,10 +253,6 @@ class LocalLife:
             self._phone.report(call_id, DialFailed(self.now(), _NOT_DIALLED))
         else:
             self._phone.order(call_id, [LookUp(state.twilio_sid)])
-
-    def _happened(self, call_id: str, event: Event) -> NewEvent:
-        kind, detail = as_record(event)
-        return NewEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
 
     def _carry_out(self, call_id: str, commands: tuple[Command, ...]) -> None:
         """Start what was commanded, in this order; nothing here waits."""
@@ -371,8 +266,7 @@ class LocalLife:
                 case Warm() | Release() | EndMedia():
                     self._media.order(call_id, command)
                 case Dial():
-                    answered = asyncio.get_running_loop().create_future()
-                    self._dialling[call_id] = answered
+                    self._dials.begin(call_id)
                     phone.append(command)
                 case HangUp() | LookUp():
                     phone.append(command)
@@ -382,35 +276,12 @@ class LocalLife:
             self._phone.order(call_id, phone)
 
     def _ended(self, call: Call) -> None:
-        logger.bind(call_id=call.id, status=call.status, end_reason=call.end_reason).info(
-            "A call has ended"
-        )
-        for end in self._waiting_for_end.pop(call.id, set()):
-            if not end.done():
-                end.set_result(None)
+        told = logger.bind(call_id=call.id, status=call.status, end_reason=call.end_reason)
+        told.info("A call has ended")
+        self._ends.ended(call.id)
         if self._on_end is not None:
-            try:
+            with logger.catch(message="The end of a call was not counted"):
                 self._on_end(call)
-            except Exception as error:
-                logger.opt(exception=error).error("The end of a call was not counted")
-
-    async def _until_dialled(self, call_id: str) -> None:
-        answered = self._dialling.get(call_id)
-        if answered is None:
-            return
-        try:
-            async with asyncio.timeout(self._dial_wait_secs):
-                await asyncio.shield(answered)
-        except TimeoutError:
-            pass
-
-    def _dial_is_answered(self, call_id: str) -> None:
-        answered = self._dialling.pop(call_id, None)
-        if answered is not None and not answered.done():
-            answered.set_result(None)
-
-    def _timer_fired(self, call_id: str, event: TimerFired) -> None:
-        self._phone.report(call_id, event)
 
     async def _take_up(self, call_id: str) -> None:
         state = await self.state(call_id)

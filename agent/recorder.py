@@ -12,7 +12,7 @@ from typing import Any
 from loguru import logger
 
 from agent.call_log import CallLog, Row
-from agent.calls import CallEvent, NewEvent, NewTurn, NewUsage
+from agent.calls import CallEvent, TokenUsage, Turn
 from agent.clock import Clock, loop_clock, moment
 from agent.database import is_passing
 from agent.ports import SpokenTurn, TokenCount
@@ -64,7 +64,7 @@ class RecordWriter:
         """Keep a row, after all that came before it; it is in the database half a second later."""
         call_id = row.call_id
         full = self._waiting.get(call_id, 0) >= self._events_at_most
-        if full and isinstance(row, CallEvent | NewEvent):
+        if full and isinstance(row, CallEvent):
             self._drop(call_id)
             return
         if self._task is not None and self._task.done():
@@ -186,7 +186,7 @@ class CallRecorder:
     def turn(self, turn: SpokenTurn) -> None:
         """Keep a finished turn."""
         self._writer.put(
-            NewTurn(
+            Turn(
                 call_id=self._call_id,
                 who=turn.who,
                 text=turn.text,
@@ -199,7 +199,7 @@ class CallRecorder:
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
         """Keep that something happened; `kind` is a dotted constant of at most 64 characters."""
         at = moment(self._writer.now())
-        event = NewEvent(call_id=self._call_id, at=at, kind=kind[:64], detail=dict(detail or {}))
+        event = CallEvent(call_id=self._call_id, at=at, kind=kind[:64], detail=dict(detail or {}))
         self._writer.put(event)
 
     def usage(self, counts: list[TokenCount]) -> None:
@@ -207,7 +207,7 @@ class CallRecorder:
         at = moment(self._writer.now())
         for count in counts:
             self._writer.put(
-                NewUsage(
+                TokenUsage(
                     call_id=self._call_id,
                     at=at,
                     direction=count.direction,

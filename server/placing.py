@@ -14,7 +14,7 @@ from fastapi import Header, HTTPException, Request, Response
 from loguru import logger
 
 from agent.call_log import DailyLimitReached, IdempotencyConflict
-from agent.calls import Call, CallStatus, Direction, new_call_record
+from agent.calls import Call, CallStatus, Direction
 from agent.life_events import Placed
 from agent.profile import TooLong
 from pipelines import catalogue
@@ -110,7 +110,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
     except TooLong as error:
         opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, f"metadata: {error}.") from None
-    call = new_call_record(
+    call = Call(
         direction=Direction.OUTBOUND,
         status=CallStatus.INITIATED,
         phone_number=body.phone_number,

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, HTTPException, Response
 from loguru import logger
 
 from agent.call_log import NoSuchCall
-from agent.calls import Call, CallStatus, Direction, new_call_record
+from agent.calls import Call, CallStatus, Direction
 from agent.life_events import Event, Placed, TwilioStatus, TwimlFetched
 from agent.life_state import Apologise, CallState, HandOn, OpenStream, next_verbs
 from agent.profile import AgentProfile
@@ -81,7 +81,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             return _xml(twiml.say_and_hang_up("not_in_service", "en"))
         definition = catalogue.find(route.pipeline)
         profile = route.over(definition.profile, default_voice=opened.settings.gemini_voice)
-        call = new_call_record(
+        call = Call(
             direction=Direction.INBOUND,
             status=CallStatus.RINGING,
             phone_number=theirs[:32] or "unknown",

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from agent.database import WRITES, open_engine
+from agent.database import open_engine, writing_engine
 
 # Any number that nothing else in the database locks.
 _POSTGRES_LOCK = 7_265_190_113
@@ -41,7 +41,7 @@ async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:
     engine = open_engine(database_url, pool_size=1)
     try:
         # The lock is held to the end of the transaction: whoever comes second finds the work done.
-        async with engine.execution_options(**{WRITES: True}).begin() as connection:
+        async with writing_engine(engine).begin() as connection:
             if connection.dialect.name == "postgresql":
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _POSTGRES_LOCK})

@@ -8,6 +8,7 @@ from sqlalchemy import Enum
 from sqlmodel import AutoString, SQLModel
 
 from agent.calls import Moment
+from agent.storable import StorableText
 
 
 def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
@@ -18,7 +19,7 @@ def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
         return "sa.DateTime(timezone=True)"
     if isinstance(item, Enum):
         return f"sa.String(length={item.length})"
-    if isinstance(item, AutoString):
+    if isinstance(item, AutoString | StorableText):
         return f"sa.String(length={item.length})" if item.length else "sa.String()"
     return False
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import base64
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,8 +20,7 @@ from agent.call_log import (
     IdempotencyConflict,
     NoSuchCall,
 )
-from agent.calls import Call, CallEvent, NewEvent, TokenUsage, Turn, new_call_record
-from agent.life_columns import life_columns
+from agent.calls import Call, CallEvent, TokenUsage, Turn
 from agent.life_state import CallState, new_call
 from agent.words import CallStatus, Direction, EndReason, Speaker
 
@@ -44,6 +41,21 @@ def ended_state() -> CallState:
     )
 
 
+@dataclass
+class Decision:
+    state: CallState
+    events: list[CallEvent]
+
+    def over(self, seen: list[CallState]) -> Callable[[Call], "Decision"]:
+        """Decides so, and notes what there was to decide on."""
+
+        def decide(call: Call) -> Decision:
+            seen.append(CallState.from_json(call.life))
+            return self
+
+        return decide
+
+
 async def test_a_call_comes_back_as_it_was_kept(call_log: CallLog, a_call: MakeCall):
     call = a_call(profile={"voice": "Puck"}, extra={"order": 7}, created_at=NOON)
     await call_log.create(call)
@@ -51,37 +63,6 @@ async def test_a_call_comes_back_as_it_was_kept(call_log: CallLog, a_call: MakeC
     assert found.model_dump() == call.model_dump()
     assert found.status is CallStatus.INITIATED
     assert found.created_at.tzinfo is not None
-
-
-async def test_a_new_record_is_one_that_sqlmodel_would_have_made(call_log: CallLog):
-    told = {
-        "direction": Direction.INBOUND,
-        "status": CallStatus.RINGING,
-        "phone_number": "+15550100",
-        "our_number": "+15550199",
-        "pipeline": "phone_call",
-        "profile": {"voice": "Puck"},
-    }
-    call, other = new_call_record(**told), new_call_record(**told)
-    assert call.id != other.id
-    made = Call(**told, id=call.id, created_at=call.created_at)
-    assert call.model_dump() == made.model_dump()
-    # Nothing of a column is left to be looked for, and none of it is the other's.
-    assert vars(call).keys() >= {column.key for column in inspect(Call).column_attrs}
-    assert call.extra is not other.extra
-    assert call.life is not other.life
-    await call_log.create(call)
-    assert (await call_log.get(call.id)).model_dump() == made.model_dump()
-
-
-def test_a_new_record_needs_nothing_to_have_been_read_before():
-    told = {name: name for name in ("direction", "phone_number", "our_number", "pipeline")}
-    call = f"new_call_record(status='ringing', profile={{}}, **{told})"
-    program = f"from agent.calls import new_call_record; print({call}.status)"
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert ran.stdout == "ringing\n"
 
 
 async def test_moments_of_other_zones_are_kept_in_utc(call_log: CallLog, a_call: MakeCall):
@@ -132,24 +113,54 @@ async def test_a_life_is_kept_with_what_to_query_it_by(call_log: CallLog, a_call
     assert [e.detail for e in await call_log.events(call.id)] == [{"status": "completed"}]
 
 
-async def test_of_a_life_that_goes_on_what_differs_is_written(call_log: CallLog, a_call: MakeCall):
+async def test_a_life_goes_on_from_what_is_kept(call_log: CallLog, a_call: MakeCall):
     call = await call_log.create(a_call())
-    before, revision = new_call(Direction.OUTBOUND), 0
-    for changes in (
-        {"status": CallStatus.RINGING, "twilio_sid": "CA1"},
-        {"stream_sid": "MZ1", "look_ups": 3},
-        {"status": CallStatus.IN_PROGRESS, "answered_at": NOON.timestamp()},
-        {"error": "x" * 2000, "end_reason": EndReason.SYSTEM},
-        {"status": CallStatus.COMPLETED, "ended_at": NOON.timestamp(), "error": None},
+    before = new_call(Direction.OUTBOUND)
+    await call_log.save_life(call.id, before)
+    for revision, changes in enumerate(
+        (
+            {"status": CallStatus.RINGING, "twilio_sid": "CA1"},
+            {"stream_sid": "MZ1", "look_ups": 3},
+            {"status": CallStatus.IN_PROGRESS, "answered_at": NOON.timestamp()},
+            {"error": "x" * 2000, "end_reason": EndReason.SYSTEM},
+            {"status": CallStatus.COMPLETED, "ended_at": NOON.timestamp(), "error": None},
+        ),
+        start=2,
     ):
-        state = before.changed(changes)
-        kept = await call_log.save_life(call.id, state, [], revision, before)
-        copies = set(changes) & {column.name for column in inspect(Call).columns}
-        assert set(kept) == copies | {"life", "revision"}
+        decision = Decision(replace(before, **changes), [CallEvent(call_id=call.id, kind="x")])
+        seen: list[CallState] = []
+        kept, made = await call_log.change_life(call.id, decision.over(seen))
+        assert (seen, made, kept.revision) == ([before], decision, revision)
         found = await call_log.get(call.id)
-        columns = life_columns(state) | {"revision": revision + 1}
-        assert {name: getattr(found, name) for name in columns} == columns
-        before, revision = state, revision + 1
+        assert found.model_dump() == kept.model_dump()
+        before = decision.state
+        assert CallState.from_json(found.life) == before
+        assert (found.status, found.end_reason) == (before.status, before.end_reason)
+        assert found.error == (before.error and before.error[:1000])
+    assert len(await call_log.events(call.id)) == 5
+
+
+async def test_a_life_that_does_not_go_on_is_left_alone(call_log: CallLog, a_call: MakeCall):
+    call = await call_log.create(a_call())
+    call = await call_log.save_life(call.id, new_call(Direction.OUTBOUND))
+    kept, _ = await call_log.change_life(call.id, Decision(ended_state(), []).over([]))
+    assert kept.model_dump() == call.model_dump()
+    assert (await call_log.get(call.id)).model_dump() == call.model_dump()
+
+
+async def test_decisions_at_once_each_see_the_one_before(call_log: CallLog, a_call: MakeCall):
+    call = await call_log.create(a_call())
+    await call_log.save_life(call.id, new_call(Direction.OUTBOUND))
+
+    def one_more(kept: Call) -> Decision:
+        state = CallState.from_json(kept.life)
+        event = CallEvent(call_id=call.id, kind="x")
+        return Decision(replace(state, look_ups=state.look_ups + 1), [event])
+
+    await asyncio.gather(*(call_log.change_life(call.id, one_more) for _ in range(20)))
+    assert (await call_log.get(call.id)).life["look_ups"] == 20
+    with pytest.raises(NoSuchCall):
+        await call_log.change_life("none", one_more)
 
 
 async def test_lists_page_by_page_newest_first(call_log: CallLog, a_call: MakeCall):
@@ -255,8 +266,8 @@ async def test_what_is_written_of_a_deleted_call_is_left_out(call_log: CallLog, 
 
 async def test_of_a_batch_with_what_is_no_json_nothing_is_kept(call_log: CallLog, a_call: MakeCall):
     call = await call_log.create(a_call())
-    good = NewEvent(call_id=call.id, kind="good")
-    bad = NewEvent(call_id=call.id, kind="bad", detail={"at": object()})
+    good = CallEvent(call_id=call.id, kind="good")
+    bad = CallEvent(call_id=call.id, kind="bad", detail={"at": object()})
     with pytest.raises((TypeError, StatementError), match="JSON serializable"):
         await call_log.write([good, bad])
     assert await call_log.events(call.id) == []
@@ -371,4 +382,4 @@ async def test_placements_are_forgotten_when_no_limit_can_count_them(
     await call_log.create(a_call(created_at=NOON + timedelta(hours=25)))
     assert await kept() == 2
     await call_log.create(a_call(created_at=NOON + timedelta(hours=25, minutes=59)))
-    assert await kept() == 3  # they are looked for once an hour
+    assert await kept() == 3

@@ -1,17 +1,16 @@
 """The life of calls in one process: a real record, a scripted telephone and media desk."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-import sqlalchemy
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
-from agent.calls import Call
+from agent.calls import Call, CallEvent
 from agent.life_events import (
     ConversationEnded,
     Placed,
@@ -23,13 +22,10 @@ from agent.life_events import (
 )
 from agent.life_state import CallState, Patience
 from agent.local_life import LocalLife
-from agent.one_trip import _Prepared
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from agent.sqlite_values import NewRows
 from agent.words import CallStatus, Direction, EndReason
 
 MakeCall = Callable[..., Call]
-Kept = TypeVar("Kept")
 
 # Every wait is short, so that what only a timer brings about is seen soon.
 QUICK = Patience(
@@ -359,7 +355,7 @@ async def test_a_failing_telephone_is_asked_again_and_kept_in_the_record(
     await life.close()
     failed = [e.detail for e in await call_log.events(call.id) if e.kind == "telephone.failed"]
     assert len(failed) == 3
-    assert failed[0] == {"what": "hang_up", "error": "ConnectionError"}
+    assert {"what": "hang_up", "error": "ConnectionError"} in failed
 
 
 async def test_a_broken_or_stuck_desk_harms_no_call(life: LocalLife, desk: Desk, a_call: MakeCall):
@@ -407,37 +403,6 @@ async def test_several_events_at_once_are_decided_in_their_order(
     told = (await kinds(call_log, call))[-3:]
     assert told == ["twilio.status", "life.status", "twilio.twiml"]
     assert CallState.from_json((await call_log.get(call.id)).life) == state
-
-
-async def test_what_happens_to_a_live_call_takes_one_write_and_no_look(
-    life: LocalLife, engine: AsyncEngine, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
-):
-    call = await life.place(a_call(), placed(life))
-    said: list[str] = []
-    prepared, new_rows = _Prepared.statement, _Prepared.new_rows
-
-    def hear_statement(self: _Prepared, statement: Any, values: Any) -> Any:
-        said.append(str(statement).split()[0])
-        return prepared(self, statement, values)
-
-    def hear_new_rows(self: _Prepared, table: Any) -> NewRows:
-        said.append("INSERT")
-        return new_rows(self, table)
-
-    monkeypatch.setattr(_Prepared, "statement", hear_statement)
-    monkeypatch.setattr(_Prepared, "new_rows", hear_new_rows)
-
-    def hear(_1: Any, _2: Any, statement: str, *_: Any) -> None:
-        said.append(statement.split()[0])
-
-    sqlalchemy.event.listen(engine.sync_engine, "before_cursor_execute", hear)
-    await life.tell(call.id, TwilioStatus(life.now(), "ringing", "CA1"))
-    assert (await life.record(call.id)).status is CallStatus.RINGING
-    assert (said.count("SELECT"), said.count("UPDATE"), said.count("INSERT")) == (0, 1, 1)
-    await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
-    said.clear()
-    assert (await life.record(call.id)).status is CallStatus.BUSY
-    assert said.count("SELECT") == 1
 
 
 async def test_what_another_process_was_told_counts(
@@ -573,11 +538,11 @@ async def test_a_database_that_is_away_loses_no_result(
     class Flaky(CallLog):
         failures = 0
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
+        async def change_life(self, *args: Any) -> Any:
             if self.failures > 0:
                 self.failures -= 1
                 raise OperationalError("UPDATE", {}, Exception("database is locked"))
-            return await super().save_life(*args, **kwargs)
+            return await super().change_life(*args)
 
     flaky = Flaky(engine)
     flaky.failures = 2
@@ -594,11 +559,11 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         away = False
         tried = asyncio.Event()
 
-        async def save_life(self, *args: Any, **kwargs: Any) -> dict[str, object]:
+        async def change_life(self, *args: Any) -> Any:
             if self.away:
                 self.tried.set()
                 raise DatabaseAway("full")
-            return await super().save_life(*args, **kwargs)
+            return await super().change_life(*args)
 
     database = Away(engine)
     # Nothing is looked up meanwhile: only what is told here is known.
@@ -630,19 +595,23 @@ async def test_no_timer_is_left_of_an_ended_call(life: LocalLife, a_call: MakeCa
 class Forgetful(CallLog):
     """Keeps what it is told to, and may then say that it could not: the answer was lost."""
 
-    forgets = False
+    # The kind of the event that this happens to, once.
+    forgets: str | None = None
 
-    async def create(self, *what: Any) -> Call:
-        return self._answer(await super().create(*what))
-
-    async def save_life(self, *what: Any) -> dict[str, object]:
-        return self._answer(await super().save_life(*what))
-
-    def _answer(self, kept: Kept) -> Kept:
-        if self.forgets:
-            self.forgets = False
-            raise DatabaseAway("the connection was lost")
+    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
+        kept = await super().create(call, events)
+        self._forget(events)
         return kept
+
+    async def change_life(self, *what: Any) -> Any:
+        call, decision = await super().change_life(*what)
+        self._forget(decision.events)
+        return call, decision
+
+    def _forget(self, events: Sequence[CallEvent]) -> None:
+        if self.forgets in [event.kind for event in events]:
+            self.forgets = None
+            raise DatabaseAway("the connection was lost")
 
 
 async def test_a_decision_whose_answer_was_lost_is_carried_out(
@@ -652,11 +621,37 @@ async def test_a_decision_whose_answer_was_lost_is_carried_out(
     life = await start(call_log=call_log)
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
-    call_log.forgets = True
+    call_log.forgets = "life.terminate"
     with pytest.raises(DatabaseAway):
         await life.tell(call.id, Terminate(life.now()))
     phone.obeys = False
     await phone.until(lambda: phone.hung_up == ["CA1"])
+
+
+async def test_what_a_caller_told_who_was_cancelled_is_carried_out(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    class Heard(CallLog):
+        asked = asyncio.Event()
+
+        async def change_life(self, *what: Any) -> Any:
+            self.asked.set()
+            return await super().change_life(*what)
+
+    call_log = Heard(engine)
+    life = await start(replace(Patience(), reconcile_secs=0.05), call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.asked.clear()
+    telling = asyncio.create_task(life.tell(call.id, Terminate(life.now())))
+    await call_log.asked.wait()
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    await phone.until(lambda: "CA1" in phone.hung_up)
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.end_reason is EndReason.API
 
 
 async def test_an_end_whose_answer_was_lost_is_an_end(
@@ -668,7 +663,7 @@ async def test_an_end_whose_answer_was_lost_is_an_end(
     await answer(life, call)
     waiting = asyncio.create_task(life.ended(call.id, SECS))
     await asyncio.sleep(0)
-    call_log.forgets = True
+    call_log.forgets = "life.status"
     with pytest.raises(DatabaseAway):
         await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
     ended = await waiting
@@ -683,20 +678,22 @@ async def test_an_end_whose_answer_was_lost_is_an_end(
 async def test_a_timer_is_kept_when_a_decision_was_not(
     start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
 ):
-    class Away(Forgetful):
-        async def save_life(self, *what: Any) -> dict[str, object]:
-            if self.forgets:
-                self.forgets = False
+    class Away(CallLog):
+        away = False
+
+        async def change_life(self, *what: Any) -> Any:
+            if self.away:
                 raise DatabaseAway("the database is away")
-            return await super().save_life(*what)
+            return await super().change_life(*what)
 
     call_log = Away(engine)
     life = await start(replace(QUICK, reconcile_at_most_secs=0.2), call_log=call_log)
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
-    call_log.forgets = True
+    call_log.away = True
     with pytest.raises(DatabaseAway):
         await life.tell(call.id, TwilioStatus(life.now(), "in-progress", "CA1"))
+    call_log.away = False
     phone.calls["CA1"] = "completed"
     ended = await life.ended(call.id, SECS)
     assert ended is not None
@@ -708,7 +705,7 @@ async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
     call_log = Forgetful(engine)
     life = await start(call_log=call_log)
     call = a_call()
-    call_log.forgets = True
+    call_log.forgets = "life.placed"
     with pytest.raises(DatabaseAway):
         await life.place(call, placed(life))
     ended = await life.ended(call.id, SECS)
@@ -716,7 +713,7 @@ async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
     assert (ended.status, phone.dialled) == (CallStatus.FAILED, [])
     assert "not dialled" in (ended.error or "")
     inbound = a_call(idempotency_key=None)
-    call_log.forgets = True
+    call_log.forgets = "life.placed"
     with pytest.raises(DatabaseAway):
         await life.place(inbound, placed(life, inbound=True, twilio_sid="CA5"))
     await phone.until(lambda: "CA5" in phone.looked_up)

@@ -85,14 +85,14 @@ async def test_a_life_that_went_on_elsewhere_is_not_overwritten(logs: Logs, a_ca
     call = await logs[0].create(a_call())
     first, second = replace(A_STATE, look_ups=1), replace(A_STATE, look_ups=2)
     kept = await logs[0].save_life(call.id, first, [], call.revision)
-    assert kept["revision"] == 1
+    assert kept.revision == 1
     event = CallEvent(call_id=call.id, kind="x")
     with pytest.raises(LifeWentOn):
         await logs[1].save_life(call.id, second, [event], call.revision)
     assert (await logs[1].get(call.id)).life["look_ups"] == 1
     assert await logs[1].events(call.id) == []
     kept = await logs[1].save_life(call.id, second, [event], 1)
-    assert kept["revision"] == 2
+    assert kept.revision == 2
     with pytest.raises(NoSuchCall):
         await logs[1].save_life("none", second, [], 0)
 
