@@ -1,32 +1,28 @@
-"""Who is let in to the calls API: by a bearer key, or by being near where there are no keys."""
+"""Authenticates API clients: a bearer key, or a local address when no keys are configured."""
 
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
 
-from server.resources import Opened, Resources
-from server.security import may_be_from_anywhere
+from server.resources import Opened
 
 NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
 FROM_ANYWHERE = (
     "API_KEYS is not set, so that nobody is let in by a tunnel, a proxy or a public name."
 )
 
+_PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+# Names that public DNS does not hold (RFC 6761, RFC 6762, and ICANN's reserved `internal`).
+_LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+
 bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
-
-
-def why_not(
-    request: Request, opened: Resources, credentials: HTTPAuthorizationCredentials | None
-) -> str | None:
-    """Why a request is not let in, in a sentence; None when it is.
-
-    Who has a key is let in; without keys (development only), who is on this machine or near it.
-    """
-    if opened.api_keys.configured:
-        known = credentials is not None and opened.api_keys.admit(credentials.credentials)
-        return None if known else NO_KEY
-    return FROM_ANYWHERE if may_be_from_anywhere(request.headers) else None
 
 
 async def admitted(
@@ -34,8 +30,50 @@ async def admitted(
     opened: Opened,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> None:
-    """Let a request in. Raises: HTTPException, 401 for one that is not."""
-    detail = why_not(request, opened, credentials)
+    """Let a client in that has a key; without keys (development only), one on this network.
+
+    Raises: HTTPException, 401 for any other.
+    """
+    keys = opened.settings.api_keys
+    if keys:
+        known = credentials is not None and is_api_key(credentials.credentials, keys)
+        detail = None if known else NO_KEY
+    else:
+        detail = FROM_ANYWHERE if may_be_from_anywhere(request.headers) else None
     if detail is not None:
         opened.metrics.rejected.labels("api_key").inc()
         raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def is_api_key(claimed: str, keys: Iterable[SecretStr]) -> bool:
+    """Whether this is one of the keys; it is compared with each, in constant time."""
+    digest = _digest(claimed)
+    matches = [hmac.compare_digest(_digest(key.get_secret_value()), digest) for key in keys]
+    return any(matches)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
+def may_be_from_anywhere(headers: Mapping[str, str]) -> bool:
+    """Whether a request may come from outside this machine and its network.
+
+    A tunnel or a proxy brought it, or it asks for us by a public name: a web page that somebody
+    here looks at can have its own name point to this machine (DNS rebinding).
+    """
+    return any(name in headers for name in _PROXY_HEADERS) or not _is_local(headers.get("host", ""))
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if "." not in name and ":" not in name:
+        return bool(name)  # public DNS holds no name without a dot
+    try:
+        ip_address(name)
+    except ValueError:
+        return name.endswith(_LOCAL_SUFFIXES)
+    return True

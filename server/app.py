@@ -8,39 +8,17 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from agent.call_log import DatabaseAway, NoSuchCall
 from pipelines import catalogue
 from server import calls_api, health, media_stream, twilio_webhooks
 from server.about import own_version
+from server.body_limit import BodyLimit
 from server.metrics import CONTENT_TYPE
 from server.placing import RETRY_AFTER_SECS
 from server.resources import Opened, State, open_resources
-from server.security import BodyLimit
 from server.settings import Settings, SettingsError
-from server.short_way import ShortWay
-from server.signed_route import short_routes
-
-
-class App(FastAPI):
-    """FastAPI, and what stands before it: no body is long, and what a call waits for goes past."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        short_way = ShortWay(
-            super().__call__,
-            routes=[*short_routes(twilio_webhooks.router.routes), *calls_api.SHORT],
-            streams=media_stream.SHORT,
-            handlers=self.exception_handlers,
-        )
-        self._front = BodyLimit(short_way, refused=_count_refused_body)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, serve a WebSocket, or live."""
-        # As FastAPI does; what Starlette raises for a form that it cannot read hangs on it.
-        scope["app"] = self
-        await self._front(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -55,7 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
-    app = App(
+    app = FastAPI(
         title="Voice AI System",
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
         version=own_version(),
@@ -63,12 +41,13 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect would send a client's key to whatever scheme and host its request names.
         redirect_slashes=False,
     )
+    app.add_middleware(BodyLimit, refused=_count_refused_body)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(NoSuchCall, _erased_meanwhile)
     app.add_exception_handler(DatabaseAway, _without_database)
     app.add_exception_handler(Exception, _failed)
-    # Routers are asked in this order, for every request.
     app.include_router(twilio_webhooks.router)
+    app.include_router(media_stream.router)
     app.include_router(calls_api.router)
     app.include_router(health.router)
     app.add_api_route(

@@ -1,10 +1,12 @@
 """The calls API: place, read, end and erase calls; a bearer key lets in."""
 
 import asyncio
+import os
 import re
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 from loguru import logger
 
@@ -13,16 +15,7 @@ from agent.calls import Call, CallStatus, Direction
 from agent.life_events import Terminate
 from server.admission import NO_KEY, admitted
 from server.api_errors import Invalid, problem
-from server.file_stream import stream_file
-from server.placing import (
-    NO_LINE,
-    NOT_ALLOWED,
-    OTHER_BODY,
-    IdempotencyKey,
-    location_of,
-    place_at_once,
-    place_call,
-)
+from server.placing import NO_LINE, NOT_ALLOWED, OTHER_BODY, place_call
 from server.resources import Opened, Resources
 from server.schemas import (
     CallDetail,
@@ -37,9 +30,9 @@ from server.schemas import (
     Transcript,
     TurnView,
 )
-from server.short_way import ShortRoute
 
 RECORDING_TYPE = "audio/wav"
+PIECE_BYTES = 262_144
 CALL_ID = re.compile(r"[0-9a-f]{32}")
 # The largest id of an event that a database can have.
 LAST_EVENT = 2**31 - 1
@@ -67,7 +60,6 @@ router = APIRouter(
         ),
     },
 )
-SHORT = [ShortRoute(re.compile("/calls"), ("POST",), place_at_once)]
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such call.", NO_CALL)}
 
 
@@ -108,11 +100,11 @@ async def place(
     body: CallRequest,
     opened: Opened,
     response: Response,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: Annotated[str | None, Header(pattern=r"^[ -~]+$", max_length=200)] = None,
 ) -> CallView:
     """Call a number. When Twilio refuses it, the call is there all the same: failed, with why."""
     call = await place_call(body, idempotency_key, opened)
-    response.headers["Location"] = location_of(call)
+    response.headers["Location"] = f"/calls/{call.id}"
     return CallView.of(call)
 
 
@@ -234,13 +226,32 @@ async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
     await opened.recordings.written(call.id)
     if opened.recordings.grows(call.id):
         raise HTTPException(409, "The recording of this call is still being written; try again.")
+    path = opened.recordings.path(call.id)
     try:
-        return await stream_file(opened.recordings.path(call.id), RECORDING_TYPE)
+        file = await asyncio.to_thread(path.open, "rb")
     except FileNotFoundError:
         raise HTTPException(404, NOT_RECORDED) from None
     except OSError as error:
         logger.error("A recording cannot be read", call_id=call.id, why=error.strerror)
         raise HTTPException(503, NOT_READ) from None
+    size = os.fstat(file.fileno()).st_size
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f'attachment; filename="{path.name}"',
+    }
+    return StreamingResponse(_pieces(file, size), media_type=RECORDING_TYPE, headers=headers)
+
+
+def _pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
+    """The first `left` bytes of a file, which is closed behind them.
+
+    Starlette's FileResponse opens the file behind a 200, reads to the end of one that grows beyond
+    its Content-Length, and answers a Range that it cannot read with plain text.
+    """
+    with file:
+        while left and (piece := file.read(min(PIECE_BYTES, left))):
+            left -= len(piece)
+            yield piece
 
 
 async def _is_recorded(call: Call, opened: Resources) -> bool:

@@ -9,12 +9,11 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import WebSocket
+from fastapi import APIRouter, WebSocket
 from loguru import logger
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -26,9 +25,8 @@ from pipelines.phone_line import PhoneLine
 from pipelines.twilio_stream import Connected, Start, StreamError, decode
 from server.desk import ConversationOver
 from server.patient_socket import DIRECT_SOCKET, SLOW_READER, PatientSocket
-from server.resources import Resources
+from server.resources import Opened, Resources
 from server.serving import MESSAGE_LIMIT_BYTES
-from server.short_way import ShortStream
 from server.stream_tokens import TokenRefused
 
 HANDSHAKE_PATIENCE_SECS = 10.0
@@ -64,6 +62,8 @@ UNACCEPTABLE = 1003
 INTERNAL = 1011
 # The WebSocket's own layer has closed it already.
 CLOSED_BELOW = {1007: "not_utf8", TOO_BIG: "message_too_big", SLOW_READER: "slow_reader"}
+
+router = APIRouter()
 
 
 class Refused(Exception):
@@ -143,9 +143,9 @@ class Tolerance:
             raise Refused("bad_messages", UNACCEPTABLE)
 
 
-async def media(websocket: WebSocket, call_id: str) -> None:
+@router.websocket("/twilio/media/{call_id}")
+async def media(websocket: WebSocket, call_id: str, opened: Opened) -> None:
     """Carry one media stream of one call."""
-    opened: Resources = websocket.scope["state"]["resources"]
     signature = websocket.headers.get("x-twilio-signature")
     if not opened.signatures.signed_upgrade(websocket.scope["path"], signature):
         opened.metrics.rejected.labels("stream_signature").inc()
@@ -291,6 +291,3 @@ async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
         await websocket.close(code, reason)
     except (WebSocketDisconnect, RuntimeError):
         logger.debug("A stream was closed by its other side first")
-
-
-SHORT = [ShortStream(re.compile(r"/twilio/media/(?P<call_id>[^/]+)"), media)]

@@ -15,14 +15,10 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.one_write import OneWrite
-
 HEADERS_WITHIN_SECS = 15.0
 HEADERS_WITHIN_BYTES = 16_384
 # A peer that is there reads some of what waits for it.
 READS_WITHIN_SECS = 15.0
-# The name of the extension in the scope of each request whose body has come to its end.
-WHOLE_BODY = "voice_ai.whole_body"
 
 
 class EndlessHeaders(ValueError):
@@ -41,7 +37,6 @@ class PatientHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self._answer = OneWrite(transport)
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,9 +71,6 @@ class PatientHttp(HttpToolsProtocol):
             if size > HEADERS_WITHIN_BYTES:
                 raise EndlessHeaders
         super().on_headers_complete()
-        # A WebSocket has no cycle.
-        if self.cycle is not None and self.scope["method"] != "HEAD":
-            self.cycle.transport = self._answer
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body is here."""
@@ -86,14 +78,12 @@ class PatientHttp(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of it is here: if its app has not begun yet, it need not wait for any of it."""
+        """All of it is here."""
         self._got_on = True
-        self.scope["extensions"] = {WHOLE_BODY: {}}
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
-        self._answer.end_answer()
         super().on_response_complete()
         self._wait_for_headers()
 

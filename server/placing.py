@@ -1,16 +1,9 @@
-"""Placing a call for the calls API, and the short way of a request for one that is all in order.
-
-request ─▶ key ─▶ Idempotency-Key ─▶ body ─▶ place_call ─▶ 201
-            └────────────┴────────────┴─ None: FastAPI says what is wrong with it
-"""
+"""Places a call for the calls API: once for each idempotency key, within capacity and limits."""
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
-from typing import Annotated
 
-from fastapi import Header, HTTPException, Request, Response
+from fastapi import HTTPException
 from loguru import logger
 
 from agent.call_log import DailyLimitReached, IdempotencyConflict
@@ -19,47 +12,13 @@ from agent.life_events import Placed
 from agent.profile import TooLong
 from pipelines import catalogue
 from pipelines.catalogue import UnknownPipeline
-from server.admission import bearer, why_not
 from server.resources import Resources
-from server.schemas import CallRequest, CallView
+from server.schemas import CallRequest
 
 NOT_ALLOWED = "ALLOWED_DESTINATIONS does not allow calls to this number."
 OTHER_BODY = "This Idempotency-Key was used with another body."
 NO_LINE = "All lines of this server are in use; try again soon."
 RETRY_AFTER_SECS = 5
-
-KEY_PATTERN = r"^[ -~]+$"
-KEY_LENGTH = 200
-IdempotencyKey = Annotated[str | None, Header(pattern=KEY_PATTERN, max_length=KEY_LENGTH)]
-
-
-async def place_at_once(request: Request, _in_path: Mapping[str, str]) -> Response | None:
-    """The answer to a request for a call; None when there is anything wrong with the request.
-
-    Raises: HTTPException, as `place_call`.
-    """
-    opened: Resources = request.scope["state"]["resources"]
-    if why_not(request, opened, await bearer(request)) is not None:
-        return None
-    key = request.headers.get("idempotency-key")
-    if key is not None and (len(key) > KEY_LENGTH or not re.fullmatch(KEY_PATTERN, key)):
-        return None
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        return None
-    try:
-        body = CallRequest.model_validate(json.loads(await request.body()))
-    except (ValueError, RecursionError):
-        return None
-    call = await place_call(body, key, opened)
-    headers = {"Location": location_of(call)}
-    content = CallView.of(call).model_dump_json()
-    return Response(content, 201, headers, media_type="application/json")
-
-
-def location_of(call: Call) -> str:
-    """Where a call is read."""
-    return f"/calls/{call.id}"
 
 
 async def place_call(body: CallRequest, key: str | None, opened: Resources) -> Call:

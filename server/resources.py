@@ -29,7 +29,7 @@ from pipelines.gemini_client import Connection, ConnectModel, GeminiClient
 from pipelines.gemini_setup import Setup
 from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
-from pipelines.warm_sessions import WarmSessions
+from pipelines.warm_sessions import StartCall, WarmSessions
 from server.claims import Claims
 from server.desk import Desk
 from server.garbage import collected_when_idle
@@ -37,8 +37,8 @@ from server.loop_health import loop_health
 from server.metrics import Metrics
 from server.migrations import upgrade
 from server.recordings import RecordingPolicy, Recordings
-from server.security import ApiKeys, TwilioSignatures
 from server.settings import Settings
+from server.signatures import TwilioSignatures
 from server.stream_tokens import StreamTokens
 from server.twilio_api import NoTelephone, TwilioTelephone
 
@@ -59,7 +59,6 @@ class Resources:
     desk: Desk
     metrics: Metrics
     signatures: TwilioSignatures
-    api_keys: ApiKeys
     tokens: StreamTokens
 
 
@@ -96,76 +95,20 @@ class NoModel:
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that these settings ask for; on the way out, running pipelines are ended."""
     _mention_what_is_missing(settings)
+    clock, metrics = loop_clock(), Metrics()
     async with AsyncExitStack() as stack:
-        await upgrade(settings.database_url)
-        engine = open_engine(settings.database_url, settings.db_pool_size)
-        stack.push_async_callback(engine.dispose)
-        call_log = CallLog(engine, daily_limit=settings.daily_call_limit)
-        clock, metrics = loop_clock(), Metrics()
-
-        records = RecordWriter(call_log, clock=clock)
-        records.start()
-        stack.push_async_callback(records.close)
-
-        recordings = _open_recordings(settings, metrics, clock)
-        stack.push_async_callback(recordings.close)
-
-        live_calls = await _open_live_calls(settings, stack)
-        model = await _open_model(settings, stack)
+        call_log, records = await _open_record(settings, clock, stack)
+        recordings = _open_recordings(settings, metrics, clock, stack)
+        live_calls = _open_live_calls(settings, stack)
+        model = _open_model(settings, stack)
         telephone = _open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        greetings = Greetings() if settings.greeting_cache else None
-
-        def start(call: Call) -> RunningCall:
-            record = records.recorder(call.id)
-            setup = CallSetup(
-                call_id=call.id,
-                phone_number=call.phone_number,
-                profile=AgentProfile.model_validate(call.profile),
-                definition=catalogue.find(call.pipeline),
-                metadata=call.extra,
-                # The number may be one that somebody talked the model into.
-                may_transfer=settings.allows_transfer,
-                greetings=greetings,
-                recording=recordings.begin(call, record),
-            )
-            return start_call(setup, connect=model, record=record, measure=metrics.observe)
-
-        warming = None
-        if settings.prewarm_limit and settings.gemini_api_key:
-            warming = WarmSessions(
-                start,
-                lambda call_id: life.record(call_id),
-                limit=settings.prewarm_limit,
-                measure=metrics.observe,
-            )
-            metrics.warm_sessions.set_function(lambda: warming.open)
-        desk = Desk(
-            start,
-            live_calls,
-            instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
-            capacity=settings.max_concurrent_calls,
-            clock=clock,
-            warming=warming,
-        )
-        metrics.active.set_function(lambda: desk.held)
-        metrics.talking.set_function(lambda: desk.talking)
-
-        life = LocalLife(call_log, telephone, desk, clock=clock, on_end=metrics.call_ended)
-        stack.push_async_callback(life.close)
-        # Ended before the life closes: what a pipeline has to report still finds somebody.
-        desk.report_to(life)
-        stack.push_async_callback(desk.close)
-
-        claims = Claims(
-            live_calls,
-            lambda: desk.carried,
-            instance=desk.instance,
-            ttl_secs=settings.redis_session_ttl,
-        )
-        claims.open()
-        stack.push_async_callback(claims.close)
+        start = _pipeline_starter(settings, records, recordings, model, metrics)
+        warming = _make_warming(settings, start, call_log, metrics)
+        desk = _make_desk(settings, start, live_calls, warming, clock, metrics)
+        life = _open_life(call_log, telephone, desk, clock, metrics, stack)
+        _open_claims(settings, live_calls, desk, stack)
 
         stack.enter_context(loop_health(metrics, watchdog=settings.loop_watchdog))
         await stack.enter_async_context(collected_when_idle(lambda: desk.held + desk.talking))
@@ -181,15 +124,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             life=life,
             desk=desk,
             metrics=metrics,
-            signatures=TwilioSignatures(
-                settings.twilio_auth_token.get_secret_value()
-                if settings.twilio_auth_token
-                else None,
-                base_url=settings.base_url,
-                stream_base_url=settings.stream_base_url,
-            ),
-            api_keys=ApiKeys(settings),
-            tokens=_open_tokens(settings),
+            signatures=_make_signatures(settings),
+            tokens=_make_tokens(settings),
         )
 
 
@@ -202,7 +138,22 @@ def _mention_what_is_missing(settings: Settings) -> None:
         logger.warning("TEMPORAL_ADDRESS is not used: the life of a call is kept in this process")
 
 
-def _open_recordings(settings: Settings, metrics: Metrics, clock: Clock) -> Recordings:
+async def _open_record(
+    settings: Settings, clock: Clock, stack: AsyncExitStack
+) -> tuple[CallLog, RecordWriter]:
+    await upgrade(settings.database_url)
+    engine = open_engine(settings.database_url, settings.db_pool_size)
+    stack.push_async_callback(engine.dispose)
+    call_log = CallLog(engine, daily_limit=settings.daily_call_limit)
+    records = RecordWriter(call_log, clock=clock)
+    records.start()
+    stack.push_async_callback(records.close)
+    return call_log, records
+
+
+def _open_recordings(
+    settings: Settings, metrics: Metrics, clock: Clock, stack: AsyncExitStack
+) -> Recordings:
     policy = RecordingPolicy(
         on=settings.recordings,
         folder=settings.recordings_folder,
@@ -211,10 +162,11 @@ def _open_recordings(settings: Settings, metrics: Metrics, clock: Clock) -> Reco
     )
     recordings = Recordings(policy, measure=metrics.observe, clock=clock)
     recordings.open()
+    stack.push_async_callback(recordings.close)
     return recordings
 
 
-async def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
+def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     if settings.redis_url is None:
         return LiveCallsInMemory()
     client = Redis.from_url(
@@ -226,7 +178,7 @@ async def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCal
     return LiveCallsInRedis(client, settings.redis_session_ttl)
 
 
-async def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
+def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
     if settings.gemini_api_key is None:
         return NoModel()
     client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model)
@@ -250,6 +202,104 @@ def _open_telephone(settings: Settings, call_log: CallLog) -> TwilioTelephone | 
     )
 
 
-def _open_tokens(settings: Settings) -> StreamTokens:
+def _pipeline_starter(
+    settings: Settings,
+    records: RecordWriter,
+    recordings: Recordings,
+    model: ConnectModel,
+    metrics: Metrics,
+) -> StartCall:
+    greetings = Greetings() if settings.greeting_cache else None
+
+    def start(call: Call) -> RunningCall:
+        record = records.recorder(call.id)
+        setup = CallSetup(
+            call_id=call.id,
+            phone_number=call.phone_number,
+            profile=AgentProfile.model_validate(call.profile),
+            definition=catalogue.find(call.pipeline),
+            metadata=call.extra,
+            # The number may be one that somebody talked the model into.
+            may_transfer=settings.allows_transfer,
+            greetings=greetings,
+            recording=recordings.begin(call, record),
+        )
+        return start_call(setup, connect=model, record=record, measure=metrics.observe)
+
+    return start
+
+
+def _make_warming(
+    settings: Settings, start: StartCall, call_log: CallLog, metrics: Metrics
+) -> WarmSessions | None:
+    if not settings.prewarm_limit or not settings.gemini_api_key:
+        return None
+    warming = WarmSessions(
+        start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
+    )
+    metrics.warm_sessions.set_function(lambda: warming.open)
+    return warming
+
+
+def _make_desk(
+    settings: Settings,
+    start: StartCall,
+    live_calls: LiveCalls,
+    warming: WarmSessions | None,
+    clock: Clock,
+    metrics: Metrics,
+) -> Desk:
+    desk = Desk(
+        start,
+        live_calls,
+        instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
+        capacity=settings.max_concurrent_calls,
+        clock=clock,
+        warming=warming,
+    )
+    metrics.active.set_function(lambda: desk.held)
+    metrics.talking.set_function(lambda: desk.talking)
+    return desk
+
+
+def _open_life(
+    call_log: CallLog,
+    telephone: TwilioTelephone | NoTelephone,
+    desk: Desk,
+    clock: Clock,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> LocalLife:
+    life = LocalLife(call_log, telephone, desk, clock=clock, on_end=metrics.call_ended)
+    stack.push_async_callback(life.close)
+    # Pipelines end before the life closes, so that it still takes what they report.
+    desk.report_to(life)
+    stack.push_async_callback(desk.close)
+    return life
+
+
+def _open_claims(
+    settings: Settings, live_calls: LiveCalls, desk: Desk, stack: AsyncExitStack
+) -> None:
+    claims = Claims(
+        live_calls,
+        lambda: desk.carried,
+        instance=desk.instance,
+        ttl_secs=settings.redis_session_ttl,
+    )
+    claims.open()
+    stack.push_async_callback(claims.close)
+
+
+def _make_signatures(settings: Settings) -> TwilioSignatures:
+    token = settings.twilio_auth_token
+    return TwilioSignatures(
+        token.get_secret_value() if token else None,
+        base_url=settings.base_url,
+        stream_base_url=settings.stream_base_url,
+    )
+
+
+def _make_tokens(settings: Settings) -> StreamTokens:
     assert settings.stream_token_secret is not None, "settings generate one in development"
     return StreamTokens(settings.stream_token_secret.get_secret_value())

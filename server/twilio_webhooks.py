@@ -11,9 +11,9 @@ Source: https://www.twilio.com/docs/voice/twiml#request-parameters
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Response
 from loguru import logger
 
 from agent.call_log import NoSuchCall
@@ -25,19 +25,15 @@ from pipelines import catalogue
 from server import twiml
 from server.api_errors import Invalid, Problem
 from server.resources import Opened, Resources
-from server.signed_route import SignedRoute, signed_form
+from server.signed_form import SignedForm
 
 # Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
 SID = re.compile(r"[A-Za-z0-9]{1,64}")
 # What a stream status callback may bring into the record.
 STREAM_FIELDS = {"StreamEvent": "event", "StreamSid": "stream_sid", "StreamError": "error"}
 
-
-SignedForm = Annotated[Mapping[str, str], Depends(signed_form)]
-
 router = APIRouter(
     prefix="/twilio",
-    route_class=SignedRoute,
     tags=["twilio"],
     responses={
         400: {"model": Problem, "description": "Something that is needed is missing or no SID."},

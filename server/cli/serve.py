@@ -30,7 +30,6 @@ def serve(
         )
     from pipelines import catalogue, first_session
     from pipelines.catalogue import BrokenPipeline
-    from server import first_request
     from server.app import create_app
     from server.garbage import settle
     from server.serving import AnnouncedServer, configure, listen
@@ -46,7 +45,6 @@ def serve(
         typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
-    asyncio.run(first_request.rehearse(app))
     for name in catalogue.names():
         first_session.rehearse(catalogue.find(name))
     settle()

@@ -5,11 +5,9 @@ import socket
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
 
 from server import patient_http
-from server.patient_http import WHOLE_BODY
-from server.serving import held_port, listen, serving
+from server.serving import held_port, listen
 from tests.server.conftest import Running
 
 ENDLESS_BYTES = 20_000_000
@@ -80,32 +78,6 @@ async def test_a_request_that_takes_long_to_answer_is_not(
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as fresh:
         answer = await fresh.get(f"/calls/{call['id']}/result", params={"wait": 0.5})
     assert answer.status_code == 202
-
-
-async def test_an_app_is_told_that_all_of_a_body_is_here() -> None:
-    app, begun = FastAPI(), asyncio.Event()
-    told: list[bool] = []
-
-    @app.post("/")
-    async def note(request: Request) -> None:
-        told.append(WHOLE_BODY in request.scope.get("extensions", {}))
-        begun.set()
-        assert await request.body() == b"body"
-        told.append(WHOLE_BODY in request.scope["extensions"])
-
-    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
-    bound = listen("127.0.0.1", 0)
-    async with serving(app, bound):
-        reader, writer = await asyncio.open_connection(*bound.getsockname())
-        writer.write(head + b"body")
-        await reader.readuntil(b"null")
-        begun.clear()
-        writer.write(head + b"bo")
-        await begun.wait()
-        writer.write(b"dy")
-        await reader.readuntil(b"null")
-        writer.close()
-    assert told == [True, True, False, True]
 
 
 @pytest.mark.parametrize("whole", [20_000 // len(GET), 2])

@@ -1,0 +1,78 @@
+"""ASGI middleware that limits request bodies in size and time."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_LIMIT_BYTES = 65_536
+BODY_PATIENCE_SECS = 10.0
+
+
+class BodyLimit:
+    """Reads each request's body before the app sees the request.
+
+    A body over 64 kB is answered with 413, one that takes more than 10 s with 408. `refused` is
+    called for each of them, with the request's scope and a constant that says why.
+    """
+
+    def __init__(self, app: ASGIApp, refused: Callable[[Scope, str], None]) -> None:
+        self._app = app
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its whole body, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(BODY_PATIENCE_SECS):
+                body = await _read_body(receive)
+        except _TooLarge:
+            self._refused(scope, "body_too_large")
+            await _refuse(413, "The body is larger than 64 kB.", scope, receive, send)
+        except TimeoutError:
+            self._refused(scope, "body_too_slow")
+            await _refuse(408, "The body did not arrive in time.", scope, receive, send)
+        else:
+            if body is not None:
+                await self._app(scope, _replay(body, receive), send)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The body of a request; None when the client has left. Raises: _TooLarge."""
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > BODY_LIMIT_BYTES:
+            raise _TooLarge
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that first returns this body, as one message."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _refuse(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+    response = JSONResponse({"detail": detail}, status, headers={"Connection": "close"})
+    await response(scope, receive, send)
