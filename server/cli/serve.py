@@ -28,7 +28,6 @@ def serve(
         logger.warning(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )
-    from pipelines import catalogue, first_session
     from pipelines.catalogue import BrokenPipeline
     from server import first_request
     from server.app import create_app
@@ -47,8 +46,6 @@ def serve(
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
     asyncio.run(first_request.rehearse(app))
-    for name in catalogue.names():
-        first_session.rehearse(catalogue.find(name))
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
