@@ -156,11 +156,7 @@ class GeminiLive(DirectProcessor):
 
     def _tell(self, text: str) -> None:
         self._reply.prompted()
-
-        async def send(session: ModelSession) -> None:
-            await session.send_realtime_input(text=text)
-
-        self._session.send(send)
+        self._session.send(_text(text))
 
     def _answer_tool(self, answer: Send) -> None:
         self._reply.prompted()
@@ -196,23 +192,19 @@ class GeminiLive(DirectProcessor):
         frames, instruction = self._reply.reconnected()
         await self._push_all(frames)
         if instruction is not None:
-            text = instruction
-            self._session.send_first(lambda session: session.send_realtime_input(text=text))
+            self._session.send_first(_text(instruction))
         if not self._reply.has_spoken and self._profile.greeting:
             self._session.send_first(self._greet)
         elif not remembers and (said := self._said_so_far()):
-            part = types.Part(text=REMEMBER.format(said))
-            turn = types.Content(role="user", parts=[part])
+            turn = types.UserContent(REMEMBER.format(said))
             self._session.send_first(
                 lambda session: session.send_client_content(turns=turn, turn_complete=False)
             )
 
     def _said_so_far(self) -> str:
         """The conversation, with what is on its way to the caller's ear."""
-        said = [self._conversation.as_text()]
-        if unheard := self._unheard_text():
-            said.append(f"You: {unheard}")
-        return "\n".join(filter(None, said))
+        said, unheard = self._conversation.as_text(), self._unheard_text()
+        return "\n".join(filter(None, [said, unheard and f"You: {unheard}"]))
 
     async def _play_shared_greeting(self) -> None:
         """Say at once what another call's session has said before; this one's is told so."""
@@ -277,9 +269,8 @@ class GeminiLive(DirectProcessor):
         if content.turn_complete:
             self._keep_greeting()
             await self._push_all(self._reply.completed())
-            if content.turn_complete_reason is not None:
-                reason = str(content.turn_complete_reason.value)
-                self._record.event("model.turn_complete", {"reason": reason})
+            if (reason := content.turn_complete_reason) is not None:
+                self._record.event("model.turn_complete", {"reason": str(reason.value)})
 
     async def _take_words(self, words: Words) -> None:
         if not words.text:
@@ -292,8 +283,9 @@ class GeminiLive(DirectProcessor):
             return
         await self._push_all(self._reply.words(words.text))
         if self._reply.has_late_words and self._settling is None:
-            loop = self.get_event_loop()
-            self._settling = loop.call_later(LATE_WORDS_SECS, self._settle_later)
+            self._settling = self.get_event_loop().call_later(
+                LATE_WORDS_SECS, lambda: self.create_task(self._settle(), name="late words")
+            )
 
     async def _speak(self, pcm: bytes) -> None:
         if not pcm:
@@ -304,9 +296,6 @@ class GeminiLive(DirectProcessor):
             self._greeting_pcm += pcm[: len(pcm) // 2 * 2]
         await self.push_sound(AgentSound(pcm, GEMINI_SPEAKS_AT))
 
-    def _settle_later(self) -> None:
-        self.create_task(self._settle(), name="late words")
-
     async def _settle(self) -> None:
         await self._push_all(self._reply.settle())
 
@@ -316,6 +305,10 @@ class GeminiLive(DirectProcessor):
             self._settling = None
         for frame in frames:
             await self.push_frame(frame)
+
+
+def _text(text: str) -> Send:
+    return lambda session: session.send_realtime_input(text=text)
 
 
 async def _activity_start(session: ModelSession) -> None:

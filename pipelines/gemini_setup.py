@@ -37,6 +37,17 @@ def live_config(
     )
 
 
+def warm_up() -> None:
+    """Have google-genai build its types of messages now: 80 ms, in which no call is heard.
+
+    Pydantic builds each when it is first used, which would be in the first call.
+    """
+    types.LiveConnectParameters(config=live_config(AgentProfile(), []))
+    says = types.LiveServerContent(model_turn=types.Content(parts=[types.Part(text="")]))
+    types.LiveServerMessage(server_content=says)
+    types.LiveSendRealtimeInputParameters(text="")
+
+
 def _voice(name: str | None) -> types.VoiceConfig | None:
     if name is None:
         return None

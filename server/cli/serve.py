@@ -29,6 +29,7 @@ def serve(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )
     from pipelines.catalogue import BrokenPipeline
+    from pipelines.gemini_setup import warm_up
     from server import first_request
     from server.app import create_app
     from server.garbage import settle
@@ -46,6 +47,7 @@ def serve(
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
     asyncio.run(first_request.rehearse(app))
+    warm_up()
     settle()
     with bound:
         address, number = bound.getsockname()[:2]

@@ -1,6 +1,8 @@
 """Setups as they go out: all that a session is to be, and each call's own."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,20 @@ async def test_each_call_has_its_own_prompt_and_handle(
         "systemInstruction",
         "sessionResumption",
     }
+
+
+# In a process of its own: what is built once stays built.
+AFTER_WARMING_UP = """
+from google.genai import types
+from pipelines.gemini_setup import warm_up
+
+used = ["LiveConnectConfig", "LiveConnectParameters", "Content", "Part", "LiveServerMessage",
+        "LiveServerContent", "LiveSendRealtimeInputParameters"]
+for late in (True, False):
+    assert [name for name in used if getattr(types, name).__pydantic_complete__ == late] == []
+    warm_up()
+"""
+
+
+def test_the_sdks_types_are_built_before_the_first_call() -> None:
+    subprocess.run([sys.executable, "-c", AFTER_WARMING_UP], check=True)
