@@ -28,10 +28,10 @@ from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd
 from pipelines.caller_speech import CallerSpeech
 from pipelines.gemini_client import ConnectModel
-from pipelines.gemini_session import Patience
 from pipelines.greetings import Greetings
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
+from pipelines.retry_budget import SessionPatience
 from pipelines.sound_way import HEARD, Sound, lay_sound
 from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
 
@@ -58,7 +58,7 @@ class CallParts:
     conversation: Conversation
     call_end: CallEnd
     client: ConnectModel
-    patience: Patience
+    patience: SessionPatience
     greetings: Greetings | None
     record: Record
     measure: MeasureSink

@@ -23,18 +23,12 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputTextRawFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
     StartFrame,
     TranscriptionFrame,
-    TTSStartedFrame,
-    TTSStoppedFrame,
-    TTSTextFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
-from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.utils.time import time_now_iso8601
 
 from agent.calls import EndReason
@@ -44,20 +38,23 @@ from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from pipelines.call_end import CallEnd
 from pipelines.gemini_client import ConnectModel, ModelSession
-from pipelines.gemini_session import GeminiSession, NoModel, Patience, Send
-from pipelines.gemini_setup import session_setup
+from pipelines.gemini_session import GeminiSession, NoModel, Send
+from pipelines.gemini_setup import live_config
 from pipelines.greetings import GreetingKey, Greetings
 from pipelines.model_messages import Words
 from pipelines.rates import GEMINI_SPEAKS_AT
-from pipelines.stage_directions import ANSWER, GO_ON, GREET, REMEMBER
+from pipelines.reply_state import ReplyState
+from pipelines.retry_budget import SessionPatience
+from pipelines.stage_directions import GREET, REMEMBER
 from pipelines.tool_calls import ToolCalls
 from pipelines.tools import Tool
 from processors.direct import DirectProcessor, Sound
-from processors.frames import LateTextFrame
 from processors.sound_frames import AgentSound
 
 # So long after a turn, words without sound may still be its own.
 LATE_WORDS_SECS = 0.4
+# A greeting that was kept is said in pieces of 400 ms, which take half a millisecond to convert.
+CHUNK_BYTES = GEMINI_SPEAKS_AT * 2 * 2 // 5
 
 
 class GeminiLive(DirectProcessor):
@@ -76,7 +73,7 @@ class GeminiLive(DirectProcessor):
         conversation: Conversation,
         record: Record,
         measure: MeasureSink,
-        patience: Patience,
+        patience: SessionPatience,
         stopwatch: Callable[[], float],
         greetings: Greetings | None = None,
         unheard_text: Callable[[], str] = str,
@@ -89,7 +86,7 @@ class GeminiLive(DirectProcessor):
         self._record = record
         self._session = GeminiSession(
             client,
-            lambda resume: session_setup(profile, tools, resume),
+            lambda resume: live_config(profile, tools, resume),
             on_message=self._take,
             on_speech=self._speak,
             on_words=self._take_words,
@@ -115,20 +112,11 @@ class GeminiLive(DirectProcessor):
         # The sound of the greeting while it is being made, to be kept for other calls.
         self._greeting_pcm: bytearray | None = None
         self._running: asyncio.Task[None] | None = None
-        # The session that was asked for the greeting, and whether any of it was said.
+        # The session that was asked for the greeting.
         self._greeting: ModelSession | None = None
-        self._has_spoken = False
-        # What the caller said since the last reply, and the words of this one; as far as is known.
-        self._unanswered = ""
-        self._reply_text = ""
-        self._generated = False
         self._connections = 0
-        self._replying = False
-        self._sounding = False
-        # A turn was completed, and nothing has happened since that the model would speak about.
-        self._turn_is_over = False
-        # Words that came after a turn: its last ones, or the first of the next.
-        self._late = ""
+        self._reply = ReplyState()
+        # Settles the words that came late.
         self._settling: asyncio.TimerHandle | None = None
 
     # --- frames in ---------------------------------------------------------------------------
@@ -167,15 +155,11 @@ class GeminiLive(DirectProcessor):
         await super().cleanup()
 
     def _tell(self, text: str) -> None:
-        self._turn_is_over = False
-
-        async def send(session: ModelSession) -> None:
-            await session.send_realtime_input(text=text)
-
-        self._session.send(send)
+        self._reply.prompted()
+        self._session.send(_text(text))
 
     def _answer_tool(self, answer: Send) -> None:
-        self._turn_is_over = False
+        self._reply.prompted()
         self._session.send(answer)
 
     # --- the session -------------------------------------------------------------------------
@@ -194,7 +178,7 @@ class GeminiLive(DirectProcessor):
             self._call_end.fail(EndReason.SYSTEM, f"the model failed: {type(error).__name__}")
 
     async def _stop(self) -> None:
-        await self._settle_late()
+        await self._settle()
         await self._tool_calls.stop()
         if self._running is not None:
             running, self._running = self._running, None
@@ -203,31 +187,24 @@ class GeminiLive(DirectProcessor):
     async def _connected(self, remembers: bool) -> None:
         """A session is open: greet once; tell a later one what was said, if it does not know."""
         self._connections += 1
-        await self._settle_late()
-        instruction: str | None = None
-        if self._replying:
+        if self._reply.is_replying:
             self._greeting_pcm = None  # its end is lost, or said by another session
-            if not self._generated and self._has_spoken:
-                instruction = GO_ON.format(" ".join(self._reply_text.split()))
-            await self._end_reply()
-        elif self._unanswered:
-            instruction = ANSWER.format(" ".join(self._unanswered.split()))
-        self._turn_is_over = False
+        frames, instruction = self._reply.reconnected()
+        await self._push_all(frames)
         if instruction is not None:
-            text = instruction
-            self._session.send_first(lambda session: session.send_realtime_input(text=text))
-        if not self._has_spoken and self._profile.greeting:
+            self._session.send_first(_text(instruction))
+        if not self._reply.has_spoken and self._profile.greeting:
             self._session.send_first(self._greet)
         elif not remembers and (said := self._said_so_far()):
-            history = REMEMBER.format(said)
-            self._session.send_first(lambda session: session.remember(history))
+            turn = types.UserContent(REMEMBER.format(said))
+            self._session.send_first(
+                lambda session: session.send_client_content(turns=turn, turn_complete=False)
+            )
 
     def _said_so_far(self) -> str:
         """The conversation, with what is on its way to the caller's ear."""
-        said = [self._conversation.as_text()]
-        if unheard := self._unheard_text():
-            said.append(f"You: {unheard}")
-        return "\n".join(filter(None, said))
+        said, unheard = self._conversation.as_text(), self._unheard_text()
+        return "\n".join(filter(None, [said, unheard and f"You: {unheard}"]))
 
     async def _play_shared_greeting(self) -> None:
         """Say at once what another call's session has said before; this one's is told so."""
@@ -238,23 +215,21 @@ class GeminiLive(DirectProcessor):
             self._greeting_pcm = bytearray()
             return
         self._record.event("greeting.shared")
-        await self._begin_reply()
-        words = TTSTextFrame(self._profile.greeting, text_type=TextType.SENTENCE)
-        await self.push_frame(words)
-        for chunk in sound:
-            await self._speak(chunk)
+        await self._push_all(self._reply.words(self._profile.greeting))
+        for start in range(0, len(sound), CHUNK_BYTES):
+            await self._speak(sound[start : start + CHUNK_BYTES])
             await asyncio.sleep(0)  # other calls have their turn
-        await self._end_reply()
+        await self._push_all(self._reply.completed())
 
     def _keep_greeting(self) -> None:
         """The first reply was said whole: it may be what the next call begins with."""
         pcm, self._greeting_pcm = self._greeting_pcm, None
         if pcm and self._greetings is not None:
-            self._greetings.keep(self._greeting_key, bytes(pcm), self._reply_text)
+            self._greetings.keep(self._greeting_key, bytes(pcm), self._reply.text)
 
     async def _greet(self, session: ModelSession) -> None:
         # One that could not be sent waits still, behind the one for this session.
-        if self._greeting is not session and not self._has_spoken:
+        if self._greeting is not session and not self._reply.has_spoken:
             self._greeting = session
             await session.send_realtime_input(text=GREET.format(self._profile.greeting))
 
@@ -266,8 +241,8 @@ class GeminiLive(DirectProcessor):
             await self._take_content(content)
         if message.tool_call is not None:
             for called in message.tool_call.function_calls or []:
-                await self._settle_late()
-                self._turn_is_over = False  # what is said next is about the tool
+                await self._settle()
+                self._reply.prompted()  # what is said next is about the tool
                 await self._tool_calls.begin(called)
         if message.tool_call_cancellation is not None:
             for call_id in message.tool_call_cancellation.ids or []:
@@ -278,9 +253,7 @@ class GeminiLive(DirectProcessor):
     async def _take_content(self, content: types.LiveServerContent) -> None:
         # One message may hold several of these; the interruption is about what came before it.
         if content.interrupted:
-            self._replying = self._sounding = False
-            self._turn_is_over = False
-            self._late = ""
+            self._reply.interrupted()
             self._greeting_pcm = None
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
@@ -292,89 +265,50 @@ class GeminiLive(DirectProcessor):
         if content.output_transcription is not None and content.output_transcription.text:
             await self._take_words(Words(content.output_transcription.text, by_caller=False))
         if content.generation_complete:
-            self._generated = True
-            await self._end_sound()
+            await self._push_all(self._reply.generated())
         if content.turn_complete:
             self._keep_greeting()
-            await self._end_reply()
-            if content.turn_complete_reason is not None:
-                reason = str(content.turn_complete_reason.value)
-                self._record.event("model.turn_complete", {"reason": reason})
+            await self._push_all(self._reply.completed())
+            if (reason := content.turn_complete_reason) is not None:
+                self._record.event("model.turn_complete", {"reason": str(reason.value)})
 
     async def _take_words(self, words: Words) -> None:
         if not words.text:
             return
         if words.by_caller:
             self._call_end.caller_was_heard()
-            await self._settle_late()
-            self._turn_is_over = False
-            if not self._replying:
-                self._unanswered += words.text
+            await self._push_all(self._reply.caller_said(words.text))
             heard = TranscriptionFrame(words.text, "", time_now_iso8601())
             await self.push_frame(heard, FrameDirection.UPSTREAM)
             return
-        if not self._replying and self._turn_is_over:
-            self._late += words.text
-            if self._settling is None:
-                loop = self.get_event_loop()
-                self._settling = loop.call_later(LATE_WORDS_SECS, self._settle_later)
-            return
-        await self._begin_reply()
-        self._reply_text += words.text
-        await self._say(words.text, TTSTextFrame)
-
-    async def _say(self, text: str, kind: type[TTSTextFrame]) -> None:
-        said = kind(text, text_type=TextType.SENTENCE)
-        said.includes_inter_frame_spaces = True
-        await self.push_frame(said)
-
-    def _settle_later(self) -> None:
-        self.create_task(self._settle_late(), name="late words")
-
-    async def _settle_late(self, *, begins: bool = False) -> None:
-        """Words that waited belong to a reply that `begins` now, or else to the one before."""
-        late, self._late = self._late, ""
-        if self._settling is not None:
-            self._settling.cancel()
-            self._settling = None
-        if late and begins:
-            self._reply_text += late
-            await self._say(late, TTSTextFrame)
-        elif late:
-            await self._say(late, LateTextFrame)
+        await self._push_all(self._reply.words(words.text))
+        if self._reply.has_late_words and self._settling is None:
+            self._settling = self.get_event_loop().call_later(
+                LATE_WORDS_SECS, lambda: self.create_task(self._settle(), name="late words")
+            )
 
     async def _speak(self, pcm: bytes) -> None:
         if not pcm:
             return
-        await self._begin_reply()
-        self._has_spoken = True
+        await self._push_all(self._reply.sound())
         if self._greeting_pcm is not None:
             # Half a sample at the end of a message is left out, and would shift what follows.
             self._greeting_pcm += pcm[: len(pcm) // 2 * 2]
-        if not self._sounding:
-            self._sounding = True
-            await self.push_frame(TTSStartedFrame())
         await self.push_sound(AgentSound(pcm, GEMINI_SPEAKS_AT))
 
-    async def _begin_reply(self) -> None:
-        if not self._replying:
-            self._replying = True
-            self._generated = False
-            self._reply_text = self._unanswered = ""
-            self._turn_is_over = False
-            await self.push_frame(LLMFullResponseStartFrame())
-            await self._settle_late(begins=True)
+    async def _settle(self) -> None:
+        await self._push_all(self._reply.settle())
 
-    async def _end_sound(self) -> None:
-        if self._sounding:
-            self._sounding = False
-            await self.push_frame(TTSStoppedFrame())
+    async def _push_all(self, frames: Sequence[Frame]) -> None:
+        if self._settling is not None and not self._reply.has_late_words:
+            self._settling.cancel()
+            self._settling = None
+        for frame in frames:
+            await self.push_frame(frame)
 
-    async def _end_reply(self) -> None:
-        await self._end_sound()
-        self._replying = False
-        self._turn_is_over = True
-        await self.push_frame(LLMFullResponseEndFrame())
+
+def _text(text: str) -> Send:
+    return lambda session: session.send_realtime_input(text=text)
 
 
 async def _activity_start(session: ModelSession) -> None:

@@ -5,14 +5,13 @@ nothing; a dropped connection is resumed by its handle, or, when that is refused
 conversation so far.
 
     connect ──▶ pump: send what waits · receive ──▶ dropped ──▶ connect (handle) ──▶ …
-       └─ refused, or dropped at once: again, until `Patience` is used up ──▶ NoModel
+       └─ refused, or dropped at once: again, until the retry budget is used up ──▶ NoModel
 """
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from google.genai import errors, types
 from loguru import logger
@@ -21,9 +20,9 @@ from websockets.exceptions import ConnectionClosed
 from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
 from agent.ports import Record
 from pipelines.gemini_client import Connection, ConnectModel, ModelSession
-from pipelines.gemini_setup import Setup
 from pipelines.model_socket import AUDIO_TYPE, OnSpeech, OnWords
 from pipelines.packet_stamp import take_stamp
+from pipelines.retry_budget import RetryBudget, SessionPatience
 
 # Ten seconds of 20 ms packets; older sound is of no use to a conversation.
 MOST_WAITING = 500
@@ -46,18 +45,6 @@ class NoModel(Exception):
     """Gemini could not be reached within the patience; the text is the last refusal."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a caller is left waiting for a session."""
-
-    attempt_secs: float = 5.0
-    total_secs: float = 8.0
-    first_pause_secs: float = 0.2
-    hopeless_attempts: int = 2
-    # A session that carried less is worth no more than a refusal.
-    short_session_secs: float = 2.0
-
-
 Send = Callable[[ModelSession], Awaitable[None]]
 
 
@@ -67,7 +54,7 @@ class GeminiSession:
     def __init__(
         self,
         client: ConnectModel,
-        setup: Callable[[str | None], Setup],
+        config: Callable[[str | None], types.LiveConnectConfig],
         *,
         on_message: Callable[[types.LiveServerMessage], Awaitable[None]],
         on_speech: OnSpeech,
@@ -75,17 +62,17 @@ class GeminiSession:
         on_connected: Callable[[bool], Awaitable[None]],
         record: Record,
         measure: MeasureSink,
-        patience: Patience,
+        patience: SessionPatience,
         stopwatch: Callable[[], float],
     ) -> None:
-        """`setup` makes the setup for a resume handle, or for a session from scratch.
+        """`config` makes the setup for a resume handle, or for a session from scratch.
 
         `on_speech` and `on_words` take the messages that are nothing but speech, or a piece of a
         transcript, `on_message` all others, in the order that they came. `on_connected` hears of
         each session that is open, with whether it remembers the call.
         """
         self._client = client
-        self._setup = setup
+        self._config = config
         self._on_message = on_message
         self._on_speech = on_speech
         self._on_words = on_words
@@ -101,10 +88,7 @@ class GeminiSession:
         self._waits = asyncio.Event()
         self._going_away = False
         self._busy = False
-        # Since when no session has lasted, and how long to wait before the next one.
-        self._trouble_since: float | None = None
-        self._pause = patience.first_pause_secs
-        self._hopeless = 0
+        self._budget = RetryBudget(patience)
         # Connections that are being closed, beside what goes on.
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -144,7 +128,7 @@ class GeminiSession:
 
     def begin_patience_anew(self) -> None:
         """Somebody waits now: what was refused before has cost them nothing."""
-        self._trouble_is_over()
+        self._budget.reset()
 
     async def run(self) -> None:
         """Keep a session open until cancelled.
@@ -156,8 +140,7 @@ class GeminiSession:
             opened, resumed = asyncio.get_running_loop().time(), self._handle
             try:
                 self._going_away = self._busy = False
-                session.on_speech = self._take_speech
-                session.on_words = self._on_words
+                session.listen(self._take_speech, self._on_words)
                 await self._on_connected(resumed is not None)
                 self._open = session
                 reason = await self._pump(session)
@@ -168,11 +151,11 @@ class GeminiSession:
             self._record.event("model.dropped", {"reason": reason})
             logger.info("model session ended; connecting again", reason=reason)
             if asyncio.get_running_loop().time() - opened >= self._patience.short_session_secs:
-                self._trouble_is_over()
+                self._budget.reset()
             elif resumed is not None and resumed == self._handle:
                 self._handle = None  # accepted, and of no use: as good as refused
             else:
-                await self._bear(reason, hopeless=reason in _HOPELESS_CLOSES)
+                await self._pause(reason, hopeless=reason in _HOPELESS_CLOSES)
 
     def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
         """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
@@ -188,7 +171,7 @@ class GeminiSession:
         loop = asyncio.get_running_loop()
         while True:
             attempted = loop.time()
-            connection = self._client.connect(self._setup(self._handle))
+            connection = self._client.connect(self._config(self._handle))
             try:
                 async with asyncio.timeout(self._patience.attempt_secs):
                     session = await connection.__aenter__()
@@ -200,32 +183,20 @@ class GeminiSession:
                 if self._handle is not None:
                     self._handle = None  # whatever it was worth, the next one starts from scratch
                     continue
-                await self._bear(refusal, hopeless=_code(error) in _HOPELESS, since=attempted)
+                await self._pause(refusal, hopeless=_code(error) in _HOPELESS, since=attempted)
             else:
                 self._measure(ModelConnect("ok", loop.time() - attempted))
                 resumed = self._handle is not None
                 self._record.event("model.connected", {"resumed": resumed})
                 return connection, session
 
-    async def _bear(self, trouble: str, *, hopeless: bool, since: float | None = None) -> None:
-        """Pause before the next attempt, longer each time.
-
-        Raises: NoModel when the patience is used up.
-        """
+    async def _pause(self, trouble: str, *, hopeless: bool, since: float | None = None) -> None:
+        """Wait before the next attempt. Raises: NoModel when the retry budget is used up."""
         now = asyncio.get_running_loop().time()
-        if self._trouble_since is None:
-            self._trouble_since = now if since is None else since
-        self._hopeless += hopeless
-        if now - self._trouble_since + self._pause > self._patience.total_secs or (
-            self._hopeless >= self._patience.hopeless_attempts
-        ):
+        pause = self._budget.next_pause(now, hopeless=hopeless, since=since)
+        if pause is None:
             raise NoModel(trouble)
-        await asyncio.sleep(self._pause)
-        self._pause *= 2
-
-    def _trouble_is_over(self) -> None:
-        self._trouble_since, self._hopeless = None, 0
-        self._pause = self._patience.first_pause_secs
+        await asyncio.sleep(pause)
 
     async def _pump(self, session: ModelSession) -> str:
         """Send and receive until the connection is no more; returns why."""
@@ -320,6 +291,8 @@ async def _close(connection: Connection) -> None:
 
 
 def _code(error: BaseException) -> int | None:
+    if isinstance(error, ConnectionClosed):
+        return error.rcvd.code if error.rcvd else None
     code = getattr(error, "code", None)
     if code is None:
         code = getattr(getattr(error, "response", None), "status_code", None)

@@ -1,86 +1,65 @@
-"""The first message of every session of a call: an agent's profile and tools, as they go out.
+"""An agent's profile and tools in google-genai's types: the setup of every session of a call.
 
-Prompt and tools are given here, at connect, and never later. It is in the wire's own form, because
-google-genai would check and convert each session's anew.
+Prompt and tools are given here, at connect, and never later.
 Source: https://ai.google.dev/api/live#BidiGenerateContentSetup
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+
+from google.genai import types
 
 from agent.profile import AgentProfile, VadConfig
 from pipelines.tools import Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a session is to be, whichever model it is of."""
-
-    system_prompt: str
-    # The handle of the session that this one continues; None for one from scratch.
-    resume: str | None
-    # What many calls have alike: members of a JSON object, with commas between.
-    alike: str
-
-    def message(self, model: str) -> str:
-        """The setup of a session of `model`, named as `models/…`: one JSON text."""
-        own = {
-            "model": model,
-            "systemInstruction": {"role": "user", "parts": [{"text": self.system_prompt}]},
-            "sessionResumption": {} if self.resume is None else {"handle": self.resume},
-        }
-        return f'{{"setup": {{{_members(own)}, {self.alike}}}}}'
-
-
-def session_setup(profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None) -> Setup:
+def live_config(
+    profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
+) -> types.LiveConnectConfig:
     """The setup for a session; `resume` is the handle of the one it continues."""
-    alike = _alike(profile.voice, profile.language, profile.vad, tuple(tools))
-    return Setup(profile.system_prompt, resume, alike)
-
-
-@lru_cache
-def _alike(voice: str | None, language: str, vad: VadConfig, tools: tuple[Tool, ...]) -> str:
-    setup: dict[str, Any] = {
-        "generationConfig": {
-            "responseModalities": ["AUDIO"],
-            "speechConfig": _speech(voice, language),
-        },
-        "realtimeInputConfig": {"automaticActivityDetection": _activity_detection(vad)},
-        "inputAudioTranscription": {},
-        "outputAudioTranscription": {},
+    declarations = [tool.declaration for tool in tools]
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        system_instruction=profile.system_prompt,
+        tools=[types.Tool(function_declarations=declarations)] if declarations else None,
+        speech_config=types.SpeechConfig(
+            voice_config=_voice(profile.voice), language_code=profile.language
+        ),
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=_activity_detection(profile.vad)
+        ),
+        input_audio_transcription=types.AudioTranscriptionConfig(),
+        output_audio_transcription=types.AudioTranscriptionConfig(),
+        session_resumption=types.SessionResumptionConfig(handle=resume),
         # Without it an audio session ends after 15 minutes.
-        "contextWindowCompression": {"slidingWindow": {}},
-    }
-    if tools:
-        setup["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
-    return _members(setup)
+        context_window_compression=types.ContextWindowCompressionConfig(
+            sliding_window=types.SlidingWindow()
+        ),
+    )
 
 
-def _speech(voice: str | None, language: str) -> dict[str, Any]:
-    speech: dict[str, Any] = {"languageCode": language}
-    if voice is not None:
-        speech["voiceConfig"] = {"prebuiltVoiceConfig": {"voiceName": voice}}
-    return speech
+def warm_up() -> None:
+    """Have google-genai build its types of messages now: 80 ms, in which no call is heard.
+
+    Pydantic builds each when it is first used, which would be in the first call.
+    """
+    types.LiveConnectParameters(config=live_config(AgentProfile(), []))
+    says = types.LiveServerContent(model_turn=types.Content(parts=[types.Part(text="")]))
+    types.LiveServerMessage(server_content=says)
+    types.LiveSendRealtimeInputParameters(text="")
 
 
-def _activity_detection(vad: VadConfig) -> dict[str, Any]:
+def _voice(name: str | None) -> types.VoiceConfig | None:
+    if name is None:
+        return None
+    return types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=name))
+
+
+def _activity_detection(vad: VadConfig) -> types.AutomaticActivityDetection:
     start, end = vad.start_sensitivity, vad.end_sensitivity
-    fields = {
-        "disabled": vad.disabled or None,
-        "startOfSpeechSensitivity": start and f"START_SENSITIVITY_{start}",
-        "endOfSpeechSensitivity": end and f"END_SENSITIVITY_{end}",
-        "prefixPaddingMs": vad.prefix_padding_ms,
-        "silenceDurationMs": vad.silence_duration_ms,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _declaration(tool: Tool) -> dict[str, Any]:
-    return tool.declaration.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _members(fields: dict[str, Any]) -> str:
-    return json.dumps(fields)[1:-1]
+    return types.AutomaticActivityDetection(
+        disabled=vad.disabled or None,
+        start_of_speech_sensitivity=start and types.StartSensitivity(f"START_SENSITIVITY_{start}"),
+        end_of_speech_sensitivity=end and types.EndSensitivity(f"END_SENSITIVITY_{end}"),
+        prefix_padding_ms=vad.prefix_padding_ms,
+        silence_duration_ms=vad.silence_duration_ms,
+    )

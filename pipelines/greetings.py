@@ -1,19 +1,16 @@
 """Greetings that many calls share: generated once, played at once.
 
 A greeting is the same sound for the same words, voice, language and model. It is kept as the model
-made it, PCM16 at 24 kHz, with what the phone gets of it, and told to each new session as what was
-said.
+made it, PCM16 at 24 kHz, and told to each new session as what was said.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from agent.profile import AgentProfile
-from pipelines.phone_voice import SharedSound, shareable_chunks
 from pipelines.rates import GEMINI_SPEAKS_AT
 
-# So many bytes of speech are kept; half a minute of it is 1.4 MB. What the phone gets of it takes a
-# sixth more.
+# So many bytes of speech are kept; half a minute of it is 1.4 MB.
 MOST_BYTES = 64_000_000
 LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
 
@@ -38,12 +35,12 @@ class Greetings:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[GreetingKey, tuple[SharedSound, ...]] = OrderedDict()
+        self._kept: OrderedDict[GreetingKey, bytes] = OrderedDict()
         self._bytes = 0
 
-    def find(self, key: GreetingKey) -> tuple[SharedSound, ...]:
+    def find(self, key: GreetingKey) -> bytes:
         """The sound of a greeting; nothing if it was not said before."""
-        sound = self._kept.get(key, ())
+        sound = self._kept.get(key, b"")
         if sound:
             self._kept.move_to_end(key)
         return sound
@@ -54,11 +51,11 @@ class Greetings:
             return
         if _words(said) != _words(key.words):
             return
-        self._kept[key] = shareable_chunks(pcm)
+        self._kept[key] = pcm
         self._bytes += len(pcm)
         while self._bytes > self._most_bytes:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= sum(map(len, dropped))
+            self._bytes -= len(dropped)
 
 
 def _words(text: str) -> str:

@@ -1,21 +1,20 @@
-"""The model's WebSocket, with a short way past the general encoder for what comes often.
+"""The model's WebSocket, with a fast path past the general encoder for audio and transcripts.
 
 google-genai builds and checks a pydantic message for each packet; 80 times a second and call,
-that is most of what a call costs. Sound and words have one shape each, and so has what a session is
-told of the time before it: they are written and read by hand here. Once a session is set up,
-everything else goes through the SDK as it is.
+that is most of what a call costs. Audio and words have one shape each, so they are written and
+read by hand here; everything else goes through the SDK as it is.
 
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or not at all
-    remember ─▶ {"client_content": …} ─▶ socket
     socket ─▶ recv ─┬─ nothing but speech ─▶ on_speech
                     ├─ nothing but words ─▶ on_words
                     └─ all else ─▶ google-genai                   in the order that it came
+
+The SDK hands `create_connection` on to websockets, so this is what it opens its sessions over.
 
 Source: https://ai.google.dev/api/live,
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
 
-import json
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -39,8 +38,8 @@ OnSpeech = Callable[[bytes], Awaitable[None]]
 OnWords = Callable[[Words], Awaitable[None]]
 
 
-async def unheard(_: object) -> None:
-    """What comes before anybody listens is nobody's."""
+async def _unheard(_: object) -> None:
+    """Drop what comes before anybody listens."""
 
 
 class ModelSocket(QuickSocket):
@@ -48,40 +47,41 @@ class ModelSocket(QuickSocket):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Told each message that is nothing but speech: PCM16 as the model made it.
-        self.on_speech: OnSpeech = unheard
-        # Told each message that is nothing but a piece of a transcript, of either side.
-        self.on_words: OnWords = unheard
+        self._on_speech: OnSpeech = _unheard
+        self._on_words: OnWords = _unheard
         self._is_let_go = False
 
+    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
+        """Hand over messages that are nothing but speech, or nothing but a piece of a transcript.
+
+        `on_speech` takes PCM16 as the model made it, `on_words` the words of either side.
+        """
+        self._on_speech, self._on_words = on_speech, on_words
+
     def let_go(self) -> None:
-        """Nobody will use it any more; what is not closed by now is cut off.
+        """Cut off what is not closed by now, and drop the transport: nobody uses it any more.
 
         It and uvloop's TLS transport know each other, and would wait for a full collection of the
         garbage collector with a quarter of a megabyte.
         """
         self._is_let_go = True
+        if not hasattr(self, "transport"):
+            return
         if self.protocol.state is State.CLOSED:
-            vars(self).pop("transport", None)
-        elif "transport" in vars(self):
+            del self.transport
+        else:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is no more."""
         super().connection_lost(exc)
         if self._is_let_go:
-            vars(self).pop("transport", None)
+            del self.transport
 
     def hear(self, pcm: bytes) -> bool:
         """Send one packet of PCM16 at 16 kHz now; False when the socket cannot take it now."""
         sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
         return self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
-
-    async def remember(self, said: str) -> None:
-        """Send what was said before, as the user's turn that is not over."""
-        turn = {"parts": [{"text": said}], "role": "user"}
-        content = {"turns": [turn], "turnComplete": False}
-        await self.send_text(json.dumps({"client_content": content}))
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is neither speech nor words alone; those before it are handed over.
@@ -95,9 +95,9 @@ class ModelSocket(QuickSocket):
                 return message
             try:
                 if isinstance(content, bytes):
-                    await self.on_speech(self._with_more(content))
+                    await self._on_speech(self._with_more(content))
                 else:
-                    await self.on_words(content)
+                    await self._on_words(content)
             except TypeError as error:
                 # google-genai takes a TypeError for a recv of old, and would ask again.
                 raise RuntimeError("a message could not be taken") from error

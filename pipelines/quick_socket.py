@@ -55,14 +55,6 @@ class QuickSocket(ClientConnection):
         self.transport.write(masked_text_frame(text))
         return True
 
-    async def send_text(self, text: str) -> None:
-        """Send one text message: at once, or as soon as the socket takes it.
-
-        Raises: websockets' ConnectionClosed.
-        """
-        if not self.send_now(text.encode()):
-            await self.send(text)
-
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message, as websockets has it.
 

@@ -24,13 +24,13 @@ from pipelines.call_pipeline import CallPipeline
 from pipelines.caller_speech import CallerSpeech
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini_client import ConnectModel
-from pipelines.gemini_session import Patience
 from pipelines.greetings import Greetings
 from pipelines.live_call import TheCall
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 from pipelines.recording import Recording
+from pipelines.retry_budget import SessionPatience
 from pipelines.shares import Shares
 from pipelines.token_meter import TokenMeter
 from processors.direct import DirectProcessor
@@ -54,7 +54,7 @@ class CallSetup:
     profile: AgentProfile
     definition: PipelineDefinition
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    patience: Patience = field(default_factory=Patience)
+    patience: SessionPatience = field(default_factory=SessionPatience)
     # Greetings that calls share; None: each is generated anew.
     greetings: Greetings | None = None
     # Whether a tool may connect the caller to this number.

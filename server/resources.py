@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, NoReturn, TypedDict
 
 from fastapi import Depends
+from google.genai import types
 from loguru import logger
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
@@ -26,7 +27,6 @@ from agent.profile import AgentProfile
 from agent.recorder import RecordWriter
 from pipelines import catalogue
 from pipelines.gemini_client import Connection, ConnectModel, GeminiClient
-from pipelines.gemini_setup import Setup
 from pipelines.greetings import Greetings
 from pipelines.run_call import CallSetup, RunningCall, start_call
 from pipelines.warm_sessions import StartCall, WarmSessions
@@ -81,7 +81,7 @@ class NoModel:
 
     model = "none"
 
-    def connect(self, setup: Setup) -> Connection:
+    def connect(self, config: types.LiveConnectConfig) -> Connection:
         """Refuse."""
         return self._refuse()
 

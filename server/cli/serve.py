@@ -28,8 +28,8 @@ def serve(
         logger.warning(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )
-    from pipelines import catalogue, first_session
     from pipelines.catalogue import BrokenPipeline
+    from pipelines.gemini_setup import warm_up
     from server.app import create_app
     from server.garbage import settle
     from server.serving import AnnouncedServer, configure, listen
@@ -45,8 +45,7 @@ def serve(
         typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
-    for name in catalogue.names():
-        first_session.rehearse(catalogue.find(name))
+    warm_up()
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
@@ -59,12 +58,12 @@ def serve(
 
 def _check_the_way_to_twilio(settings: Settings) -> None:
     """The proxy and the certificates of the environment; wrong ones end the command."""
-    from server.twilio_http import REST_ROOT, TwilioHttp
+    from server.rest_http import REST_ROOT, TwilioHttp
 
     if not settings.twilio_is_configured:
         return
     try:
-        TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1).close()
+        TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1)
     except (OSError, ValueError) as error:
         typer.echo(f"Twilio's REST API cannot be asked: {error}", err=True)
         raise typer.Exit(2) from None

@@ -8,24 +8,24 @@ from typing import Any
 from google.genai import errors, types
 
 from pipelines.gemini_client import ModelSession
-from pipelines.gemini_setup import Setup
-from pipelines.model_socket import OnSpeech, OnWords, unheard
+from pipelines.model_socket import OnSpeech, OnWords
 from tests.pipelines.tone import pcm_tone
 
 
 class PlayedSession:
     """One session: what `ModelSession` does, without a socket."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, config: types.LiveConnectConfig) -> None:
+        self.config = config
         self.audio: list[bytes] = []
         self.sent: list[tuple[str, Any]] = []
-        self.on_speech: OnSpeech = unheard
-        self.on_words: OnWords = unheard
         self._messages: asyncio.Queue[types.LiveServerMessage | Exception] = asyncio.Queue()
         self._changed = asyncio.Condition()
 
     # --- as the product sees it ---
+
+    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
+        self.on_speech = on_speech
 
     def hear(self, pcm: bytes) -> bool:
         return False
@@ -38,8 +38,10 @@ class PlayedSession:
             self.sent.append((kind, value))
         await self._wake()
 
-    async def remember(self, said: str) -> None:
-        self.sent.append(("remember", said))
+    async def send_client_content(self, *, turns: types.Content, turn_complete: bool) -> None:
+        assert turns.role == "user"
+        assert not turn_complete
+        self.sent.append(("remember", (turns.parts or [])[0].text))
         await self._wake()
 
     async def send_tool_response(self, *, function_responses: types.FunctionResponse) -> None:
@@ -54,6 +56,12 @@ class PlayedSession:
             yield message
 
     # --- as the test plays it ---
+
+    @property
+    def handle(self) -> str | None:
+        """The handle of the session that this one continues."""
+        resumption = self.config.session_resumption
+        return resumption.handle if resumption else None
 
     def says(self, message: dict[str, Any] | Exception) -> None:
         if isinstance(message, dict):
@@ -105,12 +113,12 @@ class PlayedModel:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
         self.attempts += 1
         await asyncio.sleep(self.setup_secs)
         if self.refusals:
             raise self.refusals.pop(0)
-        session = PlayedSession(setup)
+        session = PlayedSession(config)
         self.sessions.append(session)
         async with self._changed:
             self._changed.notify_all()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from google.genai import types
 from pipecat.frames.frames import Frame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from websockets.exceptions import ConnectionClosedError
@@ -15,7 +16,6 @@ from agent.measures import ModelDrop
 from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini_client import ModelSession
-from pipelines.gemini_setup import Setup
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
 from tests.pipelines.model import PlayedModel, PlayedSession
 from tests.pipelines.phone import Phone
@@ -46,8 +46,8 @@ class DroppingModel(PlayedModel):
     """Every session is taken on, and dropped at once."""
 
     @asynccontextmanager
-    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
-        async with super().connect(setup) as session:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        async with super().connect(config) as session:
             session.drops(1011)  # type: ignore[attr-defined]
             yield session
 
@@ -61,8 +61,8 @@ class SlowlyLeft(PlayedModel):
         self.failure = failure
 
     @asynccontextmanager
-    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
-        async with super().connect(setup) as session:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        async with super().connect(config) as session:
             yield session
             await asyncio.sleep(self.close_secs)
             if self.failure is not None:
@@ -213,7 +213,7 @@ async def test_a_session_that_goes_away_is_not_left_in_the_middle_of_a_reply() -
         session.speaks(" four five.", 1.0)
         session.says({"session_resumption_update": {"new_handle": "h2", "resumable": True}})
         resumed = await stage.model.session(2)
-        assert resumed.setup.resume == "h2"
+        assert resumed.handle == "h2"
         await asyncio.sleep(3)
         assert stage.transcript()[-1] == (Speaker.AGENT, "One two three four five.", False)
 

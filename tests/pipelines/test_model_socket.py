@@ -6,12 +6,10 @@ import gc
 import json
 import weakref
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from google import genai
 from google.genai import types
 from google.genai.errors import APIError
 from websockets.asyncio.client import connect
@@ -21,19 +19,18 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from agent.profile import AgentProfile
 from pipelines import quick_socket
 from pipelines.gemini_client import GeminiClient, ModelSession
-from pipelines.gemini_setup import session_setup
+from pipelines.gemini_setup import live_config
 from pipelines.model_messages import Words, read_content
 from pipelines.model_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, ModelSocket
 from pipelines.websocket_frames import masked_text_frame
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
 from server.emulators.speech import speak
-from tests.pipelines.gemini_wire import a_wire
 
 ANSWER = "We are open from nine to five."
 SCRIPT = Script.parse(
     {"rules": [{"hears": "*", "say": ANSWER}, {"text_matches": "again", "say": ANSWER}]}
 )
-SETUP = session_setup(AgentProfile(), [])
+CONFIG = live_config(AgentProfile(), [])
 
 
 @pytest.fixture
@@ -50,8 +47,7 @@ class Reader:
 
     def __init__(self, session: ModelSession) -> None:
         self.came: list[bytes | Words | types.LiveServerMessage] = []
-        session.on_speech = self._keep
-        session.on_words = self._keep
+        session.listen(self._keep, self._keep)
         self._session = session
 
     async def until_turn_complete(self) -> None:
@@ -73,7 +69,7 @@ class Reader:
 async def test_speech_and_words_come_by_the_short_way_whole_and_in_order(
     emulator: GeminiLiveEmulator,
 ) -> None:
-    async with GeminiClient("a-key").connect(SETUP) as session:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
         reader = Reader(session)
         await session.send_realtime_input(text="again")
         await reader.until_turn_complete()
@@ -115,7 +111,7 @@ async def test_speech_that_has_come_by_now_goes_on_together_and_past_nothing() -
         url = f"ws://127.0.0.1:{port}"
         async with connect(url, compression=None, create_connection=ModelSocket) as socket:
             assert isinstance(socket, ModelSocket)
-            socket.on_speech = socket.on_words = keep
+            socket.listen(keep, keep)
             async with asyncio.timeout(10):
                 while len(socket._unread) < 5 + many:  # noqa: ASYNC110
                     await asyncio.sleep(0)
@@ -126,6 +122,10 @@ async def test_speech_that_has_come_by_now_goes_on_together_and_past_nothing() -
     assert b"".join(one for one in behind if isinstance(one, bytes)) == chunk * many
     assert max(len(one) for one in behind if isinstance(one, bytes)) < MOST_AT_ONCE_BYTES + 1000
     assert len(behind) == 2
+
+
+async def nothing(_: Words) -> None:
+    pass
 
 
 async def test_half_a_sample_shifts_nothing_of_what_comes_behind_it() -> None:
@@ -148,7 +148,7 @@ async def test_half_a_sample_shifts_nothing_of_what_comes_behind_it() -> None:
         url = f"ws://127.0.0.1:{port}"
         async with connect(url, compression=None, create_connection=ModelSocket) as socket:
             assert isinstance(socket, ModelSocket)
-            socket.on_speech = keep
+            socket.listen(keep, nothing)
             async with asyncio.timeout(10):
                 while len(socket._unread) < 7:  # noqa: ASYNC110
                     await asyncio.sleep(0)
@@ -161,7 +161,7 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
 ) -> None:
     pcm = bytes(range(256)) * 2
     sent: list[bytes] = []
-    async with GeminiClient("a-key").connect(SETUP) as session:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
         protocol = session.hear.__self__.protocol  # type: ignore[attr-defined]
         really = protocol.send_text
 
@@ -184,31 +184,10 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
     assert bytes(emulator.sessions[0].log.audio) == pcm * 2
 
 
-@pytest.mark.parametrize("said", ['Caller: Hi.\nYou: "Grüße" \\ 😀', ""])
-async def test_what_was_said_before_is_told_as_the_sdk_tells_it(
-    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[dict[str, Any]] = []
-
-    async def listen(model: ServerConnection) -> None:
-        await model.send('{"setupComplete": {}}')
-        told.append(json.loads(await model.recv()))
-        await model.wait_closed()
-
-    async with a_wire(tmp_path, monkeypatch, listen):
-        async with GeminiClient("a-key").connect(SETUP) as session:
-            await session.remember(said)
-        async with genai.Client(api_key="a-key").aio.live.connect(model="m") as by_sdk:
-            turn = types.Content(role="user", parts=[types.Part(text=said)])
-            await by_sdk.send_client_content(turns=turn, turn_complete=False)
-    by_hand, by_the_sdk = told
-    assert by_hand == by_the_sdk
-
-
 async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(
     emulator: GeminiLiveEmulator,
 ) -> None:
-    async with GeminiClient("a-key").connect(SETUP) as session:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
         await emulator.sessions[0].drop(1011)
         with pytest.raises(Exception, match="1011"):
             await Reader(session).until_turn_complete()
@@ -220,7 +199,7 @@ async def test_a_session_that_is_over_hears_nothing_and_says_so_as_the_sdk_does(
 
 
 async def test_a_socket_that_does_not_drain_takes_no_more(emulator: GeminiLiveEmulator) -> None:
-    async with GeminiClient("a-key").connect(SETUP) as session:
+    async with GeminiClient("a-key").connect(CONFIG) as session:
         socket = session.hear.__self__  # type: ignore[attr-defined]
         socket.pause_writing()
         assert not session.hear(bytes(640))
@@ -238,7 +217,7 @@ def test_a_session_that_was_left_needs_no_collector_to_be_gone(
             for name, value in emulator.environment().items():
                 monkeypatch.setenv(name, value)
             for _ in range(3):
-                async with GeminiClient("a-key").connect(SETUP) as session:
+                async with GeminiClient("a-key").connect(CONFIG) as session:
                     left.append(weakref.ref(session.hear.__self__))  # type: ignore[attr-defined]
 
     gc.collect()
@@ -264,7 +243,7 @@ def test_of_a_session_that_was_refused_no_tls_waits_for_the_collector(
             client = GeminiClient("a-key")
             for _ in range(3):
                 with pytest.raises((APIError, InvalidStatus)):
-                    await client.connect(SETUP).__aenter__()
+                    await client.connect(CONFIG).__aenter__()
             assert emulator.connects == 3
 
     gc.collect()
@@ -283,7 +262,7 @@ async def test_calls_that_connect_at_once_each_hear_their_own_model(
     client = GeminiClient("a-key")
 
     async def call(number: int) -> bytes:
-        async with client.connect(SETUP) as session:
+        async with client.connect(CONFIG) as session:
             reader = Reader(session)
             assert session.hear(bytes([number]) * 640)
             await session.send_realtime_input(text="again")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from google.genai import types
 from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from websockets.exceptions import ConnectionClosedError
@@ -14,7 +15,6 @@ from agent.measures import ModelDrop, UplinkShare
 from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini_client import ModelSession
-from pipelines.gemini_setup import Setup
 from pipelines.packet_stamp import STAMPED_EVERY, stamped, take_stamp
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
 from tests.pipelines.model import PlayedModel, PlayedSession
@@ -85,9 +85,9 @@ class SlowModel(PlayedModel):
     """Hands out slow sessions."""
 
     @asynccontextmanager
-    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
-        async with super().connect(setup):
-            self.sessions[-1] = SlowSession(setup)
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        async with super().connect(config):
+            self.sessions[-1] = SlowSession(config)
             yield self.sessions[-1]  # type: ignore[misc]
 
 
@@ -132,10 +132,10 @@ class BreakingModel(PlayedModel):
     """The first session breaks while the first packet with a stamp is sent."""
 
     @asynccontextmanager
-    async def connect(self, setup: Setup) -> AsyncIterator[ModelSession]:
-        async with super().connect(setup) as session:
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        async with super().connect(config) as session:
             if len(self.sessions) == 1:
-                self.sessions[0] = BreakingSession(setup)
+                self.sessions[0] = BreakingSession(config)
                 session = self.sessions[0]  # type: ignore[assignment]
             yield session
 

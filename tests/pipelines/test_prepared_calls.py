@@ -413,9 +413,9 @@ def test_a_greeting_is_shared_by_calls_that_sound_the_same(other: dict[str, str]
     greetings, profile = Greetings(), AgentProfile(greeting="Hello.", voice="Kore")
     greetings.keep(GreetingKey.of(profile, "m"), b"\x00\x01", "Hello!")
     same = profile.model_copy(update={"system_prompt": "You talk with Ms Lee."})
-    assert b"".join(greetings.find(GreetingKey.of(same, "m"))) == b"\x00\x01"
-    assert greetings.find(GreetingKey.of(profile.model_copy(update=other), "m")) == ()
-    assert greetings.find(GreetingKey.of(profile, "another model")) == ()
+    assert greetings.find(GreetingKey.of(same, "m")) == b"\x00\x01"
+    assert greetings.find(GreetingKey.of(profile.model_copy(update=other), "m")) == b""
+    assert greetings.find(GreetingKey.of(profile, "another model")) == b""
 
 
 def test_the_least_used_greeting_is_dropped_first() -> None:
@@ -423,6 +423,6 @@ def test_the_least_used_greeting_is_dropped_first() -> None:
     a, b, c = (GreetingKey.of(AgentProfile(greeting=word), "m") for word in ("a", "b", "c"))
     greetings.keep(a, bytes(40), "A.")
     greetings.keep(b, bytes(40), "b")
-    assert greetings.find(a) == (bytes(40),)
+    assert greetings.find(a) == bytes(40)
     greetings.keep(c, bytes(40), "c")
-    assert (greetings.find(a), greetings.find(b)) == ((bytes(40),), ())
+    assert (greetings.find(a), greetings.find(b)) == (bytes(40), b"")

@@ -133,20 +133,20 @@ async def test_setup_carries_the_profile_as_gemini_has_it() -> None:
     vad = VadConfig(start_sensitivity="LOW", end_sensitivity="HIGH", silence_duration_ms=700)
     profile = {"system_prompt": "Speak with $name.", "voice": "Kore", "language": "es-ES"}
     async with call(vad=vad, **profile) as stage:
-        sent = (await stage.model.session()).setup.message("models/played")
-        setup = json.loads(sent)["setup"]
-        assert setup["systemInstruction"]["parts"] == [{"text": "Speak with Ms Lee."}]
-        assert setup["generationConfig"]["speechConfig"] == {
-            "voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}},
-            "languageCode": "es-ES",
+        config = (await stage.model.session()).config
+        setup = config.model_dump(mode="json", exclude_none=True)
+        assert setup["system_instruction"] == "Speak with Ms Lee."
+        assert setup["speech_config"] == {
+            "voice_config": {"prebuilt_voice_config": {"voice_name": "Kore"}},
+            "language_code": "es-ES",
         }
-        assert setup["realtimeInputConfig"]["automaticActivityDetection"] == {
-            "startOfSpeechSensitivity": "START_SENSITIVITY_LOW",
-            "endOfSpeechSensitivity": "END_SENSITIVITY_HIGH",
-            "silenceDurationMs": 700,
+        assert setup["realtime_input_config"]["automatic_activity_detection"] == {
+            "start_of_speech_sensitivity": "START_SENSITIVITY_LOW",
+            "end_of_speech_sensitivity": "END_SENSITIVITY_HIGH",
+            "silence_duration_ms": 700,
         }
         (tools,) = setup["tools"]
-        assert [tool["name"] for tool in tools["functionDeclarations"]] == ["hang_up"]
+        assert [tool["name"] for tool in tools["function_declarations"]] == ["hang_up"]
 
 
 @scene
@@ -265,7 +265,7 @@ async def test_a_dropped_session_is_resumed_by_its_handle_and_nothing_said_is_lo
         session.drops()
         stage.phone.speak(mulaw_tone(0.1))
         resumed = await stage.model.session(2)
-        assert resumed.setup.resume == "h1"
+        assert resumed.handle == "h1"
         await asyncio.sleep(0.5)
         assert resumed.texts == [], "it remembers, and greets nobody twice"
         loud = [packet for packet in resumed.audio if audioop.rms(packet, 2) > 1000]
@@ -283,7 +283,7 @@ async def test_a_session_that_cannot_be_resumed_is_told_what_was_said() -> None:
         model.refusals.append(refused(1007))
         session.drops()
         fresh = await model.session(2)
-        assert fresh.setup.resume is None
+        assert fresh.handle is None
         await fresh.until(lambda s: s.sent)
         kind, told = fresh.sent[0]
         assert kind == "remember"

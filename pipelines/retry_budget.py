@@ -1,0 +1,49 @@
+"""Decides how long to go on trying to reach the model, and how long to pause between attempts.
+
+trouble ─▶ pause 0.2 s ─▶ trouble ─▶ pause 0.4 s ─▶ … ─▶ total_secs are used up ─▶ None
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SessionPatience:
+    """How long a caller is left waiting for a session with the model."""
+
+    attempt_secs: float = 5.0
+    total_secs: float = 8.0
+    first_pause_secs: float = 0.2
+    hopeless_attempts: int = 2
+    # A session that lasted less counts as a refusal.
+    short_session_secs: float = 2.0
+
+
+class RetryBudget:
+    """Counts refused and short-lived sessions since the last one that lasted."""
+
+    def __init__(self, patience: SessionPatience) -> None:
+        self._patience = patience
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with the whole budget: a session lasted, or somebody new waits."""
+        self._trouble_since: float | None = None
+        self._hopeless = 0
+        self._pause = self._patience.first_pause_secs
+
+    def next_pause(self, now: float, *, hopeless: bool, since: float | None = None) -> float | None:
+        """Seconds to wait before the next attempt, twice as long each time; None: give up.
+
+        `hopeless` says that another attempt will hardly change the refusal; `since` is when the
+        failed attempt began, if that is earlier than `now`.
+        """
+        if self._trouble_since is None:
+            self._trouble_since = now if since is None else since
+        self._hopeless += hopeless
+        pause = self._pause
+        if now - self._trouble_since + pause > self._patience.total_secs:
+            return None
+        if self._hopeless >= self._patience.hopeless_attempts:
+            return None
+        self._pause *= 2
+        return pause
