@@ -251,7 +251,8 @@ class CallEnd(DirectProcessor):
                 return False
             self._may_be_heard.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._may_be_heard.wait(), left_secs)
+                # Less may be too little for the clock to move.
+                await asyncio.wait_for(self._may_be_heard.wait(), max(left_secs, 0.001))
         return True
 
     def _finish(self, summary: CallSummary) -> None:
