@@ -10,6 +10,7 @@ unless time is up.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -34,6 +35,7 @@ from pipelines.caller_speech import CallerSpeech
 from pipelines.owed_answer import OwedAnswer
 from pipelines.phone_line import PhoneLine
 from pipelines.playback import Playback
+from pipelines.silence_watch import SilenceWatch
 from processors.direct import DirectProcessor
 from processors.frames import OF_THE_CONVERSATION
 
@@ -100,12 +102,16 @@ class CallEnd(DirectProcessor):
         self._silence: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._limit: asyncio.TimerHandle | None = None
-        self._turn_ended = asyncio.Event()
+        self._turn_ended = False
+        # Set when the last words may have been heard: a turn is over, or playback has moved on.
+        self._may_be_heard = asyncio.Event()
+        playback.on_progress = self._may_be_heard.set
         # The turn that goes on, or comes next, may be the one with the last words.
         self._last_turn = True
         self._time_up = False
-        self._last_activity = 0.0
-        self._asked_at: float | None = None
+        self._silence_watch = SilenceWatch(
+            speech, playback, silent_after_secs=profile.silence_seconds
+        )
         silence_ms = profile.vad.silence_duration_ms or 0
         self._answer = OwedAnswer(speech, playback, turn_ends_after_secs=silence_ms / 1000)
         line.on_bound.append(self._bound)
@@ -124,7 +130,7 @@ class CallEnd(DirectProcessor):
             return
         self._phase, self._reason = Phase.LEAVING, reason
         self._record.event("call.leaving", {"reason": reason.value})
-        self._turn_ended.clear()
+        self._turn_ended = False
         # Words that were asked for come in a turn of their own, behind one that goes on.
         self._last_turn = instruction is None
         self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
@@ -152,7 +158,8 @@ class CallEnd(DirectProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMFullResponseEndFrame):
             if self._last_turn:
-                self._turn_ended.set()
+                self._turn_ended = True
+                self._may_be_heard.set()
         elif isinstance(frame, LLMFullResponseStartFrame):
             self._last_turn = True
             self._model_is_there()
@@ -193,16 +200,13 @@ class CallEnd(DirectProcessor):
             self._look_for_silence()
             self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
 
-    def _sign_of_life(self) -> None:
-        self._last_activity = asyncio.get_running_loop().time()
-
     def _model_is_there(self) -> None:
-        self._answer.replied(asyncio.get_running_loop().time())
-        self._sign_of_life()
+        now = asyncio.get_running_loop().time()
+        self._answer.replied(now)
+        self._silence_watch.sign_of_life(now)
 
     def _caller_is_there(self) -> None:
-        self._asked_at = None
-        self._sign_of_life()
+        self._silence_watch.caller_is_there(asyncio.get_running_loop().time())
 
     def _time_is_up(self) -> None:
         self._time_up = True
@@ -215,7 +219,7 @@ class CallEnd(DirectProcessor):
             if self._leaving is not None:
                 self._leaving.cancel()
             self._phase, self._leaving, self._reason = Phase.TALKING, None, None
-            self._asked_at = None
+            self._silence_watch.take_question_back()
             self._record.event("call.staying")
 
     # --- leaving ---------------------------------------------------------------------------------
@@ -226,7 +230,7 @@ class CallEnd(DirectProcessor):
         sound_before = self._playback.last_sound
         if instruction is not None:
             await self.say(instruction)
-        await self._until(self._turn_ended.is_set, WORDS_WITHIN_SECS)
+        await self._until(lambda: self._turn_ended, WORDS_WITHIN_SECS)
         heard = await self._until(lambda: self._playback.idle, MARK_WITHIN_SECS)
         self._record.event("call.left", {"heard_to_the_end": heard})
         unheard = self._playback.last_sound == sound_before
@@ -242,9 +246,13 @@ class CallEnd(DirectProcessor):
         began = loop.time()
         while not reached():
             quiet_since = max(began, self._playback.last_sound or 0.0)
-            if loop.time() - quiet_since >= silence_secs or not self._line.bound:
+            left_secs = quiet_since + silence_secs - loop.time()
+            if left_secs <= 0 or not self._line.bound:
                 return False
-            await asyncio.sleep(0.02)
+            self._may_be_heard.clear()
+            with contextlib.suppress(TimeoutError):
+                # Less may be too little for the clock to move.
+                await asyncio.wait_for(self._may_be_heard.wait(), max(left_secs, 0.001))
         return True
 
     def _finish(self, summary: CallSummary) -> None:
@@ -256,28 +264,20 @@ class CallEnd(DirectProcessor):
 
     def _look_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = self._silent_since() + self._profile.silence_seconds - loop.time()
-        if wait <= 0 and self._phase is Phase.TALKING:
-            self._is_silent()
-        self._silence = loop.call_later(max(wait, 0.25), self._look_for_silence)
+        wait_secs = self._silence_watch.silent_in(loop.time())
+        if wait_secs <= 0 and self._phase is Phase.TALKING:
+            self._is_silent(loop.time())
+        self._silence = loop.call_later(max(wait_secs, 0.25), self._look_for_silence)
 
-    def _is_silent(self) -> None:
+    def _is_silent(self, now: float) -> None:
         if not self._line.bound:
-            self._sign_of_life()
-        elif self._asked_at is None or self._caller_since(self._asked_at):
-            self._asked_at = asyncio.get_running_loop().time()
-            self._record.event("caller.silent")
-            self._sign_of_life()
-            self._say_soon(ASK_WHETHER_THERE)
-        else:
+            self._silence_watch.sign_of_life(now)
+        elif self._silence_watch.waits_for_caller:
             self.leave(EndReason.SILENCE, instruction=BYE_TO_SILENCE)
-
-    def _silent_since(self) -> float:
-        moments = (self._last_activity, self._speech.last_sound, self._playback.last_sound)
-        return max(moment for moment in moments if moment is not None)
-
-    def _caller_since(self, moment: float) -> bool:
-        return (self._speech.last_sound or 0.0) > moment
+        else:
+            self._silence_watch.asked(now)
+            self._record.event("caller.silent")
+            self._say_soon(ASK_WHETHER_THERE)
 
     # --- a model that stalls ---------------------------------------------------------------------
 
@@ -289,11 +289,7 @@ class CallEnd(DirectProcessor):
         if self._answer.is_gone(loop.time()):
             logger.warning("model gave no answer")
             self.fail(EndReason.NO_MODEL, "Gemini fell silent")
-        elif self._answer.is_overdue(loop.time()) and not self._asked_last():
+        elif self._answer.is_overdue(loop.time()) and not self._silence_watch.waits_for_caller:
             self._record.event("model.silent")
             self._answer.reminded(loop.time())
             self._say_soon(CALLER_WAITS)
-
-    def _asked_last(self) -> bool:
-        """Whether the model was told to speak after the caller's last words already."""
-        return self._asked_at is not None and not self._caller_since(self._asked_at)

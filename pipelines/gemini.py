@@ -145,10 +145,6 @@ class GeminiLive(DirectProcessor):
         """Send the caller's sound: PCM16 at 16 kHz."""
         self._session.hear(frame.audio)
 
-    def untie(self) -> None:
-        """The call is over: the session tells this of messages, and is told by it what to send."""
-        vars(self).clear()
-
     async def cleanup(self) -> None:
         """Leave no session and no tool behind."""
         await self._stop()

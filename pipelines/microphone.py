@@ -67,10 +67,6 @@ class Microphone(DirectProcessor):
         """Playback has reached a mark."""
         self._playback.marked(name)
 
-    def untie(self) -> None:
-        """The call is over: what tells this of things is told by it, too."""
-        vars(self).clear()
-
     async def _hear(self, payload: bytes, now: float) -> None:
         pcm = audioop.ulaw2lin(payload, 2)
         change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))

@@ -87,6 +87,8 @@ class Playback:
         self.on_heard: Callable[[Reply], None] = lambda _: None
         # Called once for each reply of which a mark says that its first sound was heard.
         self.on_first_heard: Callable[[Reply], None] = lambda _: None
+        # Called when what was sent may have become idle: heard, taken back, or complete.
+        self.on_progress: Callable[[], None] = lambda: None
         # The first words are whole: ready to be heard at the answer.
         self.prepared = asyncio.Event()
         # When the last sound of all was, or will be, at the ear; None before the first.
@@ -194,6 +196,7 @@ class Playback:
             reply.complete = True
             self.prepared.set()
             self._finish_if_over(reply)
+            self.on_progress()
 
     def closed(self) -> None:
         """The turn is over: no more sound and no more words belong to what was sent."""
@@ -201,6 +204,7 @@ class Playback:
         for reply in list(self._replies):
             reply.complete = reply.closed = True
             self._finish_if_over(reply)
+        self.on_progress()
 
     def marked(self, name: str) -> None:
         """A mark came back: playback has reached it, unless it was taken back."""
@@ -228,6 +232,7 @@ class Playback:
             if self.recording is not None:
                 self.recording.late(late)
         self._finish_if_over(reply)
+        self.on_progress()
 
     def take_back(self) -> None:
         """All that was not heard yet is gone: a `clear` was sent, or the stream was lost."""
@@ -244,6 +249,7 @@ class Playback:
         self.last_sound = min(now, self.last_sound) if self.last_sound is not None else None
         if self.recording is not None:
             self.recording.taken_back()
+        self.on_progress()
 
     def lost(self) -> None:
         """The stream is gone, and with it the marks that had not come back."""

@@ -8,9 +8,8 @@ from typing import Any
 
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.utils.asyncio.task_manager import BaseTaskManager
-from pipecat.utils.base_object import BaseObject
 from pipecat.workers.runner import WorkerRunner
 
 from agent.calls import EndReason
@@ -18,9 +17,7 @@ from agent.conversation import Conversation
 from agent.measures import MeasureSink, Packets
 from agent.ports import Record
 from agent.profile import AgentProfile
-from pipelines.call_bus import CallBus
 from pipelines.call_end import CallEnd, CallSummary
-from pipelines.call_pipeline import CallPipeline
 from pipelines.caller_speech import CallerSpeech
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini_client import ConnectModel
@@ -33,7 +30,6 @@ from pipelines.recording import Recording
 from pipelines.retry_budget import SessionPatience
 from pipelines.shares import Shares
 from pipelines.token_meter import TokenMeter
-from processors.direct import DirectProcessor
 
 # How often the packets of a running call are reported; never one by one.
 PACKETS_EVERY_SECS = 5.0
@@ -71,7 +67,7 @@ class RunningCall:
         line: PhoneLine,
         playback: Playback,
         call_end: CallEnd,
-        pipeline: CallPipeline,
+        pipeline: Pipeline,
         meter: TokenMeter,
         shares: Shares,
         recording: Recording | None = None,
@@ -84,7 +80,6 @@ class RunningCall:
         self._over = call_end.over
         self._shares = shares
         self._measure = shares.take
-        self._pipeline = pipeline
         self._worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
@@ -97,9 +92,7 @@ class RunningCall:
             enable_rtvi=False,
         )
         self._worker.add_event_handler("on_pipeline_error", _note_error)
-        self._runner = WorkerRunner(
-            name=f"{self._worker}::Runner", bus=CallBus(), handle_sigint=False
-        )
+        self._runner = WorkerRunner(handle_sigint=False)
         self._ending = False
         self._running = asyncio.create_task(self._run(), name="call")
         self._reported = Packets(0, 0)
@@ -150,26 +143,6 @@ class RunningCall:
         self._report_packets()
         if (detail := self._shares.typical()) is not None:
             self._meter.event("latency.share", detail)
-        self._untie()
-
-    def _untie(self) -> None:
-        """Take apart what holds itself in circles, so that nothing of the call waits for a gc.
-
-        A processor of Pipecat's knows its neighbours, and its handlers know it: a thousand objects
-        a call, which only a full collection would find, and that stops all calls at once.
-        """
-        first, *steps, last = self._pipeline.processors
-        for step in steps:
-            if isinstance(step, DirectProcessor):
-                step.untie()
-            else:
-                step._next = step._prev = None
-        for part in (first, last, self._pipeline, self._worker):
-            vars(part).clear()
-        runner = self._runner
-        for part in [*vars(runner).values(), runner]:
-            if isinstance(part, BaseObject | BaseTaskManager):
-                vars(part).clear()
 
     def _report_packets_later(self) -> asyncio.TimerHandle:
         loop = asyncio.get_running_loop()
@@ -242,7 +215,7 @@ def start_call(
         measure=measure,
         stopwatch=stopwatch,
     )
-    pipeline = CallPipeline([*setup.definition.build(parts), call_end])
+    pipeline = Pipeline([*setup.definition.build(parts), call_end])
     return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)
 
 

@@ -128,10 +128,6 @@ class Speaker(DirectProcessor):
         await self._stop_passing_on()
         await super().cleanup()
 
-    def untie(self) -> None:
-        """The call is over: what tells this of things is told by it, too."""
-        vars(self).clear()
-
     async def _send(self, payload: bytes) -> None:
         if not self._line.carries:
             self._begin_anew()  # the stream is lost, and with it what this belongs to

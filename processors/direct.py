@@ -26,8 +26,6 @@ from pipecat.processors.frame_processor import (
     FrameDirection,
     FrameProcessor,
 )
-from pipecat.processors.metrics.frame_processor_metrics import FrameProcessorMetrics
-from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
 Sound = InputAudioRawFrame | OutputAudioRawFrame
 
@@ -44,34 +42,17 @@ _ITS_OWN = (
 )
 
 
-class _Unmeasured(FrameProcessorMetrics):
-    """Pipecat's measures of a step that takes none of them, of whatever call: it keeps nothing."""
-
-    def set_processor_name(self, name: str) -> None:
-        pass
-
-    async def setup(self, task_manager: BaseTaskManager) -> None:
-        pass
-
-    async def cleanup(self) -> None:
-        pass
-
-
-_UNMEASURED = _Unmeasured()
-
-
 class DirectProcessor(FrameProcessor):
     """A processor without queues or tasks: what it is given, it has done when that call returns.
 
-    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames,
-    and Pipecat's metrics are not taken of it.
+    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames.
     """
 
     # The one kind of sound that comes by `hear` and not by `process_frame`, if any does.
     hears: type[Sound] | None = None
 
     def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True, metrics=_UNMEASURED)
+        super().__init__(enable_direct_mode=True)
         # Where sound goes that this step gives; None: to the next step, as all else.
         self.sound_to: FrameProcessor | None = None
 
@@ -83,10 +64,6 @@ class DirectProcessor(FrameProcessor):
         """What Pipecat does with the frames of a pipeline's life; others it only has observed."""
         if isinstance(frame, _ITS_OWN):
             await super().process_frame(frame, direction)
-
-    def untie(self) -> None:
-        """The call is over: let go of what would hold this in a circle."""
-        self._next = self._prev = self.sound_to = None
 
     async def push_sound(self, frame: Sound) -> None:
         """Give sound to the next step that hears it."""

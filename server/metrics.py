@@ -1,5 +1,9 @@
 """What we count and measure, as Prometheus shows it on `/metrics`; one registry for each app."""
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agent.calls import Call
@@ -33,158 +37,176 @@ CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5,
 CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
 RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
-STALL_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A histogram of a measure's `secs`, of those that `only` lets in."""
+
+    name: str
+    says: str
+    buckets: tuple[float, ...]
+    only: Callable[[Any], bool] = lambda _: True
+
+    def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
+        """Register the metric; returns what takes a measure."""
+        metric = _histogram(registry, self.name, self.says, self.buckets)
+        return lambda measure: metric.observe(measure.secs) if self.only(measure) else None
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A counter: what to add for a measure, by the values of its labels."""
+
+    name: str
+    says: str
+    labels: tuple[str, ...]
+    counts: Callable[[Any], Iterable[tuple[tuple[str, ...], float]]]
+
+    def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
+        """Register the metric; returns what takes a measure."""
+        metric = _counter(registry, self.name, self.says, *self.labels)
+
+        def count(measure: Any) -> None:
+            for labels, amount in self.counts(measure):
+                (metric.labels(*labels) if labels else metric).inc(amount)
+
+        return count
+
+
+# Which metrics a measure of a running call goes to.
+_METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
+    FirstSound: (
+        _Timed(
+            "first_sound_seconds", "From answer to the agent's first sound.", FIRST_SOUND_BUCKETS
+        ),
+    ),
+    TurnResponse: (
+        _Timed(
+            "turn_response_seconds", "From the caller's last sound to the reply.", RESPONSE_BUCKETS
+        ),
+    ),
+    BargeIn: (
+        _Timed("barge_in_seconds", "From the caller's interruption to silence.", BARGE_IN_BUCKETS),
+    ),
+    UplinkShare: (
+        _Timed("share_in_seconds", "From a caller's packet to Gemini's socket.", SHARE_BUCKETS),
+    ),
+    DownlinkShare: (
+        _Timed("share_out_seconds", "From Gemini's chunk to its first packet sent.", SHARE_BUCKETS),
+    ),
+    WarmUp: (
+        _Counted(
+            "warm_ups",
+            "What became of preparing calls while they rang.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+        _Timed(
+            "warm_up_seconds",
+            "From the beginning of preparing a call to its answer, when that was used.",
+            RING_BUCKETS,
+            only=lambda it: it.outcome == "used",
+        ),
+    ),
+    WarmWaste: (
+        _Counted(
+            "warm_waste_tokens",
+            "Tokens of sessions that were prepared, and that nobody talked to.",
+            ("direction", "modality"),
+            lambda it: [((it.direction, it.modality), it.tokens)],
+        ),
+    ),
+    ModelConnect: (
+        _Timed("model_connect_seconds", "Attempts to open a Gemini session.", CONNECT_BUCKETS),
+        _Counted(
+            "model_connects",
+            "Attempts to open a Gemini session, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    ModelDrop: (
+        _Counted(
+            "model_drops",
+            "Gemini sessions that ended before the call did, by reason.",
+            ("reason",),
+            lambda it: [((it.reason,), 1)],
+        ),
+    ),
+    Packets: (
+        _Counted(
+            "packets",
+            "Twilio media messages.",
+            ("direction",),
+            lambda it: [(("in",), it.received), (("out",), it.sent)],
+        ),
+    ),
+    RecordingEnded: (
+        _Counted(
+            "recordings",
+            "Recordings of calls that ended, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    RecordingWritten: (
+        _Counted(
+            "recording_bytes",
+            "Bytes of sound written to recordings.",
+            (),
+            lambda it: [((), it.byte_count)],
+        ),
+    ),
+}
 
 
 class Metrics:
     """The measures of one app."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.calls = Counter(
-            "voice_ai_calls",
-            "Calls that ended, by outcome.",
-            ["direction", "status", "end_reason"],
-            registry=self.registry,
+        self.registry = registry = CollectorRegistry()
+        self._takers = {
+            kind: [metric.add_to(registry) for metric in metrics]
+            for kind, metrics in _METRICS_OF.items()
+        }
+        self.calls = _counter(
+            registry, "calls", "Calls that ended, by outcome.", "direction", "status", "end_reason"
         )
-        self.active = Gauge(
-            "voice_ai_active_calls",
-            "Calls that this instance holds a place for.",
-            registry=self.registry,
+        self.duration = _histogram(
+            registry, "call_duration_seconds", "From answer to end.", CALL_BUCKETS
         )
-        self.talking = Gauge(
-            "voice_ai_running_pipelines",
-            "Calls whose pipeline runs on this instance.",
-            registry=self.registry,
+        self.active = _gauge(
+            registry, "active_calls", "Calls that this instance holds a place for."
         )
-        self.duration = self._histogram(
-            "call_duration_seconds", "From answer to end.", CALL_BUCKETS
+        self.talking = _gauge(
+            registry, "running_pipelines", "Calls whose pipeline runs on this instance."
         )
-        self.first_sound = self._histogram(
-            "first_sound_seconds", "From answer to the agent's first sound.", FIRST_SOUND_BUCKETS
+        self.warm_sessions = _gauge(
+            registry, "warm_sessions", "Sessions that are open for phones that ring."
         )
-        self.turn_response = self._histogram(
-            "turn_response_seconds", "From the caller's last sound to the reply.", RESPONSE_BUCKETS
-        )
-        self.barge_in = self._histogram(
-            "barge_in_seconds", "From the caller's interruption to silence.", BARGE_IN_BUCKETS
-        )
-        self.share_in = self._histogram(
-            "share_in_seconds", "From a caller's packet to Gemini's socket.", SHARE_BUCKETS
-        )
-        self.share_out = self._histogram(
-            "share_out_seconds", "From Gemini's chunk to its first packet sent.", SHARE_BUCKETS
-        )
-        self.warm_sessions = Gauge(
-            "voice_ai_warm_sessions",
-            "Sessions that are open for phones that ring.",
-            registry=self.registry,
-        )
-        self.warm_ups = Counter(
-            "voice_ai_warm_ups",
-            "What became of preparing calls while they rang.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.warm_for = self._histogram(
-            "warm_up_seconds",
-            "From the beginning of preparing a call to its answer, when that was used.",
-            RING_BUCKETS,
-        )
-        self.warm_waste = Counter(
-            "voice_ai_warm_waste_tokens",
-            "Tokens of sessions that were prepared, and that nobody talked to.",
-            ["direction", "modality"],
-            registry=self.registry,
-        )
-        self.connect = self._histogram(
-            "model_connect_seconds", "Attempts to open a Gemini session.", CONNECT_BUCKETS
-        )
-        self.connects = Counter(
-            "voice_ai_model_connects",
-            "Attempts to open a Gemini session, by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.drops = Counter(
-            "voice_ai_model_drops",
-            "Gemini sessions that ended before the call did, by reason.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self.packets = Counter(
-            "voice_ai_packets",
-            "Twilio media messages.",
-            ["direction"],
-            registry=self.registry,
-        )
-        self.recordings = Counter(
-            "voice_ai_recordings",
-            "Recordings of calls that ended, by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.recorded = Counter(
-            "voice_ai_recording_bytes",
-            "Bytes of sound written to recordings.",
-            registry=self.registry,
-        )
-        self.bad_messages = Counter(
-            "voice_ai_bad_messages",
+        self.bad_messages = _counter(
+            registry,
+            "bad_messages",
             "Messages of media streams that made no sense and were passed over.",
-            registry=self.registry,
         )
-        self.rejected = Counter(
-            "voice_ai_rejected_requests",
+        self.rejected = _counter(
+            registry,
+            "rejected_requests",
             "Requests and streams that were turned away, by reason.",
-            ["reason"],
-            registry=self.registry,
+            "reason",
         )
-        self.lag = self._histogram(
-            "event_loop_lag_seconds", "How late the event loop wakes a sleeper.", LAG_BUCKETS
+        self.lag = _histogram(
+            registry,
+            "event_loop_lag_seconds",
+            "How late the event loop wakes a sleeper.",
+            LAG_BUCKETS,
         )
-        self.stalls = Histogram(
-            "voice_ai_loop_stall_seconds",
-            "Times of more than 10 ms for which the event loop did not turn, by who blocked it.",
-            ["place"],
-            buckets=STALL_BUCKETS,
-            registry=self.registry,
-        )
-
-    def _histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"voice_ai_{name}", says, buckets=buckets, registry=self.registry)
 
     def observe(self, measure: Measure) -> None:
         """Take one measure of a running call: this is its MeasureSink."""
-        match measure:
-            case FirstSound(secs):
-                self.first_sound.observe(secs)
-            case TurnResponse(secs):
-                self.turn_response.observe(secs)
-            case BargeIn(secs):
-                self.barge_in.observe(secs)
-            case UplinkShare(secs):
-                self.share_in.observe(secs)
-            case DownlinkShare(secs):
-                self.share_out.observe(secs)
-            case WarmUp(outcome, secs):
-                self.warm_ups.labels(outcome).inc()
-                if outcome == "used":
-                    self.warm_for.observe(secs)
-            case WarmWaste(direction, modality, tokens):
-                self.warm_waste.labels(direction, modality).inc(tokens)
-            case ModelConnect(outcome, secs):
-                self.connects.labels(outcome).inc()
-                self.connect.observe(secs)
-            case ModelDrop(reason):
-                self.drops.labels(reason).inc()
-            case Packets(received, sent):
-                self.packets.labels("in").inc(received)
-                self.packets.labels("out").inc(sent)
-            case RecordingEnded(outcome):
-                self.recordings.labels(outcome).inc()
-            case RecordingWritten(byte_count):
-                self.recorded.inc(byte_count)
+        for take in self._takers[type(measure)]:
+            take(measure)
 
     def call_ended(self, call: Call) -> None:
         """Count a call with its outcome."""
@@ -195,3 +217,17 @@ class Metrics:
     def as_text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, says: str, buckets: tuple[float, ...]
+) -> Histogram:
+    return Histogram(f"voice_ai_{name}", says, buckets=buckets, registry=registry)
+
+
+def _counter(registry: CollectorRegistry, name: str, says: str, *labels: str) -> Counter:
+    return Counter(f"voice_ai_{name}", says, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, says: str) -> Gauge:
+    return Gauge(f"voice_ai_{name}", says, registry=registry)

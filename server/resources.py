@@ -32,8 +32,7 @@ from pipelines.run_call import CallSetup, RunningCall, start_call
 from pipelines.warm_sessions import StartCall, WarmSessions
 from server.claims import Claims
 from server.desk import Desk
-from server.garbage import collected_when_idle
-from server.loop_health import loop_health
+from server.loop_lag import measured_loop_lag
 from server.metrics import Metrics
 from server.migrations import upgrade
 from server.recordings import RecordingPolicy, Recordings
@@ -110,8 +109,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         life = _open_life(call_log, telephone, desk, clock, metrics, stack)
         _open_claims(settings, live_calls, desk, stack)
 
-        stack.enter_context(loop_health(metrics, watchdog=settings.loop_watchdog))
-        await stack.enter_async_context(collected_when_idle(lambda: desk.held + desk.talking))
+        stack.enter_context(measured_loop_lag(metrics.lag.observe))
 
         await life.resume()
         yield Resources(

@@ -51,7 +51,6 @@ class Settings(BaseSettings):
     base_url: str = "http://127.0.0.1:8000"
     port: int = Field(default=8000, ge=0, le=65_535)
     instance_url: str | None = None
-    loop_watchdog: bool = True
 
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None

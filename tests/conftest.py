@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.loop_watchdog import Stall
 from server.migrations import upgrade
-from tests.loop_stalls import watched_loop
+from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
 
 

@@ -99,8 +99,6 @@ async def own_stage(
             gemini_api_key=real_model_key or MODEL_KEY,
             inbound_numbers=_routes(plan),
             ring_timeout_seconds=60,
-            # The vendors are emulated on the same loop, and its clock may jump.
-            loop_watchdog=False,
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
         api = await stack.enter_async_context(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.garbage import NEVER, YOUNG_LOOKS, YOUNG_OBJECTS
+from server.garbage import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
 
 THE_COMMAND = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,7 @@ def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path
     told = json.loads(serve(TOLD, tmp_path).stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
     assert told["loop"] == "uvloop"
-    assert told["gc"] == [YOUNG_OBJECTS, YOUNG_LOOKS, NEVER]
+    assert told["gc"] == [YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS]
     assert told["frozen"] > 100_000
 
 

@@ -1,4 +1,4 @@
-"""A call's pipeline sets its steps up and puts them away as Pipecat does, with fewer tasks."""
+"""Steps of somebody else's in a call: set up side by side, and all cleaned up."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -104,21 +104,3 @@ async def test_a_step_that_cannot_be_cleaned_up_keeps_nobody_else_from_it() -> N
     assert not broken.is_clean
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
-
-
-@scene
-async def test_only_what_takes_its_time_is_set_up_in_a_task_of_its_own() -> None:
-    loop = asyncio.get_running_loop()
-    made: list[asyncio.Task[Any]] = []
-
-    def make(_: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        made.append(asyncio.Task(coroutine, loop=loop, **options))
-        return made[-1]
-
-    slow = Connects(_at_once)
-    loop.set_task_factory(make)
-    async with call(definition=definition(slow, Passes())) as stage:
-        await stage.greeted()
-    names = [task.get_name() for task in made]
-    own = [name for name in names if name.startswith("CallPipeline") and "::setup::" in name]
-    assert [name.rsplit("::", 1)[1] for name in own] == [slow.name]

@@ -1,0 +1,126 @@
+"""Event-loop lag: measured all the time, and a stall over 100 ms logged with its stack.
+
+A timer beats in the loop, and a thread has faulthandler write down what the loop's thread does when
+the next beat does not come in time:
+
+    beats      |    |    |....................|    |       every 50 ms
+    thread               └────────▶ dump      read, logged  100 ms after a beat
+
+The dump is made while the thread holds the interpreter: `faulthandler.dump_traceback_later`, which
+does not, reads frames that may be gone and crashes CPython 3.11.
+"""
+
+import asyncio
+import faulthandler
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from loguru import logger
+
+BEAT_SECS = 0.05
+# Longer than this is a hole in what callers hear, unless Twilio has a lead of sound.
+STALL_SECS = 0.1
+# A loop that is blocked again and again has no use for more work.
+LOGGED_EVERY_SECS = 10.0
+_FRAMES_LOGGED = 8
+_FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
+
+
+@contextmanager
+def measured_loop_lag(observe: Callable[[float], None]) -> Iterator[None]:
+    """Measure the running loop for as long as this lasts.
+
+    `observe` gets how late (seconds) each beat came.
+    """
+    lag = LoopLag(observe)
+    lag.open()
+    try:
+        yield
+    finally:
+        lag.close()
+
+
+class LoopLag:
+    """The beating timer, and the thread that misses beats. Real time is meant, also on a loop whose
+    own clock jumps."""
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+        self._dump = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open until `close`)
+        self._loop = asyncio.get_running_loop()
+        self._loops_thread = threading.get_ident()
+        self._beat_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="loop-lag", daemon=True)
+        self._logged_at = float("-inf")
+        self._unlogged = 0
+
+    def open(self) -> None:
+        """Begin to beat on the running loop."""
+        self._beat_later()
+        self._watching.start()
+
+    def close(self) -> None:
+        """Beat no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._closed.set()
+        self._watching.join()
+        self._dump.close()
+
+    def _beat_later(self) -> None:
+        self._beat_at = time.perf_counter()
+        self._timer = self._loop.call_later(BEAT_SECS, self._beat)
+
+    def _beat(self) -> None:
+        late_secs = max(0.0, time.perf_counter() - self._beat_at - BEAT_SECS)
+        self._observe(late_secs)
+        self._beat_later()
+        if self._dump.seek(0, os.SEEK_END):
+            self._report(late_secs, self._take_dump())
+
+    def _watch(self) -> None:
+        dumped = 0.0
+        while True:
+            beat = self._beat_at
+            wait_secs = BEAT_SECS if beat == dumped else beat + STALL_SECS - time.perf_counter()
+            if self._closed.wait(max(0.0, wait_secs)):
+                return
+            if self._beat_at == beat != dumped:
+                faulthandler.dump_traceback(self._dump)
+                dumped = beat
+
+    def _take_dump(self) -> str:
+        self._dump.seek(0)
+        dump = self._dump.read().decode(errors="replace")
+        self._dump.seek(0)
+        self._dump.truncate()
+        return dump
+
+    def _report(self, late_secs: float, dump: str) -> None:
+        now = time.monotonic()
+        if now - self._logged_at < LOGGED_EVERY_SECS:
+            self._unlogged += 1
+            return
+        logger.warning(
+            "The event loop was blocked",
+            late_ms=round(late_secs * 1000),
+            stack=stack_of(dump, self._loops_thread),
+            unlogged=self._unlogged,
+        )
+        self._logged_at, self._unlogged = now, 0
+
+
+def stack_of(dump: str, thread: int) -> str:
+    """The innermost frames of one thread in a dump of faulthandler's, innermost first."""
+    for section in re.split(r"^(?=Thread |Current thread )", dump, flags=re.MULTILINE):
+        if f"hread 0x{thread:016x}" in section:
+            frames = _FRAME.findall(section)[:_FRAMES_LOGGED]
+            return " < ".join(f"{name} ({path}:{line})" for path, line, name in frames)
+    return ""
