@@ -61,12 +61,12 @@ def serve(
 
 def _check_the_way_to_twilio(settings: Settings) -> None:
     """The proxy and the certificates of the environment; wrong ones end the command."""
-    from server.twilio_http import REST_ROOT, TwilioHttp
+    from server.rest_http import REST_ROOT, TwilioHttp
 
     if not settings.twilio_is_configured:
         return
     try:
-        TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1).close()
+        TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1)
     except (OSError, ValueError) as error:
         typer.echo(f"Twilio's REST API cannot be asked: {error}", err=True)
         raise typer.Exit(2) from None
