@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PERSONAL = "personal_"
 REDACTED = "[redacted]"
 # The messages of these name code, files and addresses, never what somebody said. Of urllib3's,
-# MaxRetryError would quote what was asked for, and `rest_connections` never asks again.
+# MaxRetryError would quote what was asked for, and `rest_http` never asks again.
 FRANK = (
     OSError,
     HTTPError,

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.client import HTTPException
 from typing import TypeVar
 
 from loguru import logger
@@ -24,8 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from agent.calls import now_utc
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from server.rest_connections import NotSent
-from server.twilio_http import REST_ROOT, TwilioHttp
+from server.rest_http import REST_ROOT, NotSent, TwilioHttp
 
 TIMEOUT_SECS = 10.0
 THREADS = 8
@@ -46,7 +44,7 @@ Known = Callable[[str], Awaitable[bool]]
 class TwilioTelephone:
     """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours.
 
-    Raises: OSError, ValueError, as `RestConnections` does.
+    Raises: OSError, ValueError, as `TwilioHttp` does.
     """
 
     def __init__(
@@ -75,7 +73,7 @@ class TwilioTelephone:
     def close(self) -> None:
         """Give the threads back; a request that is on its way is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+        self._http.session.close()
 
     async def dial(self, request: DialRequest) -> str:
         """Place the call once and return its SID.
@@ -104,7 +102,7 @@ class TwilioTelephone:
         except NotSent as error:
             self._dialled_at.pop(request.call_id, None)
             raise DialRefused("Twilio could not be reached.") from error
-        except (HTTPError, HTTPException, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise DialUncertain("Twilio did not answer.") from error
         except (TwilioException, ValueError) as error:
             raise DialUncertain("Twilio's answer was not understood.") from error

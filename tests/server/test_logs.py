@@ -12,7 +12,7 @@ import pytest
 from loguru import logger
 
 from server.logs import REDACTED, set_up_logs
-from server.rest_connections import NotSent
+from server.rest_http import NotSent
 from server.settings import Settings
 
 SAID = "my card number is 4111"

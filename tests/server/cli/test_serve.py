@@ -52,7 +52,7 @@ def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path
     ("name", "value", "why"),
     [
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "The certificates in /nowhere/ca.pem cannot"),
-        ("HTTPS_PROXY", "socks5://127.0.0.1:1080", "socks5"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080", "http:// or https://"),
         ("HTTPS_PROXY", "http://someone:geheim@127.0.0.1:99999", "proxy of the environment"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from server import twilio_http
+from server import rest_http
 from server.replay import thread_work
 from server.replay.reading import read_scenarios
 from server.replay.results import Replay, Verdict
@@ -243,7 +243,7 @@ def test_the_same_scenario_twice_gives_the_same_messages_twice(
     file: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = replay(file, name)
-    request = twilio_http.TwilioHttp.request
+    request = rest_http.TwilioHttp.request
 
     def slow_request(*args: Any, **kwargs: Any) -> Any:
         time.sleep(0.02)
@@ -252,7 +252,7 @@ def test_the_same_scenario_twice_gives_the_same_messages_twice(
         return answer
 
     # Threads are as fast as the machine lets them: that must not show.
-    monkeypatch.setattr(twilio_http.TwilioHttp, "request", slow_request)
+    monkeypatch.setattr(rest_http.TwilioHttp, "request", slow_request)
     second = replay(file, name)
     assert first.verdict is Verdict.PASSED, first.failures
     assert told(first) == told(second)

@@ -1,20 +1,22 @@
-"""Connections to one server: sent once or never, and by which way the environment says."""
+"""Requests of the SDK: sent once or never, and by which way the environment says."""
 
 import asyncio
 import contextlib
 import hashlib
+import re
 import socket
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
+from requests import RequestException
+from twilio.http.response import Response
 
 from server.emulators.gemini_live.certificate import LoopbackCertificate, make_certificate
-from server.rest_connections import NotSent, RestConnections
+from server.rest_http import REST_ROOT, NotSent, TwilioHttp
 from server.serving import listen
 from tests.server.http_listener import (
     Does,
@@ -45,32 +47,52 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> LoopbackCertificate
 
 
 @contextlib.contextmanager
-def connections(root: str, timeout_secs: float = 5.0) -> Iterator[RestConnections]:
-    opened = RestConnections(root, timeout_secs=timeout_secs, connections=2)
-    try:
-        yield opened
-    finally:
-        opened.close()
+def sending(root: str, timeout_secs: float = 5.0) -> Iterator[TwilioHttp]:
+    http = TwilioHttp(root, timeout_secs=timeout_secs, connections=2)
+    with http.session:
+        yield http
 
 
-async def post(to: RestConnections) -> BaseHTTPResponse:
-    return await asyncio.to_thread(to.send, "POST", "/Calls.json", body="To=1", headers={})
+async def post(http: TwilioHttp, **more: Any) -> Response:
+    order = {"data": {"To": "1"}} | more
+    return await asyncio.to_thread(http.request, "POST", f"{REST_ROOT}/Calls.json", **order)
+
+
+async def test_requests_to_one_server_share_a_connection() -> None:
+    form = {"To": "+1 5", "Timeout": None, "Events": ["a", "b"]}
+    async with listening() as server:
+        with sending(f"{server.url}/twilio") as http:
+            for _ in range(2):
+                answer = await post(http, data=form, auth=("AC1", "token"))
+                assert (answer.status_code, answer.text) == (201, "{}")
+    assert server.connections == 1
+    for said in server.heard:
+        assert said.startswith(b"POST /twilio/Calls.json HTTP/1.1\r\n")
+        assert b"\r\nAuthorization: Basic QUMxOnRva2Vu\r\n" in said
+        assert said.endswith(b"\r\n\r\nTo=%2B1+5&Events=a&Events=b")
+
+
+async def test_another_host_of_the_sdk_is_asked_itself() -> None:
+    async with listening() as server, listening() as edge:
+        with sending(server.url) as http:
+            await asyncio.to_thread(http.request, "GET", f"{edge.url}/Calls.json")
+    assert (len(edge.heard), server.connections) == (1, 0)
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_no_error_and_sends_nothing_twice() -> None:
     async with listening(answers_and_leaves) as server:
-        with connections(server.url) as to:
+        with sending(server.url) as http:
             for count in (1, 2):
                 server.left.clear()
-                assert (await post(to)).status == 201
+                assert (await post(http)).status_code == 201
                 await server.left.wait()
                 assert (len(server.heard), server.connections) == (count, count)
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with listening(redirects) as server:
-        with connections(server.url) as to:
-            assert (await post(to)).status == 307
+        with sending(server.url) as http:
+            assert (await post(http)).status_code == 307
     assert len(server.heard) == 1
 
 
@@ -82,11 +104,11 @@ async def test_what_goes_wrong_after_the_request_may_have_been_heard(
     async with listening(does) as server:
         if by_proxy:
             monkeypatch.setenv("http_proxy", server.url)
-        with connections("http://twilio.example" if by_proxy else server.url, 0.3) as to:
-            with pytest.raises(HTTPError) as failure:
-                await post(to)
+        with sending("http://twilio.example" if by_proxy else server.url, 0.3) as http:
+            with pytest.raises(RequestException) as failure:
+                await post(http, params={"To": "+15550100123"})
             await server.left.wait()
-    assert not isinstance(failure.value, NotSent)
+    assert "5550100123" not in str(failure.value)
     assert len(server.heard) == 1
 
 
@@ -96,12 +118,11 @@ async def test_a_kept_connection_that_fails_is_not_tried_anew(does: Does) -> Non
         await (answers if len(server.heard) == 1 else does)(reader, writer)
 
     async with listening(answers_once) as server:
-        with connections(server.url, 0.3) as to:
-            await post(to)
-            with pytest.raises(HTTPError) as failure:
-                await post(to)
+        with sending(server.url, 0.3) as http:
+            await post(http)
+            with pytest.raises(RequestException):
+                await post(http)
             await server.left.wait()
-    assert not isinstance(failure.value, NotSent)
     assert (len(server.heard), server.connections) == (2, 1)
 
 
@@ -115,14 +136,14 @@ async def test_a_connection_that_is_refused_sent_nothing(
     if by_proxy:
         monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{port}")
     host = "twilio.example" if by_proxy else f"127.0.0.1:{port}"
-    with connections(f"{scheme}://{host}") as to, pytest.raises(NotSent, match="refused"):
-        await post(to)
+    with sending(f"{scheme}://{host}") as http, pytest.raises(NotSent, match="refused"):
+        await post(http)
 
 
 async def test_a_name_that_nobody_has_sent_nothing() -> None:
     too_long = "a" * 64
-    with connections(f"http://{too_long}.example") as to, pytest.raises(NotSent):
-        await post(to)
+    with sending(f"http://{too_long}.example") as http, pytest.raises(NotSent):
+        await post(http)
 
 
 @pytest.mark.parametrize("does", [resets, leaves, forbids, is_silent])
@@ -131,8 +152,8 @@ async def test_a_proxy_that_makes_no_tunnel_was_sent_nothing(
 ) -> None:
     async with listening(does) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
-        with connections("https://twilio.example", 0.3) as to, pytest.raises(NotSent):
-            await post(to)
+        with sending("https://twilio.example", 0.3) as http, pytest.raises(NotSent):
+            await post(http)
         await proxy.left.wait()
     (asked,) = proxy.heard
     assert asked.startswith(b"CONNECT twilio.example:443 HTTP/1.")
@@ -144,8 +165,8 @@ async def test_the_proxy_of_the_environment_is_asked_before_the_one_for_all(
     async with listening() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
         monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
-        with connections("http://twilio.example/rest") as to:
-            await post(to)
+        with sending("http://twilio.example/rest") as http:
+            await post(http)
     (said,) = proxy.heard
     assert said.startswith(b"POST http://twilio.example/rest/Calls.json HTTP/1.1\r\n")
     assert b"\r\nHost: twilio.example\r\n" in said
@@ -155,10 +176,27 @@ async def test_the_proxy_of_the_environment_is_asked_before_the_one_for_all(
 async def test_a_proxy_for_all_is_asked_with_its_login(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening() as proxy:
         monkeypatch.setenv("all_proxy", proxy.url.replace("://", "://ada:se%3Acret@"))
-        with connections("http://twilio.example") as to:
-            await post(to)
+        with sending("http://twilio.example") as http:
+            await post(http)
     (said,) = proxy.heard
-    assert b"\r\nproxy-authorization: Basic YWRhOnNlOmNyZXQ=\r\n" in said
+    assert b"\r\nProxy-Authorization: Basic YWRhOnNlOmNyZXQ=\r\n" in said
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("does", [resets, forbids])
+async def test_the_password_of_a_proxy_is_in_no_error(
+    scheme: str, does: Does, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ""
+    async with listening(does) as proxy:
+        monkeypatch.setenv("all_proxy", proxy.url.replace("://", "://ada:geheim@"))
+        with sending(f"{scheme}://twilio.example") as http:
+            try:
+                said = str((await post(http)).status_code)
+            except (NotSent, RequestException):
+                said = traceback.format_exc()
+    assert said
+    assert "geheim" not in said
 
 
 @pytest.mark.parametrize("apart", ["127.0.0.1", "127.0.0.0/8", "*"])
@@ -168,8 +206,8 @@ async def test_no_proxy_is_asked_for_what_no_proxy_names(
     async with listening() as server, listening() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", apart)
-        with connections(server.url) as to:
-            assert (await post(to)).status == 201
+        with sending(server.url) as http:
+            assert (await post(http)).status_code == 201
     assert (len(server.heard), len(proxy.heard)) == (1, 0)
 
 
@@ -178,18 +216,18 @@ def test_a_proxy_that_is_no_address_is_refused_without_its_password(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(ValueError, match="no address") as refused:
-        RestConnections("https://twilio.example", timeout_secs=1, connections=1)
+    with pytest.raises(ValueError, match="proxy of the environment") as refused:
+        TwilioHttp("https://twilio.example", timeout_secs=1, connections=1)
     assert "heim" not in "".join(traceback.format_exception(refused.value))
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://"])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://", "proxy:3128"])
 def test_a_proxy_that_cannot_be_used_is_refused_when_it_is_found(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(ValueError, match=r"[Pp]roxy"):
-        RestConnections("https://twilio.example", timeout_secs=5, connections=2)
+        TwilioHttp("https://twilio.example", timeout_secs=5, connections=2)
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -198,9 +236,9 @@ async def test_certificates_are_those_of_the_environment(
 ) -> None:
     monkeypatch.setenv(name, str(certificate.ca_file))
     async with listening(tls=certificate.server_context()) as server:
-        with connections(server.url) as to:
+        with sending(server.url) as http:
             for _ in range(2):
-                assert (await post(to)).status == 201
+                assert (await post(http)).status_code == 201
     assert (len(server.heard), server.connections) == (2, 1)
 
 
@@ -208,8 +246,8 @@ async def test_a_certificate_that_is_not_trusted_is_sent_nothing(
     certificate: LoopbackCertificate,
 ) -> None:
     async with listening(tls=certificate.server_context()) as server:
-        with connections(server.url) as to, pytest.raises(NotSent, match="CERTIFICATE_VERIFY"):
-            await post(to)
+        with sending(server.url) as http, pytest.raises(NotSent, match="CERTIFICATE_VERIFY"):
+            await post(http)
     assert server.heard == []
 
 
@@ -218,29 +256,32 @@ async def test_a_certificate_for_another_name_is_sent_nothing(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.ca_file))
     async with listening(host="127.0.0.2", tls=certificate.server_context()) as server:
-        with connections(server.url) as to, pytest.raises(NotSent, match="match"):
-            await post(to)
+        with sending(server.url) as http, pytest.raises(NotSent, match="match"):
+            await post(http)
     assert server.heard == []
 
 
 async def test_a_server_that_is_silent_when_tls_begins_was_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         root = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        with connections(root, 0.3) as to, pytest.raises(NotSent, match="timed out"):
-            await post(to)
+        with sending(root, 0.3) as http, pytest.raises(NotSent, match="timed out"):
+            await post(http)
 
 
-def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
-    with pytest.raises(OSError, match=r"/no/such\.pem"):
-        RestConnections("https://twilio.example", timeout_secs=5, connections=2)
+@pytest.mark.parametrize("path", ["/no/such.pem", __file__])
+def test_certificates_that_cannot_be_read_are_named(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", path)
+    with pytest.raises(OSError, match=f"{re.escape(path)} cannot be read"):
+        TwilioHttp("https://twilio.example", timeout_secs=5, connections=2)
 
 
 async def test_without_tls_no_certificates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
     async with listening(answers) as server:
-        with connections(server.url) as to:
-            assert (await post(to)).status == 201
+        with sending(server.url) as http:
+            assert (await post(http)).status_code == 201
 
 
 async def test_certificates_may_be_a_folder(
@@ -250,8 +291,8 @@ async def test_certificates_may_be_a_folder(
     (tmp_path / hashed_name(authority.subject)).write_bytes(certificate.ca_file.read_bytes())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     async with listening(tls=certificate.server_context()) as server:
-        with connections(server.url) as to:
-            assert (await post(to)).status == 201
+        with sending(server.url) as http:
+            assert (await post(http)).status_code == 201
 
 
 def hashed_name(subject: x509.Name) -> str:
