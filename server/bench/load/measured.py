@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.bench.load.contestants import Contestant
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.playout import Gap
 from server.bench.load.trail import Trail
 from server.bench.statistics import Summary, summarise
+from server.bench.systems import System
 
 # A stall of the load generator explains a gap that is this near.
 _NEAR_SECS = 0.01
@@ -48,8 +48,7 @@ class Cost:
     """What it took, of the server's process and of ours; `late_ms` is ours.
 
     `others_share` of the server's core went to processes that have nothing to do with it; None
-    when they could not keep it waiting, or it had no core of its own. `loop_lag_ms` is the server's
-    own word, at the 99th percentile, rounded up to the bound of a bucket.
+    when they could not keep it waiting, or it had no core of its own.
     """
 
     secs: float
@@ -57,7 +56,6 @@ class Cost:
     idle_mb: float
     resident_mb: float
     others_share: float | None
-    loop_lag_ms: float | None
     generator_share: float
     late_ms: Summary | None
 
@@ -71,7 +69,7 @@ class Load:
     with the next one. `own_gaps` fall together with a stall of the load generator.
     """
 
-    contestant: Contestant
+    system: System
     calls: int
     up: Way
     down: Way
@@ -119,7 +117,7 @@ class Window:
 
 
 def judge(
-    contestant: Contestant,
+    system: System,
     calls: Sequence[LoadedCall],
     window: Window,
     cost: Cost,
@@ -142,7 +140,7 @@ def judge(
     ]
     late_ends = [ms for call in calls for at, ms in call.playout.late_ends if window.holds(at)]
     return Load(
-        contestant=contestant,
+        system=system,
         calls=len(calls),
         up=_way(ups, window),
         down=_way(downs, window),
