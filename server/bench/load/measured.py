@@ -17,14 +17,13 @@ _NEAR_SECS = 0.01
 class Way:
     """One direction: latencies in ms of packets or chunks with a marker.
 
-    `lost` markers never came. `missing_ms` of sound did not come between two that did; `added_ms`
-    came too much. `strange` markers were another call's, garbled, or came twice.
+    `lost` markers never came. `missing_ms` of sound did not come between two that did.
+    `strange` markers were another call's, garbled, or came twice.
     """
 
     ms: Summary | None
     lost: int
     missing_ms: float
-    added_ms: float
     strange: int
 
     @property
@@ -65,8 +64,8 @@ class Load:
     """So many calls on one server. Times in ms, memory in MB (10^6 bytes).
 
     `down` is of all chunks with a marker, `first_chunk_ms` of those that begin a reply: only these
-    find nothing before them that is still to be played. `late_end_ms` of a reply are heard only
-    with the next one. `own_gaps` fall together with a stall of the load generator.
+    find nothing before them that is still to be played. `own_gaps` fall together with a stall of
+    the load generator.
     """
 
     system: System
@@ -77,7 +76,6 @@ class Load:
     gap_ms: Summary | None
     gaps: int
     own_gaps: int
-    late_end_ms: Summary | None
     cost: Cost
     each: list[CallMeasured]
     problems: list[str]
@@ -138,7 +136,6 @@ def judge(
         for one in trail.arrivals
         if one.sent.begins_reply and window.holds(one.sent.at)
     ]
-    late_ends = [ms for call in calls for at, ms in call.playout.late_ends if window.holds(at)]
     return Load(
         system=system,
         calls=len(calls),
@@ -148,7 +145,6 @@ def judge(
         gap_ms=summarise([gap.ms for gap in gaps]),
         gaps=len(gaps) - own,
         own_gaps=own,
-        late_end_ms=summarise(late_ends),
         cost=cost,
         each=each,
         problems=[*problems, *silent],
@@ -168,6 +164,5 @@ def _way(trails: Sequence[Trail], window: Window) -> Way:
             window.holds(sent.at) for trail in trails for sent in (*trail.lost, *trail.waiting())
         ),
         missing_ms=sum(max(0.0, one.missing_ms) for one in arrivals),
-        added_ms=sum(max(0.0, -one.missing_ms) for one in arrivals),
         strange=sum(window.holds(at) for trail in trails for at in trail.strange),
     )

@@ -69,25 +69,24 @@ def test_costs_are_measured(run: Told) -> None:
     assert cost["late_ms"]["count"] > 100
 
 
-async def test_ours_is_set_up_beside_others() -> None:
+async def test_calls_are_set_up_beside_others() -> None:
     options = LoadOptions(warm_up=False)
-    found = await measure_set_up(System.OURS, options, calls=2, beside=1)
+    found = await measure_set_up(System.BRIDGE, options, calls=2, beside=1)
     assert found.problems == []
-    assert (found.system, found.beside, found.calls) == (System.OURS, 1, 2)
+    assert (found.system, found.beside, found.calls) == (System.BRIDGE, 1, 2)
     (one,) = found.rounds
     assert one.calls == 2
     assert one.others_ms_per_sec > 0
-    # A record, a REST client, webhooks and a pipeline are not for nothing.
-    assert found.cpu_ms_per_call == one.cpu_ms_per_call > 1
+    assert found.cpu_ms_per_call == one.cpu_ms_per_call
 
 
 async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
     told: list[Sample] = []
     # A reply takes two seconds, and in the second one it says nothing.
     options = LoadOptions(secs=2.5, warm_up=False)
-    soak = await run_soak(System.BRIDGE, options, SoakOptions(4, 2, talk_secs=0.3), told.append)
+    soak = await run_soak(System.BRIDGE, options, SoakOptions(2, 2, talk_secs=0.3), told.append)
     assert soak.problems == []
-    assert [one.calls for one in soak.samples] == [1, 2, 3, 4, 4]
+    assert [one.calls for one in soak.samples] == [1, 2, 2]
     assert told == soak.samples
     assert soak.collected_mb is not None
     assert all(20 < one.resident_mb < 1_000 for one in soak.samples)
