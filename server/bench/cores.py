@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Cores:
     """Who runs where."""
 
-    server: frozenset[int]
-    load: frozenset[int]
+    server: tuple[int, ...]
+    load: tuple[int, ...]
 
 
 def shared_out() -> Cores | None:
@@ -19,11 +19,11 @@ def shared_out() -> Cores | None:
     if not hasattr(os, "sched_getaffinity"):
         return None
     *load, server = sorted(os.sched_getaffinity(0))
-    return Cores(frozenset({server}), frozenset(load)) if load else None
+    return Cores((server,), tuple(load)) if load else None
 
 
 @contextmanager
-def staying_on(cores: frozenset[int] | None) -> Iterator[None]:
+def staying_on(cores: tuple[int, ...] | None) -> Iterator[None]:
     """This thread runs on these cores, and so does what it starts: a process keeps them for life.
 
     None: on any, as before.

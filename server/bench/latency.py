@@ -21,7 +21,8 @@ from server.bench.cores import Cores, shared_out, staying_on
 from server.bench.figures import Figure, figures_of
 from server.bench.loop_lag import loop_lag
 from server.bench.statistics import Summary, share_of, summarise
-from server.bench.systems import OUR_NUMBER, USUAL, Dial, System, running
+from server.bench.systems import Running, System, running
+from server.bench.texts import OUR_NUMBER
 from server.emulators.gemini_live import GeminiLiveEmulator, Session
 from server.emulators.twilio import Answer, EmulatedCall, TwilioEmulator
 from server.emulators.twilio.errors import RestError
@@ -29,6 +30,8 @@ from server.emulators.twilio.errors import RestError
 # What a conversation takes beside ringing, session set-up and thinking, with room to spare.
 CONVERSATION_WITHIN_SECS = 40.0
 LEAVES_WITHIN_SECS = 5.0
+# Which systems are measured when none is named.
+USUAL = (System.WARM, System.COLD, System.PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ async def _measure(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-bench-")))
         starting = running(system, gemini, twilio, folder, at_once=options.at_once)
         with staying_on(cores.server if cores else None):
-            dial = await stack.enter_async_context(starting)
-        stage = _Stage(system, gemini, twilio, dial, options)
+            server = await stack.enter_async_context(starting)
+        stage = _Stage(server, gemini, twilio, options)
         for number in range(options.warm_up):
             await stage.call(-1 - number)
         free = asyncio.Semaphore(options.at_once)
@@ -137,19 +140,18 @@ class _Lived:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    system: System
+    server: Running
     gemini: GeminiLiveEmulator
     twilio: TwilioEmulator
-    dial: Dial
     options: BenchOptions
 
     async def call(self, index: int) -> _Lived:
         """One call, from dialling until both vendors are done with it."""
         number = f"+1555{index % 10_000_000:07d}"
-        ring_secs = self.options.ring_secs if self.system.has_time else 0.0
+        ring_secs = self.options.ring_secs if self.server.system.rings else 0.0
         self.twilio.people[number] = Answer(CALLER, ring_secs)
         try:
-            await self.dial(number)
+            await self.server.dial(number)
         except (httpx.HTTPError, RestError) as refused:
             return _Lived(number, None, None, f"it was not placed: {refused!r}")
         call = await self.twilio.call_placed(to=number)

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from server.bench.figures import Figure
 from server.bench.latency import BenchResult, SystemResult
 from server.bench.loop_lag import LATE_MS, STALL_MS
+from server.bench.problems import print_problems
 from server.bench.statistics import Summary
 from server.bench.systems import System
 
@@ -52,18 +52,17 @@ def print_result(result: BenchResult, console: Console) -> None:
         "time to prepare. “of plain”: the p50 as a share of the plain Pipecat bot's."
     )
     for measured in result.systems.values():
-        for sentence in _remarks(measured):
-            console.print(sentence)
+        _print_lateness(measured, console)
+        print_problems(measured.system.label, measured.problems, console)
     if result.cores is None:
         console.print("Server and load generator shared their cores.")
 
 
 def as_json(result: BenchResult) -> dict[str, Any]:
     """Everything that was measured: milliseconds, gaps counted. docs/bench.md has the shape."""
-    cores = result.cores
     return {
         "options": {**asdict(result.options), "systems": [str(one) for one in result.systems]},
-        "cores": cores and {"server": sorted(cores.server), "load": sorted(cores.load)},
+        "cores": result.cores and asdict(result.cores),
         "systems": {
             str(system): {
                 "figures": {
@@ -91,20 +90,17 @@ def was_late(measured: SystemResult) -> bool:
     return measured.lag_ms is not None and measured.lag_ms.p99 > LATE_MS
 
 
-def _remarks(measured: SystemResult) -> list[str]:
+def _print_lateness(measured: SystemResult, console: Console) -> None:
     lag = measured.lag_ms
-    remarks = []
-    if lag is not None:
-        says = f"{measured.system.label}: the load generator was {lag.p99:.1f} ms late at p99"
-        says += f", {lag.largest:.1f} ms at most"
-        if was_late(measured):
-            says = f"[yellow]{says}: too late, the figures hold that too[/yellow]"
-        elif lag.largest > STALL_MS:
-            says += ": a p99 may hold that"
-        remarks.append(says)
-    for problem in measured.problems:
-        remarks.append(f"[red]{measured.system.label}: {escape(problem)}[/red]")
-    return remarks
+    if lag is None:
+        return
+    says = f"{measured.system.label}: the load generator was {lag.p99:.1f} ms late at p99"
+    says += f", {lag.largest:.1f} ms at most"
+    if was_late(measured):
+        says = f"[yellow]{says}: too late, the figures hold that too[/yellow]"
+    elif lag.largest > STALL_MS:
+        says += ": a p99 may hold that"
+    console.print(says)
 
 
 def _cells(summary: Summary | None) -> list[str]:

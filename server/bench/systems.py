@@ -1,42 +1,54 @@
-"""The systems that are measured, each a server in a process of its own, set up for one bench."""
+"""The systems that are measured: each is a server in a process of its own, on uvloop."""
 
-import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
-import httpx
-
-from server.bench.texts import call_request
-from server.demo.stage import READY_WITHIN_SECS, StageError, server_process, stop
-from server.emulators.gemini_live import GeminiLiveEmulator
+from server.bench.texts import OUR_NUMBER, call_request
+from server.demo.stage import (
+    SERVE,
+    ServerProcess,
+    StageError,
+    Vendor,
+    environment_between,
+    started,
+)
 from server.emulators.twilio import TwilioEmulator
 from server.serving import listen
 
-OUR_NUMBER = "+15550100999"
 # The checkout, or wherever the packages are.
 _IMPORTED_FROM = Path(__file__).parents[2]
 
 
 class System(StrEnum):
-    """Who answers the calls.
+    """Who answers the calls: four ways to run ours, and three references.
 
-    `WARM`: the call is prepared while the phone rings. `COLD`: the phone is picked up at once, and
-    nothing is prepared. `CACHED`: the same, but the greeting is known from an earlier call.
+    `OURS` runs as configured by default. `WARM`: each call is prepared while the phone rings.
+    `COLD`: the phone is picked up at once and nothing is prepared. `CACHED`: the same, but the
+    greeting is known from an earlier call.
     """
 
+    OURS = "ours"
     WARM = "warm"
     COLD = "cold"
     CACHED = "cached"
     PLAIN = "plain"
     PLAIN_STARTER = "plain-starter"
+    BRIDGE = "bridge"
 
     @property
-    def has_time(self) -> bool:
-        """Whether the phone rings before it is picked up."""
+    def is_ours(self) -> bool:
+        """Whether this is `voice-ai serve`, in whichever setting."""
+        return self in _OUR_SETTINGS
+
+    @property
+    def rings(self) -> bool:
+        """Whether the phone rings before it is picked up, in the latency bench."""
         return self not in (System.COLD, System.CACHED)
 
     @property
@@ -45,100 +57,109 @@ class System(StrEnum):
         return _LABELS[self]
 
 
+_OUR_SETTINGS: Mapping[System, dict[str, str]] = {
+    System.OURS: {},
+    System.WARM: {"GREETING_CACHE": "false"},
+    System.COLD: {"GREETING_CACHE": "false", "PREWARM_LIMIT": "0"},
+    System.CACHED: {"PREWARM_LIMIT": "0"},
+}
+# A module, and what it is told beside the number of its socket.
+_REFERENCES = {
+    System.PLAIN: ("server.bench.plain_bot", "phone"),
+    System.PLAIN_STARTER: ("server.bench.plain_bot", "default"),
+    System.BRIDGE: ("server.bench.bare_bridge",),
+}
 _LABELS = {
+    System.OURS: "ours",
     System.WARM: "ours, warm",
     System.COLD: "ours, cold",
     System.CACHED: "ours, greeting known",
     System.PLAIN: "plain Pipecat",
     System.PLAIN_STARTER: "plain Pipecat, its own rates",
+    System.BRIDGE: "bare bridge",
 }
 
-# What a bench is about when nobody says otherwise.
-USUAL = (System.WARM, System.COLD, System.PLAIN)
 
-Dial = Callable[[str], Awaitable[None]]
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A system that takes calls, in a process with this `pid`."""
+
+    system: System
+    pid: int
+    _server: ServerProcess
+    _url: str
+    _twilio: TwilioEmulator
+
+    async def dial(self, number: str) -> None:
+        """Have the system call a number.
+
+        Raises: httpx.HTTPError, RestError when the call is refused.
+        """
+        order = {"To": [number], "From": [OUR_NUMBER]}
+        if self.system.is_ours:
+            answer = await self._server.http.post("/calls", json=call_request(number))
+            answer.raise_for_status()
+        elif self.system is System.BRIDGE:
+            self._twilio.place(order | {"Twiml": [_stream_twiml(self._url, number)]})
+        else:
+            self._twilio.place(order | {"Url": [f"{self._url}/"]})
+
+    def check(self) -> None:
+        """Raises: StageError, with the end of its log, once the process has died."""
+        try:
+            self._server.check()
+        except StageError as died:
+            raise StageError(f"{self.system.label} ended under load:\n{died}") from None
 
 
 @asynccontextmanager
 async def running(
     system: System,
-    gemini: GeminiLiveEmulator,
+    gemini: Vendor,
     twilio: TwilioEmulator,
     folder: Path,
     *,
     at_once: int,
-) -> AsyncIterator[Dial]:
-    """The system, ready for `at_once` calls at a time; gives what has it call a number.
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Running]:
+    """The system, ready for `at_once` calls at a time; what it logs is in `folder`.
 
-    What it logs is in `folder`.
-
-    Raises: StageError when it does not start.
+    `settings` are for ours only. Raises: StageError when it does not start.
     """
-    if system in (System.PLAIN, System.PLAIN_STARTER):
-        rates = "phone" if system is System.PLAIN else "default"
-        async with _plain_bot(gemini, twilio, folder, rates) as url:
+    with listen("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        environment = environment_between(gemini, twilio) | {
+            "PYTHONPATH": os.pathsep.join((str(_IMPORTED_FROM), str(folder))),
+            # As this system logs by default; Pipecat's own default is DEBUG.
+            "LOGURU_LEVEL": "INFO",
+        }
+        if system.is_ours:
+            environment |= _our_environment(url, folder, at_once) | _OUR_SETTINGS[system]
+            environment |= settings or {}
+            serve = (*SERVE, "--port", str(port))
+            starting = started(serve, environment, folder, url, "/health/ready")
+        else:
+            # Who connects from now on waits until the server accepts, or learns that it died.
+            bound.listen(1024)
+            module, *words = _REFERENCES[system]
+            command = (sys.executable, "-m", module, str(bound.fileno()), *words)
+            starting = started(command, environment, folder, url, None, listening=bound)
+        async with starting as server:
+            yield Running(system, server.process.pid, server, url, twilio)
 
-            async def have_dialled(number: str) -> None:
-                twilio.place({"To": [number], "From": [OUR_NUMBER], "Url": [f"{url}/"]})
 
-            yield have_dialled
-        return
-    # Read by the server in its working folder.
-    settings: dict[str, object] = {
-        "MAX_CONCURRENT_CALLS": max(50, 2 * at_once),
-        "PREWARM_LIMIT": max(50, 2 * at_once),
-        "DAILY_CALL_LIMIT": 1_000_000,
+def _our_environment(url: str, folder: Path, at_once: int) -> dict[str, str]:
+    return {
+        "BASE_URL": url,
+        "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'bench.db'}",
+        "MAX_CONCURRENT_CALLS": str(2 * at_once + 10),
+        "PREWARM_LIMIT": str(2 * at_once + 10),
+        "DAILY_CALL_LIMIT": "1000000",
     }
-    if system is not System.CACHED:
-        settings["GREETING_CACHE"] = "false"
-    if system is not System.WARM:
-        settings["PREWARM_LIMIT"] = 0
-    lines = [f"{name}={value}\n" for name, value in settings.items()]
-    (folder / ".env").write_text("".join(lines), encoding="utf-8")
-    async with server_process(gemini, twilio, folder) as api:
-
-        async def dial(number: str) -> None:
-            (await api.post("/calls", json=call_request(number))).raise_for_status()
-
-        yield dial
 
 
-@asynccontextmanager
-async def _plain_bot(
-    gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path, rates: str
-) -> AsyncIterator[str]:
-    """The plain bot in a process of its own; gives its address. Raises: StageError."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = {
-        **kept,
-        **gemini.environment(),
-        **twilio.environment(),
-        "GEMINI_API_KEY": "emulated",
-        "PYTHONPATH": str(_IMPORTED_FROM),
-        # As this system logs by default; Pipecat's own default is DEBUG.
-        "LOGURU_LEVEL": "INFO",
-    }
-    log = folder / "server.log"
-    with listen("127.0.0.1", 0) as bound, log.open("wb") as said:
-        # Who connects from now on waits until the bot accepts, or learns that it died.
-        bound.listen()
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "server.bench.plain_bot", str(bound.fileno()), rates),
-            env=environment,
-            cwd=folder,
-            pass_fds=[bound.fileno()],
-            stdout=said,
-            stderr=said,
-        )
-    try:
-        try:
-            async with httpx.AsyncClient(timeout=READY_WITHIN_SECS, trust_env=False) as http:
-                (await http.get(f"{url}/health")).raise_for_status()
-        except httpx.HTTPError as problem:
-            ending = log.read_text(errors="replace")[-2000:]
-            raise StageError(ending or f"the plain bot said nothing: {problem!r}") from None
-        yield url
-    finally:
-        await stop(process)
+def _stream_twiml(url: str, number: str) -> str:
+    parameter = f'<Parameter name="to_number" value={quoteattr(number)}/>'
+    stream = f"<Stream url={quoteattr(url.replace('http', 'ws', 1))}>{parameter}</Stream>"
+    return f"<Response><Connect>{stream}</Connect></Response>"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+OUR_NUMBER = "+15550100999"
 GREETING = "Hello, this is the practice."
 # Gemini's name of a voice.
 AGENT_VOICE = "Charon"

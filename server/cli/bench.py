@@ -1,15 +1,14 @@
-"""`voice-ai bench`: measures the system between both emulated vendors, and a plain Pipecat bot."""
+"""`voice-ai bench`: measures the system between both emulated vendors, beside its references."""
 
 import asyncio
-import json
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from server.cli.bench_audio import audio
 from server.cli.bench_load import load
+from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
 from server.cli.environment import exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
@@ -42,12 +41,8 @@ def latency(
             "measure. By default: warm, cold and plain."
         ),
     ] = None,
-    pin: Annotated[
-        bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
-    ] = True,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this file, too.")
-    ] = None,
+    pin: Pin = True,
+    json_file: JsonFile = None,
 ) -> None:
     """How long a caller waits: for the first word, for answers, for silence after a barge-in.
 
@@ -58,18 +53,14 @@ def latency(
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-        from server.bench.latency import BenchOptions, run_latency
+        from server.bench.latency import USUAL, BenchOptions, run_latency
         from server.bench.report import as_json, print_result
-        from server.bench.systems import USUAL, System
+        from server.bench.systems import System
         from server.demo.stage import StageError
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
-    try:
-        systems = tuple(dict.fromkeys(System(name) for name in system or USUAL))
-    except ValueError:
-        given, known = ", ".join(system or ()), ", ".join(System)
-        raise typer.BadParameter(f"--system {given}: there are {known}") from None
+    systems = chosen_systems(system, USUAL)
     options = BenchOptions(calls, at_once, warm_up, ring, setup, thinking, pin, systems)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
@@ -85,9 +76,7 @@ def latency(
         typer.echo(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
     print_result(result, Console())
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, as_json(result))
     if any(measured.problems for measured in result.systems.values()):
         raise typer.Exit(1)
 

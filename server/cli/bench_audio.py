@@ -1,17 +1,11 @@
 """`voice-ai bench audio`: what the line does to sound, by itself."""
 
-import json
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from server.cli.bench_options import JsonFile, write_json
 
-def audio(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this file, too.")
-    ] = None,
-) -> None:
+
+def audio(json_file: JsonFile = None) -> None:
     """What the line does to sound: level, frequencies, noise, folded sound, delay, the end.
 
     Beside soxr's settings. The exit code is 1 when ours is not as good as it has to be.
@@ -23,8 +17,6 @@ def audio(
 
     result = measure_all()
     print_audio(result, Console())
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(audio_as_json(result), indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, audio_as_json(result))
     if not all(one.passed for one in verdicts(result[OURS])):
         raise typer.Exit(1)

@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -13,13 +16,46 @@ from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
 from server.serving import held_port
 
-READY_WITHIN_SECS = 30.0
+READY_WITHIN_SECS = 60.0
 STOPS_WITHIN_SECS = 15.0
-COMMAND = "from server.cli.main import app; app()"
+SERVE = (sys.executable, "-c", "from server.cli.main import app; app()", "serve")
 
 
 class StageError(Exception):
-    """The server did not start; the text is the end of what it said."""
+    """The server did not start, or it died; the text is the end of what it said."""
+
+
+class Vendor(Protocol):
+    """An emulated vendor."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables by which a server finds it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server in a process of its own; `http` is a client of it."""
+
+    process: asyncio.subprocess.Process
+    http: httpx.AsyncClient
+    log: Path
+
+    def check(self) -> None:
+        """Raises: StageError, with the end of its log, once it has died."""
+        if self.process.returncode is not None:
+            raise StageError(self.last_words())
+
+    def last_words(self) -> str:
+        """The end of what it said."""
+        return self.log.read_text(errors="replace")[-2000:] or "the server said nothing"
+
+
+def environment_between(gemini: Vendor, twilio: Vendor) -> dict[str, str]:
+    """The environment of a server that talks with both emulated vendors."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    vendors = {**gemini.environment(), **twilio.environment()}
+    return {**kept, **vendors, "GEMINI_API_KEY": "emulated"}
 
 
 @asynccontextmanager
@@ -33,43 +69,57 @@ async def server_process(
     Raises: StageError.
     """
     with held_port() as port:
-        async with _serving(port, gemini, twilio, folder) as api:
-            yield api
+        base_url = f"http://127.0.0.1:{port}"
+        environment = {
+            **environment_between(gemini, twilio),
+            "BASE_URL": base_url,
+            "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
+        }
+        command = (*SERVE, "--port", str(port))
+        async with started(command, environment, folder, base_url, "/health/ready") as server:
+            yield server.http
 
 
 @asynccontextmanager
-async def _serving(
-    port: int, gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
-) -> AsyncIterator[httpx.AsyncClient]:
-    base_url = f"http://127.0.0.1:{port}"
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = {
-        **kept,
-        **gemini.environment(),
-        **twilio.environment(),
-        "GEMINI_API_KEY": "emulated",
-        "BASE_URL": base_url,
-        "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
-    }
+async def started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    base_url: str,
+    ready_path: str | None,
+    *,
+    listening: socket.socket | None = None,
+) -> AsyncIterator[ServerProcess]:
+    """A server that answers `ready_path` with success, or anything at all when that is None.
+
+    Its working folder is `folder`, and its log is there. `listening` is a socket that it is given
+    by its number.
+
+    Raises: StageError when it dies, or takes longer than `READY_WITHIN_SECS`.
+    """
     log = folder / "server.log"
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-c", COMMAND, "serve", "--port", str(port)),
+            *command,
             env=environment,
             cwd=folder,
+            pass_fds=() if listening is None else (listening.fileno(),),
             stdout=said,
             stderr=said,
         )
+    if listening is not None:
+        # From now on only the server holds it: who waits there learns when it dies.
+        listening.close()
     try:
-        async with httpx.AsyncClient(base_url=base_url, timeout=10, trust_env=False) as api:
-            await _until_ready(api, process, log)
-            yield api
+        async with httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False) as http:
+            server = ServerProcess(process, http, log)
+            await _until_ready(server, ready_path)
+            yield server
     finally:
-        await stop(process)
+        await _stop(process)
 
 
-async def stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> None:
     """Ask a process to end, and kill one that does not within `STOPS_WITHIN_SECS`."""
     if process.returncode is None:
         process.terminate()
@@ -80,20 +130,16 @@ async def stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def _until_ready(
-    api: httpx.AsyncClient, process: asyncio.subprocess.Process, log: Path
-) -> None:
+async def _until_ready(server: ServerProcess, path: str | None) -> None:
     loop = asyncio.get_running_loop()
     give_up = loop.time() + READY_WITHIN_SECS
-    while loop.time() < give_up and process.returncode is None:
+    while loop.time() < give_up:
+        server.check()
         try:
-            if (await api.get("/health/ready")).status_code == 200:
+            answer = await server.http.get(path or "/")
+            if answer.is_success or path is None:
                 return
         except httpx.TransportError:
             pass  # it does not listen yet
         await asyncio.sleep(0.1)
-    raise StageError(_end_of(log) or "the server said nothing")
-
-
-def _end_of(log: Path) -> str:
-    return log.read_text(errors="replace")[-2000:]
+    raise StageError(server.last_words())

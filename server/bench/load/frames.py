@@ -1,14 +1,19 @@
-"""WebSocket frames as bytes, for both sides of a connection. No sockets.
+"""WebSocket frames for both sides of a connection, cheap enough for a load generator.
 
 Only what a load needs: messages in one frame, text or binary, no extensions.
 
 Source: RFC 6455, https://www.rfc-editor.org/rfc/rfc6455#section-5
 """
 
+import asyncio
+import audioop
 import base64
 import hashlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import monotonic
+from typing import cast
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]
 
@@ -20,6 +25,7 @@ _MASKED = 0x80
 # the receiver unmasks as ever.
 _NO_CHANGE = bytes(4)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_HEAD_WITHIN_BYTES = 16_384
 
 
 class FrameError(Exception):
@@ -86,6 +92,72 @@ class FrameReader:
             at = stop
             yield Received(first & 0x0F, payload)
         self._left = data[at:]
+
+
+# What reading another side's frame, JSON, base64 or audio may raise.
+_NONSENSE = (FrameError, ValueError, LookupError, TypeError, AttributeError, audioop.error)
+
+
+class WebSocketEnd(asyncio.Protocol, ABC):
+    """One end of a WebSocket: the head of the HTTP handshake first, then message by message.
+
+    `frame` makes the frames of this end: `client_frame` or `server_frame`.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, frame: Callable[[int, bytes], bytes]) -> None:
+        self.frame = frame
+        self._head = b""
+        self._reader: FrameReader | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is done and nobody has closed the connection."""
+        return self._reader is not None and not self.transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The other side is connected."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the other side."""
+        at = monotonic()
+        try:
+            if self._reader is None:
+                self._head += data
+                head, end, data = self._head.partition(b"\r\n\r\n")
+                if len(head) > _HEAD_WITHIN_BYTES:
+                    raise FrameError("a head that does not end")
+                if not end:
+                    return
+                self._reader = FrameReader()
+                self.shake_hands(head)
+            for received in self._reader.feed(data):
+                if received.opcode in (TEXT, BINARY):
+                    self.take(received.payload, at)
+                elif received.opcode == PING:
+                    self.transport.write(self.frame(PONG, received.payload))
+                elif received.opcode == CLOSE:
+                    self.closed(received.payload)
+        except _NONSENSE as problem:
+            self.wrong(f"a message made no sense: {problem!r}")
+
+    @abstractmethod
+    def shake_hands(self, head: bytes) -> None:
+        """The other side's request or response, without its last empty line."""
+
+    @abstractmethod
+    def take(self, payload: bytes, at: float) -> None:
+        """A message, at a moment of the monotonic clock; may raise what bad JSON raises."""
+
+    @abstractmethod
+    def closed(self, reason: bytes) -> None:
+        """The other side closes the WebSocket."""
+
+    @abstractmethod
+    def wrong(self, problem: str) -> None:
+        """The other side did what it must not: note it and end the connection."""
 
 
 def _header(opcode: int, length: int, masked: int) -> bytes:

@@ -7,27 +7,18 @@ Source: ai.google.dev/api/live.
 """
 
 import asyncio
-import audioop
 import json
 import re
 from binascii import a2b_base64
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import uuid4
 
-from server.bench.load.frames import (
-    CLOSE,
-    PING,
-    PONG,
-    FrameError,
-    FrameReader,
-    accept_of,
-    server_frame,
-)
+from server.bench.load.frames import CLOSE, WebSocketEnd, accept_of, server_frame
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES, Ear
 from server.bench.load.pacer import Pacer
@@ -42,15 +33,10 @@ _RATE = re.compile(rb"rate=(\d+)")
 # The SDK writes the URL-safe alphabet of base64 (RFC 4648, section 5).
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _DEFAULT_RATE = 16_000  # Hz, of audio whose MIME type names none
-_HEADERS_WITHIN_BYTES = 16_384
-_NONSENSE = (FrameError, ValueError, LookupError, TypeError, AttributeError, audioop.error)
 
 
 class LoadGemini:
-    """`async with LoadGemini(pacer, calls) as gemini:` serves until the block ends.
-
-    `calls` are those that a marker may name, by their index.
-    """
+    """Serves as long as `serving` lasts. `calls` are those that a marker may name, by index."""
 
     def __init__(self, pacer: Pacer, calls: Mapping[int, LoadedCall]) -> None:
         self.pacer = pacer
@@ -58,46 +44,40 @@ class LoadGemini:
         self.sessions: set[LoadSession] = set()
         # What sessions did that no real one would take.
         self.problems: list[str] = []
-        self._folder = TemporaryDirectory(prefix="voice-ai-load-")
-        self._server: asyncio.Server | None = None
-        self._port = 0
+        self._environment: dict[str, str] = {}
 
     def environment(self) -> dict[str, str]:
         """What the environment of a client needs to find and trust it."""
-        return {
-            "GOOGLE_GEMINI_BASE_URL": f"https://127.0.0.1:{self._port}",
-            "SSL_CERT_FILE": str(self._certificate.ca_file),
-        }
+        return self._environment
 
-    async def __aenter__(self) -> Self:
-        self._certificate = make_certificate(Path(self._folder.name))
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: LoadSession(self), "127.0.0.1", 0, ssl=self._certificate.server_context()
-        )
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for session in tuple(self.sessions):
-            session.drop()
-        self._folder.cleanup()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Self]:
+        """Listen on a free port of this machine, with a certificate of its own."""
+        with TemporaryDirectory(prefix="voice-ai-load-") as folder:
+            certificate = make_certificate(Path(folder))
+            server = await asyncio.get_running_loop().create_server(
+                lambda: LoadSession(self), "127.0.0.1", 0, ssl=certificate.server_context()
+            )
+            port = server.sockets[0].getsockname()[1]
+            self._environment = {
+                "GOOGLE_GEMINI_BASE_URL": f"https://127.0.0.1:{port}",
+                "SSL_CERT_FILE": str(certificate.ca_file),
+            }
+            try:
+                yield self
+            finally:
+                server.close()
+                for session in tuple(self.sessions):
+                    session.transport.abort()
 
 
-class LoadSession(asyncio.Protocol):
+class LoadSession(WebSocketEnd):
     """One connection of a client."""
 
     def __init__(self, gemini: LoadGemini) -> None:
+        super().__init__(server_frame)
         self._gemini = gemini
-        self._head = b""
-        self._reader: FrameReader | None = None
-        self._take: Callable[[bytes, float], None] = self._set_up
+        self._is_set_up = False
         self._call: LoadedCall | None = None
         self._replies: Replies | None = None
         self._ear: Ear | None = None
@@ -107,7 +87,7 @@ class LoadSession(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connects."""
-        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         self._gemini.sessions.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,36 +95,8 @@ class LoadSession(asyncio.Protocol):
         self._gemini.sessions.discard(self)
         self._gemini.pacer.remove(self._speak)
 
-    def drop(self) -> None:
-        """Tear the connection down."""
-        self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        at = monotonic()
-        if self._reader is None:
-            self._head += data
-            head, end, rest = self._head.partition(b"\r\n\r\n")
-            if not end:
-                if len(head) > _HEADERS_WITHIN_BYTES:
-                    self.drop()
-                return
-            if not self._admit(head):
-                return
-            self._reader, data = FrameReader(), rest
-        try:
-            for received in self._reader.feed(data):
-                if received.opcode == PING:
-                    self._transport.write(server_frame(PONG, received.payload))
-                elif received.opcode == CLOSE:
-                    self._transport.write(server_frame(CLOSE, received.payload[:2]))
-                    self._transport.close()
-                elif received.opcode != PONG:
-                    self._take(received.payload, at)
-        except _NONSENSE as problem:
-            self._wrong(f"a message made no sense: {problem!r}")
-
-    def _admit(self, head: bytes) -> bool:
+    def shake_hands(self, head: bytes) -> None:
+        """Accept a request for the Live API that has a key."""
         request, *lines = head.split(b"\r\n")
         path, _, query = request.split(b" ")[1].decode().partition("?")
         headers = {
@@ -152,26 +104,28 @@ class LoadSession(asyncio.Protocol):
             for name, _, value in (line.partition(b":") for line in lines)
         }
         if not PATH.fullmatch(path) or not (b"x-goog-api-key" in headers or "key=" in query):
-            self._wrong(f"a request for {path} or without a key")
-            return False
-        self._transport.write(
+            self.wrong(f"a request for {path} or without a key")
+            return
+        self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept_of(headers[b"sec-websocket-key"]) + b"\r\n\r\n"
         )
-        return True
 
-    def _set_up(self, payload: bytes, at: float) -> None:
-        if "setup" not in json.loads(payload):
-            self._wrong("the first message was no setup")
-            return
-        self._take = self._hear
-        self._transport.write(frame(messages.setup_complete(uuid4().hex)))
+    def closed(self, reason: bytes) -> None:
+        """The client closes."""
+        self.transport.write(server_frame(CLOSE, reason[:2]))
+        self.transport.close()
 
-    def _hear(self, payload: bytes, at: float) -> None:
-        """Take what a client says once it is set up; sound by a search, all else by its JSON."""
-        found = payload.find(b'"data"') if len(payload) > 200 else -1
+    def wrong(self, problem: str) -> None:
+        """Note a problem and tear the connection down."""
+        (self._gemini if self._call is None else self._call).problems.append(problem)
+        self.transport.abort()
+
+    def take(self, payload: bytes, at: float) -> None:
+        """A message; sound is found by a search, all else is read as JSON."""
+        found = payload.find(b'"data"') if self._is_set_up and len(payload) > 200 else -1
         if found < 0:
-            self._read(json.loads(payload), at)
+            self._read(json.loads(payload))
             return
         start = payload.index(b'"', found + 6) + 1
         pcm = a2b_base64(payload[start : payload.index(b'"', start)].translate(_STANDARD))
@@ -181,11 +135,18 @@ class LoadSession(asyncio.Protocol):
             ear = self._ear = Ear(int(rate[1]) if rate else _DEFAULT_RATE)
         self._listen(ear, pcm, at)
 
-    def _read(self, message: dict[str, Any], at: float) -> None:
+    def _read(self, message: dict[str, Any]) -> None:
+        if not self._is_set_up:
+            if "setup" not in message:
+                self.wrong("the first message was no setup")
+                return
+            self._is_set_up = True
+            self.transport.write(frame(messages.setup_complete(uuid4().hex)))
+            return
         said = message.get("realtimeInput") or message.get("realtime_input") or {}
         turns = message.get("clientContent") or message.get("client_content") or {}
         if "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
-            self._transport.write(greeting())
+            self.transport.write(greeting())
 
     def _listen(self, ear: Ear, pcm: bytes, at: float) -> None:
         heard = ear.hear(pcm, at)
@@ -194,7 +155,7 @@ class LoadSession(asyncio.Protocol):
         if self._call is None:
             call = self._gemini.calls.get(heard.marker.call) if heard.marker else None
             if call is None:
-                self._wrong("the first marker that came is nobody's")
+                self.wrong("the first marker that came is nobody's")
                 return
             self._begin(call, ear.rate)
         assert self._call is not None
@@ -217,7 +178,7 @@ class LoadSession(asyncio.Protocol):
         beat, replies, call = self._beat, self._replies, self._call
         assert replies is not None
         assert call is not None
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
         if beat < 0:
@@ -234,11 +195,4 @@ class LoadSession(asyncio.Protocol):
         else:
             out += replies.after(beat, uuid4().hex if beat == CHUNKS_IN_REPLY else "")
         if out:
-            self._transport.write(out)
-
-    def _wrong(self, problem: str) -> None:
-        if self._call is not None:
-            self._call.problems.append(problem)
-        else:
-            self._gemini.problems.append(problem)
-        self.drop()
+            self.transport.write(out)

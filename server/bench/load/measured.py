@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.bench.load.contestants import Contestant
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.playout import Gap
 from server.bench.load.trail import Trail
 from server.bench.statistics import Summary, summarise
+from server.bench.systems import System
 
 # A stall of the load generator explains a gap that is this near.
 _NEAR_SECS = 0.01
@@ -17,14 +17,13 @@ _NEAR_SECS = 0.01
 class Way:
     """One direction: latencies in ms of packets or chunks with a marker.
 
-    `lost` markers never came. `missing_ms` of sound did not come between two that did; `added_ms`
-    came too much. `strange` markers were another call's, garbled, or came twice.
+    `lost` markers never came. `missing_ms` of sound did not come between two that did.
+    `strange` markers were another call's, garbled, or came twice.
     """
 
     ms: Summary | None
     lost: int
     missing_ms: float
-    added_ms: float
     strange: int
 
     @property
@@ -48,8 +47,7 @@ class Cost:
     """What it took, of the server's process and of ours; `late_ms` is ours.
 
     `others_share` of the server's core went to processes that have nothing to do with it; None
-    when they could not keep it waiting, or it had no core of its own. `loop_lag_ms` is the server's
-    own word, at the 99th percentile, rounded up to the bound of a bucket.
+    when they could not keep it waiting, or it had no core of its own.
     """
 
     secs: float
@@ -57,7 +55,6 @@ class Cost:
     idle_mb: float
     resident_mb: float
     others_share: float | None
-    loop_lag_ms: float | None
     generator_share: float
     late_ms: Summary | None
 
@@ -67,11 +64,11 @@ class Load:
     """So many calls on one server. Times in ms, memory in MB (10^6 bytes).
 
     `down` is of all chunks with a marker, `first_chunk_ms` of those that begin a reply: only these
-    find nothing before them that is still to be played. `late_end_ms` of a reply are heard only
-    with the next one. `own_gaps` fall together with a stall of the load generator.
+    find nothing before them that is still to be played. `own_gaps` fall together with a stall of
+    the load generator.
     """
 
-    contestant: Contestant
+    system: System
     calls: int
     up: Way
     down: Way
@@ -79,7 +76,6 @@ class Load:
     gap_ms: Summary | None
     gaps: int
     own_gaps: int
-    late_end_ms: Summary | None
     cost: Cost
     each: list[CallMeasured]
     problems: list[str]
@@ -119,7 +115,7 @@ class Window:
 
 
 def judge(
-    contestant: Contestant,
+    system: System,
     calls: Sequence[LoadedCall],
     window: Window,
     cost: Cost,
@@ -140,9 +136,8 @@ def judge(
         for one in trail.arrivals
         if one.sent.begins_reply and window.holds(one.sent.at)
     ]
-    late_ends = [ms for call in calls for at, ms in call.playout.late_ends if window.holds(at)]
     return Load(
-        contestant=contestant,
+        system=system,
         calls=len(calls),
         up=_way(ups, window),
         down=_way(downs, window),
@@ -150,7 +145,6 @@ def judge(
         gap_ms=summarise([gap.ms for gap in gaps]),
         gaps=len(gaps) - own,
         own_gaps=own,
-        late_end_ms=summarise(late_ends),
         cost=cost,
         each=each,
         problems=[*problems, *silent],
@@ -170,6 +164,5 @@ def _way(trails: Sequence[Trail], window: Window) -> Way:
             window.holds(sent.at) for trail in trails for sent in (*trail.lost, *trail.waiting())
         ),
         missing_ms=sum(max(0.0, one.missing_ms) for one in arrivals),
-        added_ms=sum(max(0.0, -one.missing_ms) for one in arrivals),
         strange=sum(window.holds(at) for trail in trails for at in trail.strange),
     )

@@ -14,19 +14,10 @@ from binascii import a2b_base64
 from collections import deque
 from collections.abc import Mapping
 from time import monotonic
-from typing import cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from server.bench.load.frames import (
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    FrameError,
-    FrameReader,
-    client_frame,
-)
+from server.bench.load.frames import CLOSE, TEXT, WebSocketEnd, client_frame
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES, Ear
 from server.bench.load.pacer import Pacer
@@ -46,7 +37,7 @@ LISTENS_FIRST_SECS = 1.8
 CLOSES_WITHIN_SECS = 5.0
 
 
-class LoadPhone(asyncio.Protocol):
+class LoadPhone(WebSocketEnd):
     """`await run()` carries the stream until the application closes it, or is cancelled."""
 
     def __init__(
@@ -60,6 +51,7 @@ class LoadPhone(asyncio.Protocol):
         call_sid: str,
         auth_token: str,
     ) -> None:
+        super().__init__(client_frame)
         self.sid = "MZ" + uuid4().hex
         self._call = call
         self._pacer = pacer
@@ -68,8 +60,6 @@ class LoadPhone(asyncio.Protocol):
         self._account_sid = account_sid
         self._call_sid = call_sid
         self._auth_token = auth_token
-        self._reader: FrameReader | None = None
-        self._head = b""
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ear = Ear(PHONE_RATE)
         self._marks: deque[tuple[float, str]] = deque()
@@ -92,21 +82,21 @@ class LoadPhone(asyncio.Protocol):
             raise
         finally:
             self._pacer.remove(self._speak)
-            self._transport.abort()
+            self.transport.abort()
 
     async def _stop(self) -> None:
         self._pacer.remove(self._speak)
-        if self._reader is not None and not self._transport.is_closing():
+        if self.is_open:
             stop = {"accountSid": self._account_sid, "callSid": self._call_sid}
             self._send(json.dumps(self._message("stop", stop)))
-            self._transport.write(client_frame(CLOSE, (1000).to_bytes(2)))
+            self.transport.write(client_frame(CLOSE, (1000).to_bytes(2)))
         await asyncio.wait({self._closed}, timeout=CLOSES_WITHIN_SECS)
 
     # --- the connection -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
-        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         parts = urlsplit(self._url)
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
@@ -114,35 +104,27 @@ class LoadPhone(asyncio.Protocol):
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
             f"User-Agent: Twilio.TmeWs/1.0\r\n{HEADER}: {sign(self._auth_token, self._url)}\r\n\r\n"
         )
-        self._transport.write(request.encode())
+        self.transport.write(request.encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The application went."""
         self._end("the connection was lost")
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the application."""
-        at = monotonic()
-        if self._reader is None:
-            self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                return
-            if b" 101 " not in head.split(b"\r\n")[0]:
-                self._wrong(f"no stream: {head.decode(errors='replace')[:80]!r}")
-                return
-            self._reader = FrameReader()
-            self._begin()
-        try:
-            for received in self._reader.feed(data):
-                if received.opcode == TEXT:
-                    self._take(received.payload, at)
-                elif received.opcode == PING:
-                    self._transport.write(client_frame(PONG, received.payload))
-                elif received.opcode == CLOSE:
-                    self._end("closed by the application")
-        except (FrameError, ValueError, LookupError, TypeError) as problem:
-            self._wrong(f"a message to Twilio made no sense: {problem!r}")
+    def shake_hands(self, head: bytes) -> None:
+        """The application's answer: begin to speak, unless it refuses."""
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            self.wrong(f"no stream: {head.decode(errors='replace')[:80]!r}")
+            return
+        self._begin()
+
+    def closed(self, reason: bytes) -> None:
+        """The application closes the stream."""
+        self._end("closed by the application")
+
+    def wrong(self, problem: str) -> None:
+        """Note a problem and end the stream."""
+        self._call.problems.append(problem)
+        self._end(problem)
 
     # --- what is said ---------------------------------------------------------------------
 
@@ -163,7 +145,7 @@ class LoadPhone(asyncio.Protocol):
 
     def _speak(self) -> None:
         """Every 20 ms: the marks that were reached, and a packet."""
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         while self._marks and self._marks[0][0] <= monotonic():
             self._echo(self._marks.popleft()[1])
@@ -200,13 +182,14 @@ class LoadPhone(asyncio.Protocol):
         }
 
     def _send(self, text: str) -> None:
-        self._transport.write(client_frame(TEXT, text.encode()))
+        self.transport.write(client_frame(TEXT, text.encode()))
 
     # --- what is heard --------------------------------------------------------------------
 
-    def _take(self, payload: bytes, at: float) -> None:
+    def take(self, payload: bytes, at: float) -> None:
+        """A message from the application."""
         if self._mine not in payload:
-            self._wrong(f"a message for another stream: {payload[:80]!r}")
+            self.wrong(f"a message for another stream: {payload[:80]!r}")
             return
         found = payload.find(b'"payload"')
         if found < 0:
@@ -232,11 +215,7 @@ class LoadPhone(asyncio.Protocol):
             while self._marks:
                 self._echo(self._marks.popleft()[1])
         else:
-            self._wrong(f"there is no event {message['event']!r}")
-
-    def _wrong(self, problem: str) -> None:
-        self._call.problems.append(problem)
-        self._end(problem)
+            self.wrong(f"there is no event {message['event']!r}")
 
     def _end(self, why: str) -> None:
         if not self._closed.done():

@@ -31,9 +31,6 @@ class Playout:
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
-        # At each pause between two replies: when it ended, and how much of the sound behind it
-        # comes before the next reply, in ms: its resampler's delay, or an end that was held back.
-        self.late_ends: list[tuple[float, float]] = []
         # When the last of what has come will have been heard.
         self.ends_at = 0.0
         self.samples = 0
@@ -54,8 +51,7 @@ class Playout:
         before = [one for one in self._dry if one[0] <= onset]
         self._dry = self._dry[len(before) :]
         if begins_reply and before and onset - before[-1][0] <= BEGINS_WITHIN:
-            position, pause = before.pop()
-            self.late_ends.append((pause.at, (onset - position) * 1000 / RATE))
+            before.pop()
         self.gaps += [gap for _, gap in before]
 
     def clear(self, at: float) -> None:

@@ -7,17 +7,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server.bench.load.contestants import Contestant
 from server.bench.load.measured import Load
 from server.bench.load.sweep import Sweep
 from server.bench.loop_lag import LATE_MS
+from server.bench.problems import print_problems
 from server.bench.statistics import Summary
+from server.bench.systems import System
 
 NEVER = "–"
 # A generator that takes more of its core than this is near its own limit.
 BUSY_SHARE = 0.85
 OTHERS_SHARE = 0.1
-MOST_PROBLEMS = 10
 
 _COLUMNS = ("calls", "in", "out", "gaps", "lost", "CPU\ns", "×\nbridge", "×\nplain", "core", "MB")
 # The widest that stay on one line: with the other columns, these fill a terminal of 80 characters.
@@ -38,10 +38,11 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     for load in sweep.all_loads():
         for sentence in remarks(load):
             console.print(sentence)
-    for contestant, limit in sweep.limits.items():
-        says = f"[bold]{contestant.label} carries {limit.calls} calls on one core[/bold]"
+        print_problems(_name(load), load.problems, console)
+    for system, limit in sweep.limits.items():
+        says = f"[bold]{system.label} carries {limit.calls} calls on one core[/bold]"
         console.print(f"{says}; then: {escape('; '.join(limit.then)) or 'no more were tried'}")
-    if sweep.cores is None:
+    if sweep.options.cores is None:
         console.print("Server and load generator shared their cores.")
 
 
@@ -51,18 +52,18 @@ def _table(sweep: Sweep) -> Table:
     )
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    for by_contestant in sweep.loads.values():
+    for by_system in sweep.loads.values():
         table.add_section()
-        for load in by_contestant.values():
+        for load in by_system.values():
             table.add_row(
-                f"{load.calls} {load.contestant}".replace("-", "-\n"),
+                f"{load.calls} {load.system}".replace("-", "-\n"),
                 _within(_TIMES_WIDTH, _times(load.up.ms), "/"),
                 _within(_TIMES_WIDTH, _times(load.first_chunk_ms), "/"),
                 str(load.gaps),
                 _within(_LOST_WIDTH, _lost(load), ", "),
                 f"{load.cpu_per_call_minute:.2f}",
-                _ratio(sweep.cpu_ratio(load, Contestant.BRIDGE)),
-                _ratio(sweep.cpu_ratio(load, Contestant.PLAIN)),
+                _ratio(sweep.cpu_ratio(load, System.BRIDGE)),
+                _ratio(sweep.cpu_ratio(load, System.PLAIN)),
                 f"{load.core_share:.0%}",
                 f"{load.mb_per_call:.1f}",
             )
@@ -72,7 +73,7 @@ def _table(sweep: Sweep) -> Table:
 def one_line(load: Load) -> str:
     """A load as it is measured, for who waits for the table."""
     return (
-        f"{load.calls} × {load.contestant.label}: in {_times(load.up.ms)} ms, "
+        f"{_name(load)}: in {_times(load.up.ms)} ms, "
         f"out {_times(load.first_chunk_ms)} ms, {load.gaps} gaps, lost {_lost(load)}, "
         f"{load.core_share:.0%} of a core"
     )
@@ -80,28 +81,25 @@ def one_line(load: Load) -> str:
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
     """Everything that was measured. docs/bench.md has the shape."""
-    cores = sweep.cores
-    limits = {
-        str(contestant): {"calls": limit.calls, "then": limit.then}
-        for contestant, limit in sweep.limits.items()
-    }
     return {
         "options": asdict(sweep.options),
-        "cores": cores and {"server": sorted(cores.server), "load": sorted(cores.load)},
         "loads": [
             asdict(load)
             | {
                 "cpu_per_call_minute": load.cpu_per_call_minute,
                 "core_share": load.core_share,
                 "mb_per_call": load.mb_per_call,
-                "cpu_ratio_to_bridge": sweep.cpu_ratio(load, Contestant.BRIDGE),
-                "cpu_ratio_to_plain": sweep.cpu_ratio(load, Contestant.PLAIN),
+                "cpu_ratio_to_bridge": sweep.cpu_ratio(load, System.BRIDGE),
+                "cpu_ratio_to_plain": sweep.cpu_ratio(load, System.PLAIN),
                 "generator_was_limit": generator_was_limit(load),
                 "others_were_there": others_were_there(load),
             }
             for load in sweep.all_loads()
         ],
-        "limits": limits,
+        "limits": {
+            str(system): {"calls": limit.calls, "then": limit.then}
+            for system, limit in sweep.limits.items()
+        },
     }
 
 
@@ -117,8 +115,8 @@ def others_were_there(load: Load) -> bool:
 
 
 def remarks(load: Load) -> list[str]:
-    """What has to be said of a load beside its figures."""
-    name = f"{load.calls} × {load.contestant.label}"
+    """What has to be said of a load's figures."""
+    name = _name(load)
     cost = load.cost
     said = []
     if generator_was_limit(load):
@@ -134,10 +132,11 @@ def remarks(load: Load) -> list[str]:
         )
     if load.own_gaps:
         said.append(f"{name}: {load.own_gaps} more gaps came with a stall of the load generator")
-    said += [f"[red]{name}: {escape(problem)}[/red]" for problem in load.problems[:MOST_PROBLEMS]]
-    if len(load.problems) > MOST_PROBLEMS:
-        said.append(f"[red]{name}: {len(load.problems)} problems in all[/red]")
     return said
+
+
+def _name(load: Load) -> str:
+    return f"{load.calls} × {load.system.label}"
 
 
 def _lost(load: Load) -> str:

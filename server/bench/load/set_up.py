@@ -1,107 +1,96 @@
-"""What a call's set-up and its end cost: one after the other, on a server with nothing else to do.
+"""What a call's set-up costs a server on which other calls talk.
 
-    idle idle idle idle │ call call call │ idle │ call call call │ idle │ …
+    secs          0         2                    6         8
+    others talk   |─ share ─|┄ a round is set up ┄|─ share ─| hang up | the next round …
 
-    placed ─ rings ─ answered ─ first sound ─ quiet ─ hung up ─ quiet
-    ├──────────── to first sound ────────┤          │
-    ├──────────── set up ───────────────────────────┤├─── end ──────┤
-
-Nobody speaks: the phone sends no packet, and the model says no more than its greeting. So all that
-the server does is set-up and end, but for what it does when there is no call at all. That is
-measured in many short windows, before the calls and between them: their median is taken off, so
-that one burst of something else shifts nothing.
+The calls of a round are quiet: their phones send no packet, and the model says no more than its
+greeting. So what the server takes beyond the mean of the two shares is the set-up. The share goes
+up and down with the others' replies, so that everything lasts a whole number of them.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
+from time import monotonic
 
-from server.bench.load.contestants import Contestant
 from server.bench.load.loaded_call import LoadedCall
-from server.bench.load.set_up_cost import SetUpCost, SetUpOptions, set_up_stage
-from server.bench.load.spent import Meter, Spent
-from server.bench.load.stage import LoadStage
-from server.bench.statistics import summarise
+from server.bench.load.replies import BEATS_IN_REPLY
+from server.bench.load.sounds import PACKET_MS
+from server.bench.load.stage import TALKS_WITHIN_SECS, LoadOptions, LoadStage, on_stage
+from server.bench.systems import System
 
-SOUNDS_WITHIN_SECS = 20.0
-
-
-async def measure_set_up(
-    contestant: Contestant, options: SetUpOptions, *, pin: bool = True
-) -> SetUpCost:
-    """Have so many quiet calls on one server. Raises: StageError, NotAwake."""
-    async with set_up_stage(contestant, options, at_once=1, pin=pin) as stage:
-        return await _SettingUp(stage, options).run()
+CALLS_A_ROUND = 20
+REPLY_SECS = BEATS_IN_REPLY * PACKET_MS / 1000
+# After its first sound, and after its end, what a call leaves to be written is written.
+QUIET_SECS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What the server spent until its first sound, until it talked, and for its end."""
+class Round:
+    """Some calls that were set up one after the other.
 
-    first_sound: Spent
-    setup: Spent
-    end: Spent
+    CPU milliseconds, user and system, of all the server's threads: for the set-up of each call,
+    from the request that places it until there is nothing left to do but to talk, and for the
+    others that talked meanwhile, per second.
+    """
 
-
-class _SettingUp:
-    def __init__(self, stage: LoadStage, options: SetUpOptions) -> None:
-        self._stage = stage
-        self._options = options
-        self._calls: list[_Call] = []
-        self._idle_ms_per_sec: list[float] = []
-        self._went_wrong: list[str] = []
-
-    async def run(self) -> SetUpCost:
-        options = self._options
-        for _ in range(options.warm_up):
-            await self._one_call()
-        self._calls.clear()
-        for _ in range(options.windows_before):
-            await self._idle()
-        for number in range(1, options.calls + 1):
-            await self._one_call()
-            if number % options.calls_a_window == 0:
-                await self._idle()
-        idle = summarise(self._idle_ms_per_sec)
-        share = idle.p50 if idle else 0.0
-        return SetUpCost(
-            self._stage.contestant,
-            options.calls,
-            0,
-            summarise([call.first_sound.ms_above(share) for call in self._calls]),
-            summarise([call.setup.ms_above(share) for call in self._calls]),
-            summarise([call.end.ms_above(share) for call in self._calls]),
-            self._idle_ms_per_sec,
-            options.awake,
-            self._went_wrong,
-        )
-
-    async def _idle(self) -> None:
-        """A window without a call, behind the quiet of the last one."""
-        meter = Meter.of(self._stage.pid)
-        await asyncio.sleep(self._options.window_secs)
-        self._idle_ms_per_sec.append(meter.spent().ms_per_sec)
-
-    async def _one_call(self) -> None:
-        meter = Meter.of(self._stage.pid)
-        call = await self._stage.place(quiet=True)
-        if not await sounds(call):
-            self._went_wrong.append(f"call {call.number}: {'; '.join(call.problems) or 'silent'}")
-            await self._stage.hang_up([call])
-            return
-        first_sound = meter.spent()
-        await asyncio.sleep(self._options.quiet_secs)
-        setup, meter = meter.spent(), Meter.of(self._stage.pid)
-        await self._stage.hang_up([call])
-        await asyncio.sleep(self._options.quiet_secs)
-        self._calls.append(_Call(first_sound, setup, meter.spent()))
-        self._went_wrong += [f"call {call.number}: {one}" for one in call.problems]
+    calls: int
+    cpu_ms_per_call: float
+    others_ms_per_sec: float
 
 
-async def sounds(call: LoadedCall) -> bool:
-    """Whether something is heard at the phone; False when nothing is within a while."""
-    try:
-        async with asyncio.timeout(SOUNDS_WITHIN_SECS):
-            await call.sounds.wait()
-    except TimeoutError:
-        return False
-    return True
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """What a server took for set-ups while `beside` others talked."""
+
+    system: System
+    beside: int
+    rounds: list[Round]
+    problems: list[str]
+
+    @property
+    def calls(self) -> int:
+        """Those of all rounds."""
+        return sum(one.calls for one in self.rounds)
+
+    @property
+    def cpu_ms_per_call(self) -> float:
+        """The mean of all calls."""
+        return sum(one.calls * one.cpu_ms_per_call for one in self.rounds) / self.calls
+
+
+async def measure_set_up(system: System, options: LoadOptions, *, calls: int, beside: int) -> SetUp:
+    """Set so many calls up on one server, in rounds, while others talk. Raises: StageError."""
+    async with on_stage(system, options, at_once=beside + CALLS_A_ROUND) as stage:
+        await stage.grow(beside)
+        found = SetUp(system, beside, rounds=[], problems=[])
+        for done in range(0, calls, CALLS_A_ROUND):
+            placed, one = await _round(stage, min(CALLS_A_ROUND, calls - done))
+            found.rounds.append(one)
+            found.problems.extend(stage.new_problems())
+            await stage.hang_up(placed)
+            await asyncio.sleep(QUIET_SECS)
+        return found
+
+
+async def _round(stage: LoadStage, calls: int) -> tuple[list[LoadedCall], Round]:
+    before = await _others_ms_per_sec(stage)
+    used, began = stage.cpu_secs, monotonic()
+    placed = await stage.place_many(calls, quiet=True)
+    for call in placed:
+        try:
+            await asyncio.wait_for(call.sounds.wait(), TALKS_WITHIN_SECS)
+        except TimeoutError:
+            call.problems.append("silent")
+    await asyncio.sleep(QUIET_SECS)
+    took = monotonic() - began
+    await asyncio.sleep(math.ceil(took / REPLY_SECS) * REPLY_SECS - took)
+    used, secs = stage.cpu_secs - used, monotonic() - began
+    others = (before + await _others_ms_per_sec(stage)) / 2
+    return placed, Round(calls, (1000 * used - others * secs) / calls, others)
+
+
+async def _others_ms_per_sec(stage: LoadStage) -> float:
+    used, began = stage.cpu_secs, monotonic()
+    await asyncio.sleep(REPLY_SECS)
+    return 1000 * (stage.cpu_secs - used) / (monotonic() - began)

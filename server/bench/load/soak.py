@@ -5,35 +5,28 @@ at once  |=call=||=call=||=call=|…
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from server.bench.cores import shared_out, staying_on
-from server.bench.load.contestants import Contestant
 from server.bench.load.loaded_call import LoadedCall
-from server.bench.load.processes import cpu_secs, resident_mb
-from server.bench.load.stage import LoadOptions, LoadStage, on_stage, until_talking
+from server.bench.load.stage import CALLS_PER_SEC, LoadOptions, LoadStage, on_stage, until_talking
+from server.bench.systems import System
 
 # At the most, and ten times at the least.
 SAMPLE_EVERY = 100
+# After the last call, what is written behind is written.
+LEAVE_SECS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class SoakOptions:
-    """So many calls, so many at once. Each talks for `talk_secs` once both sides are heard.
-
-    `steady_secs` are measured first, with `at_once` calls that only talk; `leave_secs` after the
-    last call, what is written behind is written.
-    """
+    """So many calls, so many at once. Each talks for `talk_secs` once both sides are heard."""
 
     calls: int = 1000
     at_once: int = 20
     talk_secs: float = 2.0
-    steady_secs: float = 15.0
-    leave_secs: float = 3.0
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +48,12 @@ class Soak:
     written down.
     """
 
-    contestant: Contestant
+    system: System
     at_once: int
     samples: list[Sample]
     cpu_ms_per_call: float
     collected_mb: float | None
-    went_wrong: list[str]
+    problems: list[str]
 
     @property
     def growth_mb_per_100(self) -> float:
@@ -81,19 +74,15 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 async def run_soak(
-    contestant: Contestant,
-    options: SoakOptions,
-    *,
-    pin: bool = True,
-    tell: Tell = lambda _sample: None,
+    system: System, options: LoadOptions, soak: SoakOptions, tell: Tell = lambda _sample: None
 ) -> Soak:
-    """Have so many calls on one server; `tell` hears of each sample. Raises: StageError."""
-    cores = shared_out() if pin else None
-    load = LoadOptions(options.steady_secs, warm_up=False, settings=options.settings)
-    staging = on_stage(contestant, load, cores, at_once=options.at_once, probed=True)
-    with staying_on(cores.load if cores else None):
-        async with staging as stage:
-            return await _Soaking(stage, options, tell).run()
+    """Have so many calls on one server; `tell` hears of each sample. Raises: StageError.
+
+    As many calls as come at once only talk first, for as long as the options say: what talking
+    takes is no part of `cpu_ms_per_call`.
+    """
+    async with on_stage(system, options, at_once=soak.at_once, probed=True) as stage:
+        return await _Soaking(stage, soak, tell).run()
 
 
 class _Soaking:
@@ -103,7 +92,7 @@ class _Soaking:
         self._tell = tell
         self._every = max(1, min(SAMPLE_EVERY, options.calls // 10))
         self._samples: list[Sample] = []
-        self._went_wrong: list[str] = []
+        self._problems: list[str] = []
         self._talked_secs = 0.0
         self._placed = self._done = 0
 
@@ -112,23 +101,22 @@ class _Soaking:
         await stage.grow(options.at_once)
         steady = await stage.measure()
         await stage.hang_up()
-        used = cpu_secs(stage.pid)
+        used = stage.cpu_secs
         async with asyncio.TaskGroup() as group:
             for _ in range(options.at_once):
                 group.create_task(self._one_after_the_other())
-                await asyncio.sleep(1 / LoadOptions().calls_per_sec)
-        await asyncio.sleep(options.leave_secs)
-        used = cpu_secs(stage.pid) - used
+                await asyncio.sleep(1 / CALLS_PER_SEC)
+        await asyncio.sleep(LEAVE_SECS)
+        used = stage.cpu_secs - used
         self._sample()
-        collected = await stage.collect()
-        beside = used - steady.core_share / options.at_once * self._talked_secs
+        talking = steady.core_share / options.at_once * self._talked_secs
         return Soak(
-            stage.contestant,
+            stage.system,
             options.at_once,
             self._samples,
-            1000 * beside / options.calls,
-            resident_mb(stage.pid) if collected else None,
-            steady.problems + self._went_wrong,
+            1000 * (used - talking) / options.calls,
+            stage.resident_mb if await stage.collect() else None,
+            steady.problems + self._problems,
         )
 
     async def _one_after_the_other(self) -> None:
@@ -151,9 +139,9 @@ class _Soaking:
         if lost or strange:
             said.append(f"{lost} markers lost, {strange} strange")
         if said:
-            self._went_wrong.append(f"call {call.number}: {'; '.join(said)}")
+            self._problems.append(f"call {call.number}: {'; '.join(said)}")
 
     def _sample(self) -> None:
         stage = self._stage
-        self._samples.append(Sample(self._done, resident_mb(stage.pid), stage.full_collections))
+        self._samples.append(Sample(self._done, stage.resident_mb, stage.full_collections))
         self._tell(self._samples[-1])

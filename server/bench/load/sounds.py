@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from server.bench.audio_signals import speech_like
 from server.bench.load.markers import SEQUENCES, SPEECH_PEAK, Marker, Pcm, burst
 
 PHONE_RATE = 8_000  # Hz
@@ -23,19 +24,12 @@ PACKETS_BETWEEN_MARKERS = 23
 CHUNKS_BETWEEN_MARKERS = 12
 CHUNKS_IN_REPLY = 48
 # The caller's and the model's speech repeat after so long.
-_LOOP_MS = 2_000
-_PITCH_HZ, _SYLLABLES_HZ = 125, 4
+_LOOP_SECS = 2
 
 
 def speech(rate: int) -> Pcm:
-    """Two seconds that repeat without a seam: voiced, in syllables, softer than any marker."""
-    times = np.arange(rate * _LOOP_MS // 1000) / rate
-    voice = np.zeros_like(times)
-    for harmonic in range(1, 24):
-        hz = harmonic * _PITCH_HZ
-        formants = sum(np.exp(-(((hz - at) / 350) ** 2)) for at in (500, 1500, 2500))
-        voice += formants * np.cos(2 * np.pi * hz * times + harmonic**2)
-    voice *= 0.55 - 0.45 * np.cos(2 * np.pi * _SYLLABLES_HZ * times)
+    """Two seconds that repeat without a seam: as strong as speech, softer than any marker."""
+    voice = speech_like().sound(rate, _LOOP_SECS)
     sound: Pcm = np.rint(voice * (SPEECH_PEAK / np.abs(voice).max())).astype(np.int16)
     return sound
 

@@ -1,13 +1,16 @@
-"""The same loads on every server, one after the other, so that they can be compared."""
+"""The same loads on every system, one after the other, so that they can be compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from server.bench.cores import Cores, shared_out, staying_on
-from server.bench.load.contestants import Contestant
 from server.bench.load.measured import Load
 from server.bench.load.stage import LoadOptions, on_stage
-from server.bench.load.targets import Targets
+from server.bench.systems import System
+
+# `--find-limit` goes no further.
+MOST_AT_ONCE = 300
+# What has to hold for a core to carry so many calls: ms at the 99th percentile, either way.
+UP_P99_MS, DOWN_P99_MS = 25.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +24,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What to put on whom, and what came of it: by calls at once, then by server."""
+    """What came of every load, by calls at once and then by system."""
 
-    calls: tuple[int, ...]
-    contestants: tuple[Contestant, ...]
     options: LoadOptions
-    cores: Cores | None
-    loads: dict[int, dict[Contestant, Load]] = field(default_factory=dict)
-    limits: dict[Contestant, Limit] = field(default_factory=dict)
+    loads: dict[int, dict[System, Load]] = field(default_factory=dict)
+    limits: dict[System, Limit] = field(default_factory=dict)
 
     def swept(self) -> list[Load]:
         """Every load that was asked for, in order."""
@@ -38,10 +38,10 @@ class Sweep:
         """These, and behind them those that a limit was searched with."""
         return self.swept() + [load for limit in self.limits.values() for load in limit.tried]
 
-    def cpu_ratio(self, load: Load, to: Contestant) -> float | None:
-        """How much CPU a call takes, as a multiple of another server's under the same load."""
+    def cpu_ratio(self, load: Load, to: System) -> float | None:
+        """How much CPU a call takes, as a multiple of another system's under the same load."""
         other = self.loads.get(load.calls, {}).get(to)
-        if other is None or other.contestant is load.contestant or not other.cpu_per_call_minute:
+        if other is None or other.system is load.system or not other.cpu_per_call_minute:
             return None
         return load.cpu_per_call_minute / other.cpu_per_call_minute
 
@@ -51,63 +51,73 @@ Tell = Callable[[Load], None]
 
 async def run_sweep(
     calls: tuple[int, ...],
-    contestants: tuple[Contestant, ...],
+    systems: tuple[System, ...],
     options: LoadOptions,
     *,
     limit_step: int | None = None,
-    pin: bool = True,
     tell: Tell = lambda _load: None,
 ) -> Sweep:
-    """Put every load on every server; `tell` hears of each.
+    """Put every load on every system; `tell` hears of each.
 
-    `limit_step`: also find each server's limit, adding so many calls at a time.
+    `limit_step`: also find each system's limit, adding so many calls at a time.
 
     Raises: StageError when a server does not start.
     """
-    cores = shared_out() if pin else None
-    sweep = Sweep(calls, contestants, options, cores)
-    with staying_on(cores.load if cores else None):
-        for count in calls:
-            for contestant in contestants:
-                async with on_stage(contestant, options, cores, at_once=count) as stage:
-                    await stage.grow(count)
-                    load = await stage.measure()
-                sweep.loads.setdefault(count, {})[contestant] = load
-                tell(load)
-        for contestant in contestants if limit_step is not None else ():
-            assert limit_step is not None
-            sweep.limits[contestant] = await find_limit(
-                contestant, options, cores, step=limit_step, tell=tell
-            )
+    sweep = Sweep(options)
+    for count in calls:
+        for system in systems:
+            async with on_stage(system, options, at_once=count) as stage:
+                await stage.grow(count)
+                load = await stage.measure()
+            sweep.loads.setdefault(count, {})[system] = load
+            tell(load)
+    if limit_step is not None:
+        for system in systems:
+            sweep.limits[system] = await find_limit(system, options, step=limit_step, tell=tell)
     return sweep
 
 
 async def find_limit(
-    contestant: Contestant,
-    options: LoadOptions,
-    cores: Cores | None,
-    *,
-    step: int,
-    most: int = 300,
-    targets: Targets | None = None,
-    tell: Tell = lambda _load: None,
+    system: System, options: LoadOptions, *, step: int, tell: Tell = lambda _load: None
 ) -> Limit:
     """Add calls to one server until a target breaks, twice in a row. Raises: StageError."""
-    targets = targets or Targets()
     held = 0
     tried: list[Load] = []
-    missed: list[str] = []
-    async with on_stage(contestant, options, cores, at_once=most) as stage:
-        for count in range(step, most + 1, step):
+    async with on_stage(system, options, at_once=MOST_AT_ONCE) as stage:
+        for count in range(step, MOST_AT_ONCE + 1, step):
             await stage.grow(count)
             for _ in range(2):
                 load = await stage.measure()
                 tell(load)
                 tried.append(load)
-                missed = targets.missed(load)
+                missed = missed_targets(load)
                 if not missed:
                     break
-            if missed:
-                break
+            else:
+                return Limit(held, missed, tried)
             held = count
-    return Limit(held, missed, tried)
+    return Limit(held, [], tried)
+
+
+def missed_targets(load: Load) -> list[str]:
+    """Which targets do not hold, in words; empty when all do. Nothing may be lost, ever."""
+    missed = []
+    if load.problems:
+        missed.append(f"{len(load.problems)} problems, the first: {load.problems[0]}")
+    for name, summary, most in (
+        ("packet to Gemini", load.up.ms, UP_P99_MS),
+        ("chunk to Twilio", load.first_chunk_ms, DOWN_P99_MS),
+    ):
+        if summary is None:
+            missed.append(f"{name}: nothing came")
+        elif summary.p99 > most:
+            missed.append(f"{name}: {summary.p99:.1f} ms at p99, not {most:g}")
+    if load.gaps:
+        missed.append(f"{load.gaps} gaps")
+    for name, way in (("up", load.up), ("down", load.down)):
+        if not way.is_whole:
+            missed.append(
+                f"{name}: {way.lost} markers lost, {way.strange} strange, "
+                f"{way.missing_ms:.0f} ms missing"
+            )
+    return missed

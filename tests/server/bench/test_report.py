@@ -29,9 +29,7 @@ def result(lag_ms: float = 0.5) -> BenchResult:
         system: SystemResult(system, figures, [], summary(0.1, lag_ms))
         for system, figures in measured.items()
     }
-    return BenchResult(
-        BenchOptions(calls=2), Cores(server=frozenset({1}), load=frozenset({0})), systems
-    )
+    return BenchResult(BenchOptions(calls=2), Cores(server=(1,), load=(0,)), systems)
 
 
 def printed(bench: BenchResult) -> str:

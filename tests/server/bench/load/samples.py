@@ -1,10 +1,10 @@
 """Calls that went a certain way, for what is made of them."""
 
-from server.bench.load.contestants import Contestant
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import Heard, Marker
 from server.bench.load.measured import Cost, Load, Window, judge
 from server.bench.load.trail import Sent
+from server.bench.systems import System
 
 WINDOW = Window(10.0, 20.0)
 
@@ -31,15 +31,15 @@ def a_cost(**but: float | None) -> Cost:
         "others_share": 0.0,
         "generator_share": 0.2,
     }
-    return Cost(secs=10.0, loop_lag_ms=None, late_ms=None, **(costs | but))  # type: ignore[arg-type]
+    return Cost(secs=10.0, late_ms=None, **(costs | but))  # type: ignore[arg-type]
 
 
 def a_load(
     *calls: LoadedCall,
-    contestant: Contestant = Contestant.OURS,
+    system: System = System.OURS,
     cost: Cost | None = None,
     window: Window = WINDOW,
     problems: tuple[str, ...] = (),
 ) -> Load:
     """What these calls came to, or one that went well."""
-    return judge(contestant, calls or (a_call(),), window, cost or a_cost(), problems)
+    return judge(system, calls or (a_call(),), window, cost or a_cost(), problems)

@@ -5,7 +5,7 @@ import pytest
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.measured import Window
 from server.bench.load.playout import Gap
-from server.bench.load.targets import Targets
+from server.bench.load.sweep import missed_targets
 from tests.server.bench.load.samples import WINDOW, a_call, a_cost, a_load
 
 
@@ -62,16 +62,16 @@ def test_a_gap_that_the_load_generator_made_itself_is_told_apart() -> None:
 
 
 def test_a_load_that_holds_misses_nothing() -> None:
-    assert Targets().missed(a_load(a_call(latency_ms=20))) == []
+    assert missed_targets(a_load(a_call(latency_ms=20))) == []
 
 
 def test_every_target_that_breaks_is_said() -> None:
     slow = a_load(a_call(latency_ms=30))
-    assert Targets().missed(slow) == ["packet to Gemini: 30.0 ms at p99, not 25"]
+    assert missed_targets(slow) == ["packet to Gemini: 30.0 ms at p99, not 25"]
     worse = a_call(latency_ms=50, lost=15)
     worse.playout.gaps = [Gap(15.0, 30)]
     worse.down.strange.append(16.0)
-    assert Targets().missed(a_load(worse, problems=("call 0: it went away",))) == [
+    assert missed_targets(a_load(worse, problems=("call 0: it went away",))) == [
         "1 problems, the first: call 0: it went away",
         "packet to Gemini: 50.0 ms at p99, not 25",
         "chunk to Twilio: 50.0 ms at p99, not 40",
@@ -80,4 +80,4 @@ def test_every_target_that_breaks_is_said() -> None:
         "down: 1 markers lost, 1 strange, 0 ms missing",
     ]
     nothing = LoadedCall(0, "+15550000000")
-    assert "packet to Gemini: nothing came" in Targets().missed(a_load(nothing))
+    assert "packet to Gemini: nothing came" in missed_targets(a_load(nothing))

@@ -1,4 +1,4 @@
-"""What is read of a process from outside: CPU time, memory, collections, its loop's lag."""
+"""What is read of a process from outside: CPU time, memory and collections."""
 
 import asyncio
 import os
@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from server.bench.load.gc_probe import collect, full_collections, write_probe
-from server.bench.load.loop_lag_of import METRIC, p99_ms, read_buckets
 from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
-from server.metrics import Metrics
 
 
 def test_the_time_of_a_process_is_what_it_says_itself() -> None:
@@ -65,25 +62,3 @@ async def test_a_full_collection_comes_when_it_is_asked_for(tmp_path: Path) -> N
     assert full_collections(tmp_path) == before + 1
     await process.communicate(b"\n")
     assert process.returncode == 0
-
-
-def test_the_lag_is_read_from_our_metrics() -> None:
-    metrics = Metrics()
-    page = generate_latest(metrics.registry).decode()
-    before = read_buckets(page)
-    for _ in range(99):
-        metrics.lag.observe(0.0004)
-    metrics.lag.observe(0.3)
-    after = read_buckets(generate_latest(metrics.registry).decode())
-    assert p99_ms(before, after) == 1.0
-    metrics.lag.observe(0.3)
-    assert p99_ms(before, read_buckets(generate_latest(metrics.registry).decode())) == 500.0
-
-
-def test_a_server_without_it_has_no_lag() -> None:
-    registry = CollectorRegistry()
-    Histogram("something_else", "Another.", registry=registry).observe(1)
-    assert METRIC not in generate_latest(registry).decode()
-    assert read_buckets(generate_latest(registry).decode()) is None
-    assert p99_ms(None, None) is None
-    assert p99_ms({1.0: 3.0}, {1.0: 3.0}) is None

@@ -29,7 +29,6 @@ def test_a_pause_between_replies_is_no_gap() -> None:
     for number in range(5):
         reply(phone, number * 0.5)
     assert phone.gaps == []
-    assert [ms for _, ms in phone.late_ends] == pytest.approx([2.5] * 4)
 
 
 def test_a_chunk_that_is_a_little_late_is_no_gap() -> None:
@@ -59,17 +58,6 @@ def test_two_gaps_are_two() -> None:
     phone = Playout()
     reply(phone, 1.0, hold={1: 0.05, 4: 0.2})
     assert [round(gap.ms) for gap in phone.gaps] == [30, 140]
-
-
-def test_an_end_that_comes_only_with_the_next_reply_is_told() -> None:
-    phone = Playout()
-    phone.hear(CHUNK, 1.0)
-    phone.marker(DELAY, begins_reply=True)
-    # 60 ms of the first reply come behind the pause.
-    phone.hear(480 + CHUNK, 2.0)
-    phone.marker(CHUNK + 480, begins_reply=True)
-    assert phone.gaps == []
-    assert [ms for _, ms in phone.late_ends] == pytest.approx([60])
 
 
 def test_a_clear_ends_what_is_heard_at_once() -> None:

@@ -36,7 +36,7 @@ async def pacer() -> AsyncIterator[Pacer]:
 @pytest.fixture
 async def gemini(pacer: Pacer) -> AsyncIterator[LoadGemini]:
     call = LoadedCall(5, "+15550000005")
-    async with LoadGemini(pacer, {5: call}) as gemini:
+    async with LoadGemini(pacer, {5: call}).serving() as gemini:
         yield gemini
 
 

@@ -1,0 +1,38 @@
+"""Options that several `voice-ai bench` commands have, and the file that each can write."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from server.bench.systems import System
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write everything to this file, too.")
+]
+Pin = Annotated[
+    bool, typer.Option(help="Keep the server to a core of its own, where there are two.")
+]
+
+
+def chosen_systems(names: list[str] | None, usual: "tuple[System, ...]") -> "tuple[System, ...]":
+    """The systems of `--system`, each once; `usual` when there is none.
+
+    Raises: typer.BadParameter for a name that is not known.
+    """
+    from server.bench.systems import System
+
+    try:
+        return tuple(dict.fromkeys(System(name) for name in names or usual))
+    except ValueError:
+        given, known = ", ".join(names or ()), ", ".join(System)
+        raise typer.BadParameter(f"--system {given}: there are {known}") from None
+
+
+def write_json(file: Path | None, told: dict[str, Any]) -> None:
+    """Write what was measured, and make the folder for it; nothing without a file."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
