@@ -11,6 +11,8 @@ from server.loop_watchdog import Stall
 from tests.e2e.conftest import GREETING, OPENING, World
 from tests.loop_stalls import of_the_system
 
+pytestmark = pytest.mark.real_time
+
 TALK = [WaitForAgent(), Say(OPENING), WaitForAgent(), HangUp()]
 
 
