@@ -170,9 +170,7 @@ async def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield Both(wire, sdk, GeminiClient("a-key", MODEL))
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(profile=EVERYTHING, tools=TOOLS, resume="a-handle")
 @example(profile=AgentProfile(system_prompt=""), tools=[], resume=None)
 @given(

@@ -69,7 +69,7 @@ class OneCallAfterAnother(RuleBasedStateMachine):
 
 
 TestOneCallAfterAnother = OneCallAfterAnother.TestCase
-TestOneCallAfterAnother.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestOneCallAfterAnother.settings = settings(stateful_step_count=25)
 
 
 def test_what_calls_share_is_converted_by_the_first_of_them_alone(
