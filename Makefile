@@ -1,10 +1,11 @@
 # Everything a person runs, and the same in CI. PYTHON picks the interpreter (3.11 to 3.13).
 PYTHON ?= python3
 BIN := .venv/bin
-# Two workers: the tests run calls in real time, and calls leave most of a core idle.
+# Tests of calls in real time need a core that is mostly idle: no more workers than cores.
 PYTEST_WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: install demo test check format lock clean
+.PHONY: install demo test test-long check format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -19,7 +20,10 @@ demo: install ## One whole conversation over the real wire, without any credenti
 	$(BIN)/voice-ai demo
 
 test: install ## All tests
-	$(BIN)/pytest -n $(PYTEST_WORKERS)
+	$(PYTEST)
+
+test-long: install ## All tests, each property with 500 new examples instead of the same 25
+	$(PYTEST) --timeout 900 --hypothesis-profile long
 
 check: install ## What must hold before a commit: lint, format, types, import contracts
 	$(BIN)/ruff check .

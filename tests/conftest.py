@@ -1,14 +1,42 @@
-"""What tests run on, an SQLite file and a real PostgreSQL server, and who blocks their loop."""
+"""What tests run on: databases, certificates, Hypothesis' profiles, and who blocks their loop."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import certifi
 import pytest
+from hypothesis import HealthCheck, settings
 
+from server.emulators.gemini_live.certificate import make_certificate
 from server.migrations import upgrade
 from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
+
+# A machine that is busy with something else is no finding.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same few examples, each time: for every change. `make test-long` looks at many others.
+settings.register_profile("short", PATIENT, max_examples=25, derandomize=True)
+settings.register_profile("long", PATIENT, max_examples=500, print_blob=True)
+settings.load_profile("short")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Clients trust one authority: reading those of the world takes 25 ms a client."""
+    made = make_certificate(tmp_path_factory.mktemp("authority"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(made.ca_file))
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "calls.db"
+    asyncio.run(upgrade(f"sqlite+aiosqlite:///{file}"))
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +67,12 @@ async def empty_database(database_server: Postgres | None, tmp_path: Path) -> As
 
 
 @pytest.fixture
-async def database_url(database_server: Postgres | None, tmp_path: Path) -> AsyncIterator[str]:
+async def database_url(
+    database_server: Postgres | None, migrated_file: Path, tmp_path: Path
+) -> AsyncIterator[str]:
     """DATABASE_URL of a migrated database."""
     if database_server is None:
-        url = f"sqlite+aiosqlite:///{tmp_path / 'calls.db'}"
-        await upgrade(url)
-        yield url
+        yield f"sqlite+aiosqlite:///{shutil.copy(migrated_file, tmp_path)}"
         return
     async with database_server.database(migrated=True) as url:
         yield url

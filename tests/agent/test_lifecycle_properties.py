@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import DrawFn
 
 from agent.life_events import (
@@ -89,7 +89,6 @@ def run(state: CallState, happened: list[Event]) -> list[tuple[CallState, list[C
 
 
 @given(histories())
-@settings(max_examples=600, deadline=None)
 def test_what_every_history_keeps(history: tuple[CallState, list[Event]]):
     steps = run(*history)
     armed: set[Timer] = set()
@@ -136,7 +135,6 @@ def test_what_every_history_keeps(history: tuple[CallState, list[Event]]):
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
 def test_nothing_is_ever_dialled_twice(history: tuple[CallState, list[Event]]):
     state, happened = history
     steps = run(state, happened)
@@ -145,7 +143,6 @@ def test_nothing_is_ever_dialled_twice(history: tuple[CallState, list[Event]]):
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
 def test_a_state_goes_through_json_and_on_as_if_it_had_not(
     history: tuple[CallState, list[Event]],
 ):
@@ -165,7 +162,6 @@ def twilios(draw: DrawFn) -> list[str | None]:
 
 
 @given(histories(), twilios(), st.booleans())
-@settings(max_examples=400, deadline=None)
 def test_every_call_ends_by_its_timers_alone(
     history: tuple[CallState, list[Event]], answers: list[str | None], obeys: bool
 ):

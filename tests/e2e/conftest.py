@@ -1,6 +1,11 @@
-"""The whole system on loopback: the real server, both emulators, real sockets, real speech."""
+"""The whole system on loopback: the real server, both emulators, real sockets, real speech.
 
-from collections.abc import AsyncIterator
+Played in virtual time, in which nothing is late but what a test makes late; tests marked
+`real_time` last as long as their calls.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +16,8 @@ from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.twilio import EmulatedCall, TwilioEmulator
 from server.emulators.twilio.emulator import Somebody
 from server.emulators.twilio.mulaw import RATE
+from server.replay.sqlite_work import ordered_sqlite
+from server.replay.virtual_time import VirtualTimeLoop
 from tests.server.conftest import (
     OUR_NUMBER,
     THEIRS,
@@ -38,6 +45,15 @@ SCRIPT = Script.parse(
         ]
     }
 )
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of a test here: in virtual time, unless it is marked `real_time`."""
+    if item.get_closest_marker("real_time"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualTimeLoop}
 
 
 @dataclass
@@ -94,6 +110,13 @@ def heard(call: EmulatedCall, *sentences: str) -> list[str | None]:
         recognise(span.start_secs, span.end_secs)
         for span in call.record.agent_speech(pause_secs=0.8)
     ]
+
+
+@pytest.fixture(autouse=True)
+def one_statement_at_a_time() -> Iterator[None]:
+    """SQLite's threads keep to virtual time, too."""
+    with ordered_sqlite():
+        yield
 
 
 @pytest.fixture

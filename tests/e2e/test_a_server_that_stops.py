@@ -13,6 +13,8 @@ from tests.e2e.conftest import GREETING
 from tests.server.conftest import Running
 from tests.server.own_process import own_process
 
+pytestmark = pytest.mark.real_time
+
 OUTCOME = ("completed", "system", "The server stopped while the call went on.")
 
 

@@ -1,6 +1,8 @@
-"""Whole phone calls over the real wire, in real time."""
+"""Whole phone calls over the real wire."""
 
 import asyncio
+
+import pytest
 
 from server.emulators.gemini_live import ConnectFault, Script
 from server.emulators.twilio import (
@@ -27,6 +29,7 @@ from tests.e2e.conftest import (
 from tests.e2e.people import STOP, interrupts
 
 
+@pytest.mark.real_time
 async def test_a_call_goes_out_and_nothing_of_it_is_lost(world: World) -> None:
     call = await world.dial(Person([WaitForAgent(), Say(OPENING), WaitForAgent(), Say(THANKS)]))
     result = await world.result(call)

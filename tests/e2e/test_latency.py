@@ -25,6 +25,7 @@ async def impatient(phone: Handset) -> None:
     phone.hang_up()
 
 
+@pytest.mark.real_time
 async def test_the_record_tells_the_latencies_that_the_phone_sees(world: World) -> None:
     world.gemini.script = Script.parse(
         {"rules": [{"hears": OPENING, "say": LONG}, {"hears": STOP, "say": AT_NINE}]}

@@ -10,6 +10,8 @@ from server.emulators.twilio import Answer, HangUp, Person, Say, WaitForAgent
 from tests.e2e.conftest import GREETING, OPENING, World
 from tests.loop_stalls import Stall, of_the_system
 
+pytestmark = pytest.mark.real_time
+
 TALK = [WaitForAgent(), Say(OPENING), WaitForAgent(), HangUp()]
 
 

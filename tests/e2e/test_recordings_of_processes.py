@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from server.emulators.gemini_live import GeminiLiveEmulator
@@ -18,6 +19,8 @@ from tests.e2e.test_recordings import Samples, offset, on_the_phone, recording, 
 from tests.server.conftest import THEIRS, Running
 from tests.server.own_process import own_process
 from tests.server.test_full_disk import Disk
+
+pytestmark = pytest.mark.real_time
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ ours, the caller's against what was said.
 from collections.abc import Iterable
 from random import Random
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.agent_track import WAVERING
@@ -110,7 +110,6 @@ def journeys(draw: st.DrawFn) -> list[tuple[int, int]]:
     return came
 
 
-@settings(max_examples=100, deadline=None)
 @given(journeys())
 @example([(160, 520), (320, 520), (480, 520), *((160 * n, 160 * n) for n in range(4, 200))])
 @example([(160 * n, 9 * PHONE_RATE) for n in range(1, 451)])
@@ -137,7 +136,6 @@ def test_jitter_stalls_and_bursts_make_no_gap_and_lose_nothing(
     assert kept.caller == (SILENCE * start + said).ljust(len(kept.caller), SILENCE)
 
 
-@settings(max_examples=60, deadline=None)
 @given(before=st.integers(5, 300), missing=st.integers(6, 400), after=st.integers(55, 300))
 def test_packets_that_never_came_are_silence_where_they_were(
     before: int, missing: int, after: int
@@ -152,7 +150,6 @@ def test_packets_that_never_came_are_silence_where_they_were(
     assert kept.caller == first + SILENCE * (missing * PACKET_BYTES) + last
 
 
-@settings(max_examples=60, deadline=None)
 @given(before=st.integers(0, 200), away_ms=st.integers(0, 9_000), late=st.integers(0, 40))
 def test_what_a_lost_stream_does_not_carry_is_silence(before: int, away_ms: int, late: int) -> None:
     kept, clock = answered()
@@ -310,7 +307,6 @@ def play(phone: Phone, script: list[tuple[str, int]]) -> bytes:
     return sent
 
 
-@settings(max_examples=200, deadline=None)
 @given(steps)
 def test_the_agent_is_recorded_where_the_phone_heard_it(script: list[tuple[str, int]]) -> None:
     phone = Phone()
@@ -323,7 +319,6 @@ def test_the_agent_is_recorded_where_the_phone_heard_it(script: list[tuple[str, 
     assert phone.kept.agent == heard
 
 
-@settings(max_examples=200, deadline=None)
 @given(steps, st.integers(1, 150))
 def test_over_a_slow_network_nothing_is_recorded_twice_or_that_was_taken_back(
     script: list[tuple[str, int]], delay_ms: int
@@ -348,7 +343,6 @@ def is_sent_in_part(part: bytes, whole: bytes) -> bool:
     return all(sound in remaining for sound in part)
 
 
-@settings(max_examples=60, deadline=None)
 @given(secs=st.integers(1, 9), delay_ms=st.integers(0, 150), pause_ms=st.integers(0, 900))
 def test_speech_over_a_slow_network_moves_as_a_whole(
     secs: int, delay_ms: int, pause_ms: int

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.calls import Call
@@ -338,7 +338,6 @@ HAPPENINGS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(HAPPENINGS, min_size=10, max_size=40), st.integers(1, 3), st.booleans())
 def test_whatever_happens_when_every_session_is_taken_or_closed_and_the_limit_holds(
     happenings: list[tuple[str, Any]], limit: int, is_prepared: bool

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.polyphase import Polyphase
@@ -72,7 +72,6 @@ def test_the_tail_is_there_after_a_flush_and_two_milliseconds_long() -> None:
     assert not any(resampler.convert(bytes(960)))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([(8000, 16000), (24000, 8000), (16000, 8000), (8000, 24000)]),
     st.lists(st.integers(0, 700), min_size=1, max_size=12),

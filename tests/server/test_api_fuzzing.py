@@ -133,7 +133,7 @@ def there(http: httpx.Client) -> list[str]:
 
 
 @DESCRIBED.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_every_answer_is_a_documented_one(
     case: schemathesis.Case, served: Served, there: list[str]
 ) -> None:
@@ -161,7 +161,7 @@ WEBHOOKS = ("twiml/{id}", "status/{id}", "stream-status/{id}", "status", "inboun
 words = st.text(max_size=40) | st.text(alphabet="\x00a\ud7ff\U0010ffff", max_size=200)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(
     form=st.dictionaries(st.sampled_from(FIELDS), words),
     sid=st.sampled_from(["CA" + "1" * 32, "its own"]) | words,

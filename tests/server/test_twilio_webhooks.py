@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from server.emulators.twilio import NoAnswer, TwilioEmulator
-from tests.server.conftest import OUR_NUMBER, THEIRS, Running, ServerFactory
+from tests.server.conftest import OUR_NUMBER, SHARED, THEIRS, Running, ServerFactory
 
 WEBHOOKS = [
     "/twilio/inbound",
@@ -40,12 +40,17 @@ async def only_call(server: Running) -> dict[str, Any]:
     return call
 
 
+@SHARED
 @pytest.mark.parametrize("path", WEBHOOKS)
 @pytest.mark.parametrize("signature", ["none", "wrong", "of another form", "of another address"])
 async def test_a_request_that_twilio_did_not_sign_gets_403_and_changes_nothing(
-    server: Running, path: str, signature: str
+    shared_server: Running, path: str, signature: str
 ) -> None:
+    server = shared_server
     call = await server.place()
+    known = await calls(server)
+    rejected = 'voice_ai_rejected_requests_total{reason="webhook_signature"}'
+    before = await server.metric(rejected)
     path = path.format(id=call["id"])
     form = INBOUND | {"CallStatus": "completed", "CallSid": call["twilio_sid"]}
     signatures = {
@@ -57,10 +62,10 @@ async def test_a_request_that_twilio_did_not_sign_gets_403_and_changes_nothing(
     answer = await server.http.post(path, data=form, headers=headers)
     assert answer.status_code == 403
     assert set(answer.json()) == {"detail"}
-    now = await only_call(server)
+    assert [each["id"] for each in await calls(server)] == [each["id"] for each in known]
+    now = (await server.http.get(f"/calls/{call['id']}")).json()
     assert now["status"] in ("initiated", "ringing")
-    rejected = 'voice_ai_rejected_requests_total{reason="webhook_signature"}'
-    assert await server.metric(rejected) == 1
+    assert await server.metric(rejected) == before + 1
 
 
 async def test_without_an_auth_token_no_webhook_is_let_in(start_server: ServerFactory) -> None:

@@ -92,9 +92,7 @@ def read(path: Path) -> list[Scenario]:
     return []
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=st.one_of(trees, likely))
 def test_any_tree(tree: Any, tmp_path: Path) -> None:
     path = tmp_path / "any.yaml"
@@ -103,9 +101,7 @@ def test_any_tree(tree: Any, tmp_path: Path) -> None:
         assert scenario.where.path == path
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(
         st.binary(max_size=40),
