@@ -1,7 +1,7 @@
 """What was said so far in a call, as heard: what a new session of the model is told."""
 
-from agent.calls import Speaker
 from agent.ports import SpokenTurn
+from agent.record.models import Speaker
 
 
 class Conversation:

@@ -55,7 +55,7 @@ class Packets:
 class UplinkShare:
     """Our share of the way in: from the caller's packet to Gemini's socket.
 
-    A sample of a call's packets: see `pipelines/packet_stamp.py`.
+    A sample of a call's packets: see `pipelines/phone/packet_stamp.py`.
     """
 
     secs: float

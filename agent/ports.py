@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.calls import Call, EndReason, Speaker
-from agent.life_events import Event, Placed
-from agent.life_state import CallState
+from agent.lifecycle.events import Event, Placed
+from agent.lifecycle.state import CallState
+from agent.record.models import Call, EndReason, Speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class CallLife(Protocol):
         Waits at most 15 s for that answer. A call with the same idempotency key is returned as it
         is, and nothing is dialled.
 
-        Raises: agent.call_log.IdempotencyConflict when the key came with another request.
+        Raises: agent.record.call_log.IdempotencyConflict when the key came with another request.
         """
         ...
 
@@ -100,7 +100,7 @@ class CallLife(Protocol):
 
         Never waits for Twilio.
 
-        Raises: agent.call_log.NoSuchCall.
+        Raises: agent.record.call_log.NoSuchCall.
         """
         ...
 
@@ -113,18 +113,18 @@ class CallLife(Protocol):
     async def record(self, call_id: str) -> Call:
         """The record of a call as it is known here, without what goes on at other instances.
 
-        Raises: agent.call_log.NoSuchCall.
+        Raises: agent.record.call_log.NoSuchCall.
         """
         ...
 
     async def state(self, call_id: str) -> CallState:
-        """The state of a call. Raises: agent.call_log.NoSuchCall."""
+        """The state of a call. Raises: agent.record.call_log.NoSuchCall."""
         ...
 
     async def ended(self, call_id: str, timeout: float) -> Call | None:
         """Wait for the end of a call; None when it still goes on after `timeout` seconds.
 
-        Raises: agent.call_log.NoSuchCall.
+        Raises: agent.record.call_log.NoSuchCall.
         """
         ...
 

@@ -25,15 +25,15 @@ from agent.conversation import Conversation
 from agent.measures import MeasureSink
 from agent.ports import LiveCall, Record
 from agent.profile import AgentProfile
-from pipelines.call_end import CallEnd
-from pipelines.caller_speech import CallerSpeech
-from pipelines.gemini_client import ConnectModel
-from pipelines.greetings import Greetings
-from pipelines.phone_line import PhoneLine
-from pipelines.playback import Playback
-from pipelines.retry_budget import SessionPatience
-from pipelines.sound_way import HEARD, Sound, lay_sound
-from pipelines.tools import Tool, ToolError, ToolFunction, as_tool
+from pipelines.call.audio_routing import HEARD, Sound, lay_sound
+from pipelines.call.hangup import CallEnd
+from pipelines.gemini.client import ConnectModel
+from pipelines.gemini.greeting_cache import Greetings
+from pipelines.gemini.retry_budget import SessionPatience
+from pipelines.gemini.tools import Tool, ToolError, ToolFunction, as_tool
+from pipelines.phone.caller_speech import CallerSpeech
+from pipelines.phone.phone_line import PhoneLine
+from pipelines.phone.playback import Playback
 
 
 class Role(Enum):

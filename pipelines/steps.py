@@ -21,12 +21,12 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.ports import LiveCall
+from pipelines.call.audio_routing import HEARD, UNHEARD, Sound
 from pipelines.definition import CallParts, Role, Step
-from pipelines.gemini import GeminiLive
-from pipelines.microphone import Microphone
+from pipelines.gemini.gemini_live import GeminiLive
+from pipelines.phone.transport_input import Microphone
+from pipelines.phone.transport_output import Speaker
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
-from pipelines.sound_way import HEARD, UNHEARD, Sound
-from pipelines.speaker import Speaker
 from processors.answer_shield import LONGEST_SECS, AnswerShield
 from processors.frames import TurnFrame
 from processors.keypad import Keypad

@@ -3,8 +3,8 @@
 from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection
 
-from agent.calls import Speaker
 from agent.conversation import Conversation
+from agent.record.models import Speaker
 from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 

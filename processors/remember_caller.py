@@ -23,9 +23,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 
-from agent.calls import Speaker
 from agent.conversation import Conversation
 from agent.ports import SpokenTurn
+from agent.record.models import Speaker
 from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 

@@ -10,15 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from starlette.types import Scope
 
-from agent.call_log import DatabaseAway, NoSuchCall
-from pipelines import catalogue
-from server import calls_api, health, media_stream, twilio_webhooks
+from agent.record.call_log import DatabaseAway, NoSuchCall
+from pipelines.call import catalogue
 from server.about import own_version
-from server.body_limit import BodyLimit
-from server.metrics import CONTENT_TYPE
-from server.placing import RETRY_AFTER_SECS
+from server.http.body_limit import BodyLimit
+from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
-from server.settings import Settings, SettingsError
+from server.routes import calls as calls_api
+from server.routes import health, twilio_webhooks
+from server.routes import twilio_media as media_stream
+from server.routes.place_call import RETRY_AFTER_SECS
+from server.settings.settings import Settings, SettingsError
 
 
 def create_app(settings: Settings) -> FastAPI:

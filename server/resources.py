@@ -18,28 +18,28 @@ from loguru import logger
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
-from agent.call_log import CallLog, open_engine
-from agent.calls import Call
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory, LiveCallsInRedis
-from agent.local_life import LocalLife
 from agent.profile import AgentProfile
-from agent.recorder import RecordWriter
-from pipelines import catalogue
-from pipelines.gemini_client import Connection, ConnectModel, GeminiClient
-from pipelines.greetings import Greetings
-from pipelines.run_call import CallSetup, RunningCall, start_call
-from pipelines.warm_sessions import StartCall, WarmSessions
-from server.claims import Claims
-from server.desk import Desk
-from server.loop_lag import measured_loop_lag
-from server.metrics import Metrics
+from agent.record.call_log import CallLog, open_engine
+from agent.record.models import Call
+from agent.record.recorder import RecordWriter
+from agent.runner.local_runner import LocalLife
+from pipelines.call import catalogue
+from pipelines.call.prewarming import StartCall, WarmSessions
+from pipelines.call.run_call import CallSetup, RunningCall, start_call
+from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
+from pipelines.gemini.greeting_cache import Greetings
+from server.calls.call_leases import Claims
+from server.calls.call_registry import Desk
 from server.migrations import upgrade
-from server.recordings import RecordingPolicy, Recordings
-from server.settings import Settings
-from server.signatures import TwilioSignatures
-from server.stream_tokens import StreamTokens
-from server.twilio_api import NoTelephone, TwilioTelephone
+from server.observability.loop_lag import measured_loop_lag
+from server.observability.metrics import Metrics
+from server.recordings.store import RecordingPolicy, Recordings
+from server.settings.settings import Settings
+from server.twilio.rest_client import NoTelephone, TwilioTelephone
+from server.twilio.signatures import TwilioSignatures
+from server.twilio.stream_tokens import StreamTokens
 
 REDIS_PATIENCE_SECS = 3.0
 

@@ -31,7 +31,7 @@ NOT_THE_SYSTEM = "server/emulators/"
 # The sockets of an event loop, which give the interpreter to others while they are written to.
 NEVER_WAIT = ("asyncio/", "selectors.py", "ssl.py")
 
-# A function and its place, as "pipelines/speaker.py:hear", and the line.
+# A function and its place, as "pipelines/phone/transport_output.py:hear", and the line.
 Place = tuple[str, int]
 
 

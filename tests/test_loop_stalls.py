@@ -7,7 +7,7 @@ import pytest
 
 from tests.loop_stalls import Stall, of_the_system, watched_loop
 
-BEGIN = "server/desk.py:Desk.begin"
+BEGIN = "server/calls/call_registry.py:Desk.begin"
 SSL = (("ssl.py:SSLObject.write", 930), (BEGIN, 1))
 SLEEP = ((BEGIN, 1),)
 
@@ -20,7 +20,9 @@ def waits(stack: tuple[tuple[str, int], ...]) -> Stall:
     return Stall(0.001, 0.06, stack)
 
 
-@pytest.mark.parametrize("place", ["agent/call_log.py:CallLog.write", BEGIN, "pipelines/x.py:x"])
+@pytest.mark.parametrize(
+    "place", ["agent/record/call_log.py:CallLog.write", BEGIN, "pipelines/x.py:x"]
+)
 def test_computing_in_code_of_ours_is_held_against_it(place: str) -> None:
     assert of_the_system([computes(place)]) == [computes(place)]
 

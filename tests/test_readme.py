@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from pipelines.definition import PipelineDefinition
-from pipelines.tools import as_tool
+from pipelines.gemini.tools import as_tool
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import Person, TwilioEmulator
-from server.serving import held_port
+from server.http.serving import held_port
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from server.demo.stage import (
     started,
 )
 from server.emulators.twilio import TwilioEmulator
-from server.serving import listen
+from server.http.serving import listen
 
 # The checkout, or wherever the packages are.
 _IMPORTED_FROM = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from server.settings import Settings, SettingsError, read_settings
+from server.settings.settings import Settings, SettingsError, read_settings
 
 
 def settings_or_exit(port: int | None = None) -> Settings:

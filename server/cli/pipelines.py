@@ -44,7 +44,7 @@ def _catalogue_or_exit() -> ModuleType:
     # Pipecat introduces itself on import.
     logger.disable("pipecat")
     # It takes seconds to import, which other commands need not wait for.
-    from pipelines import catalogue
+    from pipelines.call import catalogue
 
     try:
         catalogue.names()

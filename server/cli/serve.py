@@ -7,7 +7,7 @@ import typer
 from loguru import logger
 
 from server.cli.environment import settings_or_exit
-from server.settings import Settings, SettingsError, names_that_differ
+from server.settings.settings import Settings, SettingsError, names_that_differ
 
 
 def serve(
@@ -21,18 +21,18 @@ def serve(
 
     # What follows brings the vendors' SDKs along: `--help` and a wrong setting need not wait for
     # them, and what they log on import shall already be in our form.
-    from server.logs import set_up_logs
+    from server.observability.logs import set_up_logs
 
     set_up_logs(settings)
     if differ := names_that_differ():
         logger.warning(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )
-    from pipelines.catalogue import BrokenPipeline
-    from pipelines.gemini_setup import warm_up
+    from pipelines.call.catalogue import BrokenPipeline
+    from pipelines.gemini.live_config import warm_up
     from server.app import create_app
-    from server.garbage import settle
-    from server.serving import AnnouncedServer, configure, listen
+    from server.http.serving import AnnouncedServer, configure, listen
+    from server.observability.gc_policy import settle
 
     _check_the_way_to_twilio(settings)
     try:
@@ -58,7 +58,7 @@ def serve(
 
 def _check_the_way_to_twilio(settings: Settings) -> None:
     """The proxy and the certificates of the environment; wrong ones end the command."""
-    from server.rest_http import REST_ROOT, TwilioHttp
+    from server.twilio.rest_http import REST_ROOT, TwilioHttp
 
     if not settings.twilio_is_configured:
         return

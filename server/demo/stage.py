@@ -14,7 +14,7 @@ import httpx
 
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
-from server.serving import held_port
+from server.http.serving import held_port
 
 READY_WITHIN_SECS = 60.0
 STOPS_WITHIN_SECS = 15.0

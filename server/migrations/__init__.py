@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from agent.database import open_engine, writing_engine
+from agent.record.database import open_engine, writing_engine
 
 # Any number that nothing else in the database locks.
 _POSTGRES_LOCK = 7_265_190_113

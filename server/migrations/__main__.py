@@ -8,7 +8,7 @@ import sys
 
 from alembic import command
 
-from agent.database import open_engine
+from agent.record.database import open_engine
 from server.migrations import config, upgrade
 
 

@@ -7,8 +7,8 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Enum
 from sqlmodel import AutoString, SQLModel
 
-from agent.calls import Moment
-from agent.storable import StorableText
+from agent.record.models import Moment
+from agent.record.text_column import StorableText
 
 
 def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from agent.words import CallStatus, EndReason
+from agent.lifecycle.statuses import CallStatus, EndReason
 from server.replay.fields import Fields, text_of
 from server.replay.scenario import Fact, HeardSentence, Limit, Outcome, RecordedTurn
 

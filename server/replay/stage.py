@@ -21,10 +21,10 @@ from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Scrip
 from server.emulators.gemini_live.session_log import Event
 from server.emulators.twilio import CallbackPlan, EmulatedCall, TwilioEmulator
 from server.emulators.twilio.record import Moment
+from server.http.serving import listen, serving
 from server.migrations import upgrade
 from server.replay.scenario import CallPlan, Scenario
-from server.serving import listen, serving
-from server.settings import Settings
+from server.settings.settings import Settings
 
 MODEL_KEY = "emulated"
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agent.call_log import CallLog, open_engine
-from agent.calls import Call, CallStatus, Direction
+from agent.record.call_log import CallLog, open_engine
+from agent.record.models import Call, CallStatus, Direction
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.call_log import CallLog, NoSuchCall
-from agent.calls import Call, CallEvent
 from agent.latency import (
     BARGE_IN,
     FIRST_SOUND,
@@ -18,6 +16,8 @@ from agent.latency import (
     SHARE,
     Latency,
 )
+from agent.record.call_log import CallLog, NoSuchCall
+from agent.record.models import Call, CallEvent
 
 Events = list[tuple[str, dict[str, Any]]]
 

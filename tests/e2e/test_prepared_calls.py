@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from agent.call_log import CallLog
-from agent.calls import Call
-from server.desk import Desk
+from agent.record.call_log import CallLog
+from agent.record.models import Call
+from server.calls.call_registry import Desk
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator
 from server.emulators.twilio import (
     Answer,

@@ -7,8 +7,8 @@ from typing import Any
 
 from google.genai import errors, types
 
-from pipelines.gemini_client import ModelSession
-from pipelines.model_socket import OnSpeech, OnWords
+from pipelines.gemini.audio_socket import OnSpeech, OnWords
+from pipelines.gemini.client import ModelSession
 from tests.pipelines.tone import pcm_tone
 
 

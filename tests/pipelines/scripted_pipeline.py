@@ -2,9 +2,9 @@
 
 import asyncio
 
-from agent.calls import Call, CallStatus, Direction, EndReason
-from pipelines.phone_line import PhoneLine
-from pipelines.run_call import CallSummary
+from agent.record.models import Call, CallStatus, Direction, EndReason
+from pipelines.call.run_call import CallSummary
+from pipelines.phone.phone_line import PhoneLine
 
 
 class ScriptedPipeline:

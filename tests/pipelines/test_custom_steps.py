@@ -13,7 +13,7 @@ from pipecat.processors.frame_processor import (
 
 from pipelines.definition import PipelineDefinition
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
-from tests.pipelines.test_run_call import call, scene
+from tests.pipelines.call.test_run_call import call, scene
 
 
 class Passes(FrameProcessor):

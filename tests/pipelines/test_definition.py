@@ -8,7 +8,7 @@ from pipecat.frames.frames import DataFrame
 from pipecat.processors.filters.identity_filter import IdentityFilter
 
 from agent.tools.hang_up import hang_up
-from pipelines import catalogue
+from pipelines.call import catalogue
 from pipelines.definition import DefinitionError, PipelineDefinition, Sound, Step
 from pipelines.steps import custom, gemini_live, microphone, resample, speaker
 

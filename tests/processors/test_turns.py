@@ -9,9 +9,9 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
 )
 
-from agent.calls import Speaker
 from agent.conversation import Conversation
 from agent.ports import MemoryRecord, SpokenTurn
+from agent.record.models import Speaker
 from processors.frames import TurnFrame
 from processors.record_turns import RecordTurns
 from processors.remember_agent import RememberAgent

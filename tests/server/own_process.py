@@ -11,7 +11,7 @@ import httpx
 from twilio.request_validator import RequestValidator
 
 import server as server_package
-from server.serving import held_port
+from server.http.serving import held_port
 from tests.server.conftest import Running
 
 ROOT = Path(server_package.__file__).parents[1]

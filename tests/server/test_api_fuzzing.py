@@ -25,8 +25,8 @@ from twilio.request_validator import RequestValidator
 
 from server.app import create_app
 from server.emulators.twilio import Busy, TwilioEmulator
-from server.serving import listen, serving
-from server.settings import Settings
+from server.http.serving import listen, serving
+from server.settings.settings import Settings
 from tests.postgres import Postgres
 from tests.server.conftest import OUR_NUMBER, THEIRS
 

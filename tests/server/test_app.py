@@ -4,7 +4,7 @@ import pytest
 
 from server.app import create_app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
-from server.settings import Settings, SettingsError
+from server.settings.settings import Settings, SettingsError
 from tests.server.conftest import ServerFactory
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
 import server
-from agent.call_log import CallLog, DailyLimitReached
-from agent.calls import Call, CallStatus, Direction
-from agent.database import open_engine
+from agent.record.call_log import CallLog, DailyLimitReached
+from agent.record.database import open_engine
+from agent.record.models import Call, CallStatus, Direction
 from server.migrations import downgrade, upgrade
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ async def test_a_new_revision_is_written_from_what_the_models_have_more(tmp_path
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, copy)
-    models = tmp_path / "agent/calls.py"
+    models = tmp_path / "agent/record/models.py"
     more = "    note: str | None = Field(default=None, max_length=12)\n    our_number:"
     models.write_text(models.read_text().replace("    our_number:", more, 1))
     command = [

@@ -2,7 +2,7 @@
 
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import ServerFactory
-from tests.server.test_media_stream import (
+from tests.server.routes.test_twilio_media import (
     CONNECTED,
     PIPELINES,
     closed_with,

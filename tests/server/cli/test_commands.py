@@ -13,9 +13,9 @@ import pytest
 from typer.testing import Result
 
 import pipelines
-from pipelines import catalogue
+from pipelines.call import catalogue
 from server.emulators.twilio import Busy, Invalid, NoAnswer, TwilioEmulator
-from server.serving import listen
+from server.http.serving import listen
 from tests.server.conftest import THEIRS, Running, ServerFactory
 
 Command = Callable[..., Result]

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from agent.call_log import CallLog, open_engine
-from agent.calls import CallEvent
 from agent.latency import LONGEST_MS, Latency
+from agent.record.call_log import CallLog, open_engine
+from agent.record.models import CallEvent
+from server.calls.latency_view import LATENCY_EXAMPLE, LatencyView
 from server.cli import latency_chart
 from server.cli.latency_chart import WIDTH, draw, shows_blocks
 from server.emulators.twilio import Busy, TwilioEmulator
-from server.latency_view import LATENCY_EXAMPLE, LatencyView
 from tests.server.cli.test_commands import MAIN, ROOT
 from tests.server.conftest import THEIRS, Running
 

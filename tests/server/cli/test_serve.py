@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.garbage import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
+from server.observability.gc_policy import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
 
 THE_COMMAND = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
-from server.serving import held_port
+from server.http.serving import held_port
 
 VOICE_AI = (sys.executable, "-c", "from server.cli.main import app; app()")
 OURS = "+15550100999"

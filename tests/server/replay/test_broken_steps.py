@@ -16,11 +16,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from agent.calls import EndReason, Speaker
 from agent.ports import SpokenTurn
+from agent.record.models import EndReason, Speaker
 from agent.tools.hang_up import hang_up
-from pipelines import catalogue
-from pipelines.call_end import CallEnd
+from pipelines.call import catalogue
+from pipelines.call.hangup import CallEnd
 from pipelines.definition import PipelineDefinition, Step
 from processors.frames import TurnFrame
 from server.replay.reading import read_scenarios

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.cli.main import app
-from server.settings import Settings
+from server.settings.settings import Settings
 
 COMMAND = (sys.executable, "-c", "from server.cli.main import app; app()", "replay")
 

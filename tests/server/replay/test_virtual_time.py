@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from server import rest_http
 from server.replay import thread_work
 from server.replay.reading import read_scenarios
 from server.replay.results import Replay, Verdict
 from server.replay.runner import RunOptions, play_one
 from server.replay.virtual_time import VirtualTimeLoop
+from server.twilio import rest_http
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 # What is made anew for each call.

@@ -1,0 +1,147 @@
+"""What the rules of `lifecycle.py` remember of a call, how patient they are, and what TwiML says.
+
+Standard library only; the state goes to JSON and back, so that
+a restart or another instance goes on.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from agent.lifecycle.events import Timer
+from agent.lifecycle.statuses import CallStatus, Direction, EndReason
+
+RULES_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call waits, in seconds, and how often it tries."""
+
+    # Beyond the ring timeout, before Twilio is asked why it neither rings off nor answers.
+    ring_margin_secs: float = 15.0
+    # Twilio's own queue, when many calls are placed at once.
+    queue_secs: float = 3600.0
+    # Beyond the maximum duration, for the media side's polite end.
+    limit_margin_secs: float = 30.0
+    # How long a caller who was handed on may talk; Twilio's own limit for <Dial>.
+    transfer_secs: float = 14_400.0
+    # From the end of the conversation, or the fetch of its last TwiML, to the end of the sentence.
+    last_words_secs: float = 25.0
+    # The first pause before Twilio is asked (doubled each time) and the longest.
+    reconcile_secs: float = 5.0
+    reconcile_at_most_secs: float = 300.0
+    # A stream that carried less is a failure, and so many in a row are the end.
+    short_stream_secs: float = 5.0
+    short_streams: int = 3
+    # Look-ups that must say "no such call" before an unclear dial counts as never placed.
+    not_found_tries: int = 4
+    # Look-ups without any news, or hang-ups that Twilio did not confirm.
+    tries: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CallState:
+    """All that the rules remember of one call. Times are seconds since the epoch."""
+
+    direction: Direction
+    patience: Patience = Patience()
+    rules: int = RULES_VERSION
+    status: CallStatus = CallStatus.INITIATED
+    end_reason: EndReason | None = None
+    # A sentence for the person who placed the call.
+    error: str | None = None
+    twilio_sid: str | None = None
+    # `Dial` was commanded; it never is again.
+    dialled: bool = False
+    ring_timeout_secs: float = 60.0
+    max_duration_secs: float = 1800.0
+    placed_at: float | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    # The stream that carries the call now, the instance that has it, and the one that ended last.
+    stream_sid: str | None = None
+    instance: str | None = None
+    last_stream_sid: str | None = None
+    # TwiML that opens a stream was given, and no stream has come yet.
+    stream_due: bool = False
+    short_streams: int = 0
+    # Its instance has stopped, and Twilio has found no other since.
+    abandoned: bool = False
+    # What the caller shall hear before the end ("no_model", "system"), or who takes over (E.164).
+    apology: str | None = None
+    transfer_to: str | None = None
+    # The call shall end now, and how often Twilio was told so.
+    hanging_up: bool = False
+    hang_ups: int = 0
+    # Look-ups since the last news, and how many of them found no call at all.
+    look_ups: int = 0
+    not_found: int = 0
+    # The timers that are armed.
+    deadlines: dict[Timer, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "CallState":
+        """The state that `to_json` gave.
+
+        Raises: ValueError for the state of a newer version's rules.
+        """
+        if values["rules"] > RULES_VERSION:
+            raise ValueError(f"the call follows rules {values['rules']}, known: {RULES_VERSION}")
+        reason = values["end_reason"]
+        return cls(
+            **values
+            | {
+                "direction": Direction(values["direction"]),
+                "patience": Patience(**values["patience"]),
+                "status": CallStatus(values["status"]),
+                "end_reason": EndReason(reason) if reason else None,
+                "deadlines": {Timer(t): at for t, at in values["deadlines"].items()},
+            }
+        )
+
+
+def new_call(direction: Direction, patience: Patience | None = None) -> CallState:
+    """A call of which nothing is known yet; its first event is `Placed`."""
+    return CallState(direction=direction, patience=patience or Patience())
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Connect a media stream, and ask again when it closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apologise:
+    """Say the sentence that `key` ("no_model", "system") names; hang up in the same document."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """Dial `number` (E.164) for the caller, and hang up in the same document."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpVerb:
+    """Hang up."""
+
+
+Plan = OpenStream | Apologise | HandOn | HangUpVerb
+
+
+def next_verbs(state: CallState) -> Plan:
+    """What TwiML shall say to Twilio now; ask after `TwimlFetched` was decided."""
+    if state.status.is_terminal or state.hanging_up:
+        return HangUpVerb()
+    if state.transfer_to:
+        return HandOn(state.transfer_to)
+    if state.apology:
+        return Apologise(state.apology)
+    return OpenStream()

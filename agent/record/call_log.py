@@ -1,0 +1,414 @@
+"""The record of all calls: the only file with SQL.
+
+Each method is one transaction; it raises `DatabaseAway` when the database is busy, full or away,
+and then nothing of it was kept. A write goes on to its end when its caller is cancelled. The life
+of a call, the API and the recorder share one `CallLog`, and several processes one database.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Delete, and_, delete, false, func, insert, or_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from agent.latency import LATENCY_EVENTS, Latency
+from agent.lifecycle.state import CallState
+from agent.record.database import DatabaseAway as DatabaseAway
+from agent.record.database import is_passing, writing_engine
+from agent.record.database import open_engine as open_engine
+from agent.record.models import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
+from agent.record.page_cursor import BadCursor as BadCursor
+from agent.record.page_cursor import cursor_after, read_cursor
+
+LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
+
+DAY = timedelta(hours=24)
+
+# Any number that nothing else in the database locks: whoever counts calls before it creates one.
+_POSTGRES_COUNTING = 7_265_190_114
+
+# What is written behind a running call.
+Row = Turn | CallEvent | TokenUsage
+
+
+class Decision(Protocol):
+    """How the life of a call goes on; without events, nothing of it has changed."""
+
+    @property
+    def state(self) -> CallState:
+        """The state that it is in now."""
+        ...
+
+    @property
+    def events(self) -> Sequence[CallEvent]:
+        """What brought it there, to be kept with it."""
+        ...
+
+
+D = TypeVar("D", bound=Decision)
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class NoSuchCall(LookupError):
+    """There is no call with this id, or it was deleted."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"there is no call {call_id!r}")
+        self.call_id = call_id
+
+
+class LifeWentOn(Exception):
+    """Another process has kept the life of the call meanwhile."""
+
+
+class CallIsLive(Exception):
+    """The call has not ended, so its record cannot be deleted."""
+
+
+class IdempotencyConflict(Exception):
+    """The idempotency key came before, with another request."""
+
+
+class DailyLimitReached(Exception):
+    """As many outbound calls as may be were created in the last 24 hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Some calls, newest first; `next_cursor` asks for those after them, None: there are none."""
+
+    calls: list[Call]
+    next_cursor: str | None
+
+
+def _to_its_end(
+    write: Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]]:
+    """A method that goes on to its end in a task of its own when its caller is cancelled.
+
+    A statement in aiosqlite's thread cannot be cancelled, and a cursor that nobody closed would
+    keep SQLite's lock.
+    """
+
+    @wraps(write)
+    async def shielded(self: "CallLog", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(write(self, *args, **kwargs))
+        self.writes.add(task)
+        task.add_done_callback(self.writes.discard)
+        return await asyncio.shield(task)
+
+    return shielded
+
+
+class CallLog:
+    """The record of all calls in a database.
+
+    `daily_limit` bounds the outbound calls of any 24 hours, of all processes that share it; one
+    whose record was erased still counts.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
+        self._reader = engine
+        self._writer = writing_engine(engine)
+        self._daily_limit = daily_limit
+        # The loop itself keeps tasks only weakly.
+        self.writes: set[asyncio.Task[Any]] = set()
+
+    # --- the call and its life
+
+    @_to_its_end
+    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
+        """Keep a new call with its first events; return it as kept.
+
+        When a call with its `idempotency_key` is there already, that one is returned (another id).
+
+        Raises: IdempotencyConflict when that one has another `request_fingerprint`;
+        DailyLimitReached when the call would be one too many.
+        """
+        call_id, key, fingerprint = call.id, call.idempotency_key, call.request_fingerprint
+        try:
+            async with self._writing() as session:
+                known = await self._by_key(session, key)
+                if known is None:
+                    if call.direction is Direction.OUTBOUND:
+                        await self._count_placement(session, call.created_at)
+                    session.add(call)
+                    # The call's row has to be there before its events'.
+                    await session.flush()
+                    await _insert(session, events)
+                    await session.refresh(call)
+                    return call
+        except IntegrityError:
+            # Two at once, where the database let both look before either wrote.
+            async with self._reading() as session:
+                known = await self._by_key(session, key)
+            if known is None or known.id == call_id:
+                raise
+        if known.request_fingerprint != fingerprint:
+            raise IdempotencyConflict("this idempotency key came before, with another request")
+        return known
+
+    async def get(self, call_id: str) -> Call:
+        """The call. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            return await self._call(session, call_id)
+
+    async def find_by_sid(self, twilio_sid: str) -> Call | None:
+        """The call that Twilio knows by this SID."""
+        async with self._reading() as session:
+            found = await session.exec(select(Call).where(col(Call.twilio_sid) == twilio_sid))
+            return found.first()
+
+    async def find_by_idempotency_key(self, key: str) -> Call | None:
+        """The call that a request with this key created."""
+        async with self._reading() as session:
+            return await self._by_key(session, key)
+
+    @_to_its_end
+    async def change_life(self, call_id: str, decide: Callable[[Call], D]) -> tuple[Call, D]:
+        """Have `decide` say how the life of a call goes on, and keep that with its events.
+
+        The record stays locked from the moment that `decide` gets it to the commit, so that nobody
+        decides on a state that is no longer true. `decide` must not wait, nor change the record.
+        Returns the record as it is kept.
+
+        Raises: NoSuchCall.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id, lock=True)
+            decision = decide(call)
+            if decision.events:
+                await _keep_life(session, call, decision.state, decision.events)
+        return call, decision
+
+    @_to_its_end
+    async def save_life(
+        self,
+        call_id: str,
+        state: CallState,
+        events: Sequence[CallEvent] = (),
+        known: int | None = None,
+    ) -> Call:
+        """Keep a state of a call's life that was decided elsewhere, and what brought it about.
+
+        `known` is the revision of the record that the state follows from; None: whatever is there.
+        Returns the record as it is kept.
+
+        Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id, lock=True)
+            if known not in (None, call.revision):
+                raise LifeWentOn(call_id)
+            await _keep_life(session, call, state, events)
+        return call
+
+    async def unfinished(self) -> list[Call]:
+        """Every call that has not ended, oldest first: what a restart has to take up again."""
+        async with self._reading() as session:
+            live = select(Call).where(col(Call.status).in_(LIVE))
+            found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
+            return list(found)
+
+    @_to_its_end
+    async def delete(self, call_id: str) -> None:
+        """Delete an ended call and everything of it.
+
+        Raises: NoSuchCall, CallIsLive.
+        """
+        async with self._writing() as session:
+            call = await self._call(session, call_id)
+            if not call.status.is_terminal:
+                raise CallIsLive(f"call {call_id!r} has not ended")
+            for statement in _deletions(call_id):
+                await session.exec(statement)
+
+    # --- what was said and what happened
+
+    @_to_its_end
+    async def write(self, rows: Sequence[Row]) -> int:
+        """Keep turns, events and usage of any calls, in this order.
+
+        Returns how many were left out because their call was deleted.
+        """
+        async with self._writing() as session:
+            asked = {row.call_id for row in rows}
+            there = {*await session.exec(select(Call.id).where(col(Call.id).in_(asked)))}
+            kept = [row for row in rows if row.call_id in there]
+            await _insert(session, kept)
+        return len(rows) - len(kept)
+
+    async def transcript(self, call_id: str) -> list[Turn]:
+        """What was said, in the order it was spoken. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            turns = select(Turn).where(col(Turn.call_id) == call_id)
+            return list(await session.exec(turns.order_by(col(Turn.start_ms), col(Turn.id))))
+
+    async def events(self, call_id: str, after: int = 0, limit: int = 1000) -> list[CallEvent]:
+        """At most `limit` events after the one with id `after`, oldest first.
+
+        Raises: NoSuchCall.
+        """
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            events = select(CallEvent).where(col(CallEvent.call_id) == call_id)
+            later = events.where(col(CallEvent.id) > after).order_by(col(CallEvent.id))
+            return list(await session.exec(later.limit(limit)))
+
+    async def latency(self, call_id: str) -> Latency:
+        """How fast the call was, as far as it is known. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            told = select(CallEvent.kind, CallEvent.detail).where(col(CallEvent.call_id) == call_id)
+            told = told.where(col(CallEvent.kind).in_(LATENCY_EVENTS))
+            return Latency.told_by(await session.exec(told.order_by(col(CallEvent.id))))
+
+    async def usage(self, call_id: str) -> list[TokenUsage]:
+        """The tokens that the call took, oldest first. Raises: NoSuchCall."""
+        async with self._reading() as session:
+            await self._call(session, call_id)
+            usage = select(TokenUsage).where(col(TokenUsage.call_id) == call_id)
+            return list(await session.exec(usage.order_by(col(TokenUsage.id))))
+
+    # --- many calls
+
+    async def list(
+        self,
+        *,
+        status: CallStatus | None = None,
+        direction: Direction | None = None,
+        phone_number: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> CallPage:
+        """Calls that fit every filter, newest first; created from `since` to before `until`.
+
+        Raises: BadCursor.
+        """
+        wanted = select(Call)
+        if status is not None:
+            wanted = wanted.where(col(Call.status) == status)
+        if direction is not None:
+            wanted = wanted.where(col(Call.direction) == direction)
+        if phone_number is not None:
+            wanted = wanted.where(col(Call.phone_number) == phone_number)
+        if since is not None:
+            wanted = wanted.where(col(Call.created_at) >= since)
+        if until is not None:
+            wanted = wanted.where(col(Call.created_at) < until)
+        if cursor is not None:
+            at, call_id = read_cursor(cursor)
+            created = col(Call.created_at)
+            wanted = wanted.where(or_(created < at, and_(created == at, col(Call.id) < call_id)))
+        newest_first = wanted.order_by(col(Call.created_at).desc(), col(Call.id).desc())
+        async with self._reading() as session:
+            found = [*await session.exec(newest_first.limit(limit + 1))]
+        calls = found[:limit]
+        more = len(found) > limit
+        return CallPage(calls, cursor_after(calls[-1].created_at, calls[-1].id) if more else None)
+
+    async def ping(self) -> None:
+        """Raise what the database raises when it cannot be reached or was not migrated."""
+        async with self._reading() as session:
+            await session.exec(select(Call.id).where(false()))
+
+    # --- below
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        try:
+            async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
+        except Exception as error:
+            _say_when_away(error)
+            raise
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncSession]:
+        try:
+            async with (
+                AsyncSession(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except Exception as error:
+            _say_when_away(error)
+            raise
+
+    async def _count_placement(self, session: AsyncSession, at: datetime) -> None:
+        """Note that a call is placed, unless it would be one too many."""
+        if self._daily_limit is not None:
+            if self._writer.dialect.name == "postgresql":
+                # Hold off everybody who would count now, to the end of the transaction. SQLite has
+                # one writer at a time by itself.
+                await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING)))
+            placed = select(func.count()).select_from(Placement)
+            count = await session.exec(placed.where(col(Placement.at) >= at - DAY))
+            if count.one() >= self._daily_limit:
+                raise DailyLimitReached(f"{self._daily_limit} calls were placed in 24 hours")
+        await session.exec(delete(Placement).where(col(Placement.at) < at - DAY))
+        session.add(Placement(at=at))
+
+    @staticmethod
+    async def _call(session: AsyncSession, call_id: str, *, lock: bool = False) -> Call:
+        call = await session.get(Call, call_id, with_for_update=lock or None)
+        if call is None:
+            raise NoSuchCall(call_id)
+        return call
+
+    @staticmethod
+    async def _by_key(session: AsyncSession, key: str | None) -> Call | None:
+        if key is None:
+            return None
+        found = await session.exec(select(Call).where(col(Call.idempotency_key) == key))
+        return found.first()
+
+
+def _deletions(call_id: str) -> list[Delete]:
+    return [
+        delete(Turn).where(col(Turn.call_id) == call_id),
+        delete(CallEvent).where(col(CallEvent.call_id) == call_id),
+        delete(TokenUsage).where(col(TokenUsage.call_id) == call_id),
+        delete(Call).where(col(Call.id) == call_id),
+    ]
+
+
+def _say_when_away(error: Exception) -> None:
+    if not isinstance(error, DatabaseAway) and is_passing(error):
+        raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
+
+
+async def _keep_life(
+    session: AsyncSession, call: Call, state: CallState, events: Sequence[CallEvent]
+) -> None:
+    call.set_life(state)
+    call.revision += 1
+    await session.flush()
+    await _insert(session, events)
+    # Text comes back as it was kept.
+    await session.refresh(call)
+
+
+async def _insert(session: AsyncSession, rows: Sequence[Row]) -> None:
+    """New rows, by table; the tables in the order of their first rows.
+
+    The rows themselves belong to no session, so that they can be kept again after a failure.
+    """
+    for table in dict.fromkeys(type(row) for row in rows):
+        names = [name for name in table.model_fields if name != "id"]
+        values = [
+            {name: getattr(row, name) for name in names} for row in rows if type(row) is table
+        ]
+        await session.exec(insert(table), params=values)

@@ -1,0 +1,217 @@
+"""The record of running calls, written behind: the call never waits for the database.
+
+turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.5 s ──▶ CallLog.write
+                          (all calls)             again and again while the database is away
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from loguru import logger
+
+from agent.clock import Clock, loop_clock, moment
+from agent.ports import SpokenTurn, TokenCount
+from agent.record.call_log import CallLog, Row
+from agent.record.database import is_passing
+from agent.record.models import CallEvent, TokenUsage, Turn
+
+_BATCH_SECS = 0.5
+_BATCH_ROWS = 500
+_FIRST_PAUSE_SECS = 0.1
+_LONGEST_PAUSE_SECS = 5.0
+
+
+class RecordWriter:
+    """Writes what the recorders of all calls of this process keep.
+
+    `events_at_most` bounds what one call may have waiting: beyond it, its events are dropped and
+    counted, its turns and usage never. `start` and `close` belong to the process's lifespan.
+    """
+
+    def __init__(
+        self, call_log: CallLog, *, events_at_most: int = 1000, clock: Clock | None = None
+    ) -> None:
+        self._call_log = call_log
+        self._events_at_most = events_at_most
+        self._clock = clock
+        self._rows: deque[Row] = deque()
+        self._waiting: Counter[str] = Counter()
+        self._there_is_work = asyncio.Event()
+        self._hurry = asyncio.Event()
+        # How many rows came and went since the start, and who waits for which to be gone.
+        self._came = 0
+        self._went = 0
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._dropped_of: Counter[str] = Counter()
+        # What could not be kept: dropped events, and rows that the database refused.
+        self.dropped = 0
+        self.refused = 0
+
+    def start(self) -> None:
+        """Begin to write, on the running loop."""
+        self._clock = self._clock or loop_clock()
+        self._task = asyncio.create_task(self._run(), name="record-writer")
+
+    def recorder(self, call_id: str) -> "CallRecorder":
+        """Where the record of one call goes."""
+        return CallRecorder(self, call_id)
+
+    def put(self, row: Row) -> None:
+        """Keep a row, after all that came before it; it is in the database half a second later."""
+        call_id = row.call_id
+        full = self._waiting.get(call_id, 0) >= self._events_at_most
+        if full and isinstance(row, CallEvent):
+            self._drop(call_id)
+            return
+        if self._task is not None and self._task.done():
+            self._drop(call_id)
+            return
+        self._rows.append(row)
+        self._came += 1
+        self._waiting[call_id] += 1
+        self._there_is_work.set()
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        self._clock = self._clock or loop_clock()
+        return self._clock()
+
+    async def flush(self, call_id: str) -> None:
+        """Wait until everything of this call that was kept so far is in the database."""
+        if call_id not in self._waiting:
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._flushes.append((self._came, written))
+        self._hurry.set()
+        await written
+
+    async def close(self, timeout: float = 10.0) -> None:
+        """Write everything and stop; what a database that stays away keeps us from is logged."""
+        self._closing = True
+        self._there_is_work.set()
+        self._hurry.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=timeout)
+        if not self._task.done():
+            self._task.cancel()
+            logger.bind(rows=len(self._rows)).error("The record could not be written to its end")
+        await asyncio.gather(self._task, return_exceptions=True)
+        for _, written in self._flushes:
+            written.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await self._there_is_work.wait()
+            if not self._rows and self._closing:
+                return
+            await self._gather_some()
+            while self._rows:
+                batch = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
+                await self._write_surely(batch)
+                self._forget(batch)
+            self._hurry.clear()
+            if not self._closing:
+                self._there_is_work.clear()
+
+    async def _gather_some(self) -> None:
+        try:
+            async with asyncio.timeout(_BATCH_SECS):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def _write_surely(self, batch: list[Row]) -> None:
+        """Write a batch, however long the database is away; leave out what it will never take."""
+        pause = _FIRST_PAUSE_SECS
+        failures = 0
+        while True:
+            try:
+                await self._call_log.write(batch)
+            except Exception as error:
+                if not is_passing(error):
+                    await self._write_one_by_one(batch, error)
+                    return
+                failures += 1
+                if failures == 1:
+                    logger.bind(error=type(error).__name__).error("The record cannot be written")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
+            else:
+                if failures:
+                    logger.bind(failures=failures).info("The record is written again")
+                return
+
+    async def _write_one_by_one(self, batch: list[Row], error: Exception) -> None:
+        if len(batch) > 1:
+            for row in batch:
+                await self._write_surely([row])
+            return
+        self.refused += 1
+        # The error's text would repeat the row, and with it the caller's words.
+        refused = logger.bind(table=type(batch[0]).__name__, error=type(error).__name__)
+        refused.error("The database refused a row of the record")
+
+    def _forget(self, batch: list[Row]) -> None:
+        for row in batch:
+            self._rows.popleft()
+            self._waiting[row.call_id] -= 1
+            if not self._waiting[row.call_id]:
+                del self._waiting[row.call_id]
+                self._dropped_of.pop(row.call_id, None)
+        self._went += len(batch)
+        while self._flushes and self._flushes[0][0] <= self._went:
+            _, written = self._flushes.popleft()
+            if not written.done():
+                written.set_result(None)
+
+    def _drop(self, call_id: str) -> None:
+        self.dropped += 1
+        self._dropped_of[call_id] += 1
+        if self._dropped_of[call_id] == 1:
+            logger.bind(call_id=call_id).warning("A call has too many events; some are dropped")
+
+
+class CallRecorder:
+    """`ports.Record` of one call: each method returns at once and never fails."""
+
+    def __init__(self, writer: RecordWriter, call_id: str) -> None:
+        self._writer = writer
+        self._call_id = call_id
+
+    def turn(self, turn: SpokenTurn) -> None:
+        """Keep a finished turn."""
+        self._writer.put(
+            Turn(
+                call_id=self._call_id,
+                who=turn.who,
+                text=turn.text,
+                start_ms=turn.start_ms,
+                end_ms=turn.end_ms,
+                interrupted=turn.interrupted,
+            )
+        )
+
+    def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep that something happened; `kind` is a dotted constant of at most 64 characters."""
+        at = moment(self._writer.now())
+        event = CallEvent(call_id=self._call_id, at=at, kind=kind[:64], detail=dict(detail or {}))
+        self._writer.put(event)
+
+    def usage(self, counts: list[TokenCount]) -> None:
+        """Keep what one turn cost."""
+        at = moment(self._writer.now())
+        for count in counts:
+            self._writer.put(
+                TokenUsage(
+                    call_id=self._call_id,
+                    at=at,
+                    direction=count.direction,
+                    modality=count.modality,
+                    tokens=count.tokens,
+                )
+            )

@@ -1,0 +1,259 @@
+"""Carries out the commands of calls' lives beside them: at the telephone, the media desk, in time.
+
+Nothing here decides. Failures are logged with constant text and kept as events of the call; the
+rules have a timer for everything that must be tried again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from loguru import logger
+
+from agent.clock import moment
+from agent.lifecycle.events import (
+    Dial,
+    DialFailed,
+    Dialled,
+    DialUnclear,
+    EndMedia,
+    Event,
+    HangUp,
+    LookUp,
+    Release,
+    Timer,
+    TimerFired,
+    TwilioStatus,
+    Warm,
+)
+from agent.ports import DialRefused, DialRequest, DialUncertain, MediaDesk, Telephone
+from agent.record.call_log import CallLog
+from agent.record.models import CallEvent
+
+PhoneCommand = Dial | HangUp | LookUp
+MediaCommand = Warm | Release | EndMedia
+Tell = Callable[[str, Event], Awaitable[None]]
+
+# Longer than any time-out of a REST client that is set on purpose.
+_PHONE_SECS = 30.0
+_MEDIA_SECS = 15.0
+# Look-ups at a time: a restart with many calls must not use up Twilio's rate.
+_LOOK_UPS_AT_A_TIME = 8
+
+
+class Timers:
+    """One timer of each kind for each call."""
+
+    def __init__(self, fired: Callable[[str, TimerFired], None], now: Callable[[], float]) -> None:
+        self._fired = fired
+        self._now = now
+        self._handles: dict[str, dict[Timer, asyncio.TimerHandle]] = {}
+        self._closed = False
+
+    def arm(self, call_id: str, timer: Timer, at: float) -> None:
+        """Fire at `at` (seconds since the epoch), or at once when that is past."""
+        self.cancel(call_id, timer)
+        if self._closed:
+            return
+        delay = max(0.0, at - self._now())
+        handle = asyncio.get_running_loop().call_later(delay, self._fire, call_id, timer, at)
+        self._handles.setdefault(call_id, {})[timer] = handle
+
+    def cancel(self, call_id: str, timer: Timer) -> None:
+        """Forget one timer."""
+        handles = self._handles.get(call_id, {})
+        handle = handles.pop(timer, None)
+        if handle is not None:
+            handle.cancel()
+        if not handles:
+            self._handles.pop(call_id, None)
+
+    def forget(self, call_id: str) -> None:
+        """Forget all timers of a call."""
+        for timer in list(self._handles.get(call_id, {})):
+            self.cancel(call_id, timer)
+
+    def armed(self, call_id: str) -> set[Timer]:
+        """The timers of a call that are set."""
+        return set(self._handles.get(call_id, {}))
+
+    def close(self) -> None:
+        """Forget all timers, and set none any more."""
+        self._closed = True
+        for call_id in list(self._handles):
+            self.forget(call_id)
+
+    def _fire(self, call_id: str, timer: Timer, at: float) -> None:
+        self.cancel(call_id, timer)
+        # A loop's clock may be coarse; the rules take a timer that comes early for an old one.
+        self._fired(call_id, TimerFired(max(at, self._now()), timer))
+
+
+class MediaOrders:
+    """The desk's orders, one after the other for each call."""
+
+    def __init__(self, desk: MediaDesk) -> None:
+        self._desk = desk
+        self._orders: dict[str, deque[MediaCommand]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def order(self, call_id: str, command: MediaCommand) -> None:
+        """Have the desk do this, after what it was told before about the call."""
+        waiting = self._orders.get(call_id)
+        if waiting is not None:
+            waiting.append(command)
+            return
+        self._orders[call_id] = deque([command])
+        task = asyncio.create_task(self._work_off(call_id), name=f"desk-{call_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, timeout: float) -> None:
+        """Wait for what is under way, then give up on it."""
+        await _finish(self._tasks, timeout)
+
+    async def _work_off(self, call_id: str) -> None:
+        with logger.contextualize(call_id=call_id):
+            waiting = self._orders[call_id]
+            try:
+                while waiting:
+                    await self._do(call_id, waiting.popleft())
+            finally:
+                del self._orders[call_id]
+
+    async def _do(self, call_id: str, command: MediaCommand) -> None:
+        try:
+            async with asyncio.timeout(_MEDIA_SECS):
+                match command:
+                    case Warm():
+                        await self._desk.warm(call_id)
+                    case Release():
+                        await self._desk.release(call_id)
+                    case EndMedia(reason):
+                        await self._desk.end(call_id, reason)
+        except Exception as error:
+            failed = logger.bind(command=type(command).__name__).opt(exception=error)
+            failed.error("The media desk did not do as it was told")
+
+
+class PhoneOrders:
+    """The telephone's orders: those of one decision in order, different decisions side by side."""
+
+    def __init__(
+        self,
+        telephone: Telephone,
+        call_log: CallLog,
+        tell: Tell,
+        now: Callable[[], float],
+    ) -> None:
+        self._telephone = telephone
+        self._call_log = call_log
+        self._tell = tell
+        self._now = now
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking_up = asyncio.Semaphore(_LOOK_UPS_AT_A_TIME)
+        self._closed = False
+
+    def order(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
+        """Carry these out, and tell what comes of it."""
+        if not self._closed:
+            self._start(call_id, self._work_off(call_id, commands))
+
+    def report(self, call_id: str, event: Event) -> None:
+        """Tell this beside what else goes on."""
+        if not self._closed:
+            self._start(call_id, self._tell(call_id, event))
+
+    async def close(self, timeout: float) -> None:
+        """Wait for what is under way, then give up on it; after a restart it is looked up."""
+        self._closed = True
+        await _finish(self._tasks, timeout)
+
+    def _start(self, call_id: str, work: Awaitable[None]) -> None:
+        task = asyncio.create_task(_awaited(call_id, work), name=f"life-{call_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work_off(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
+        for command in commands:
+            match command:
+                case Dial():
+                    await self._tell(call_id, await self._dial(call_id))
+                case HangUp(twilio_sid):
+                    await self._hang_up(call_id, twilio_sid)
+                case LookUp(twilio_sid):
+                    answer = await self._look_up(call_id, twilio_sid)
+                    if answer is not None:
+                        await self._tell(call_id, answer)
+
+    async def _dial(self, call_id: str) -> Event:
+        try:
+            request = await self._request(call_id)
+            async with asyncio.timeout(_PHONE_SECS):
+                twilio_sid = await self._telephone.dial(request)
+        except DialRefused as refused:
+            return DialFailed(self._now(), refused.message)
+        except DialUncertain:
+            logger.warning("It is not clear whether the call was placed")
+            return DialUnclear(self._now())
+        except Exception as error:
+            await self._failed(call_id, "dial", error)
+            return DialUnclear(self._now())
+        return Dialled(self._now(), twilio_sid)
+
+    async def _hang_up(self, call_id: str, twilio_sid: str) -> None:
+        try:
+            async with asyncio.timeout(_PHONE_SECS):
+                await self._telephone.hang_up(twilio_sid)
+        except Exception as error:
+            await self._failed(call_id, "hang_up", error)
+
+    async def _look_up(self, call_id: str, twilio_sid: str | None) -> TwilioStatus | None:
+        try:
+            async with self._looking_up, asyncio.timeout(_PHONE_SECS):
+                if twilio_sid is None:
+                    found = await self._telephone.find(await self._request(call_id))
+                else:
+                    found = await self._telephone.look_up(twilio_sid)
+        except Exception as error:
+            await self._failed(call_id, "look_up", error)
+            return None
+        if found is None:
+            return TwilioStatus(self._now(), None, twilio_sid)
+        return TwilioStatus(self._now(), found.status, found.twilio_sid)
+
+    async def _request(self, call_id: str) -> DialRequest:
+        call = await self._call_log.get(call_id)
+        ring_timeout_secs = int(call.life["ring_timeout_secs"])
+        return DialRequest(call_id, call.phone_number, call.our_number, ring_timeout_secs)
+
+    async def _failed(self, call_id: str, what: str, error: Exception) -> None:
+        logger.bind(what=what).opt(exception=error).error("The telephone failed")
+        event = CallEvent(
+            call_id=call_id,
+            at=moment(self._now()),
+            kind="telephone.failed",
+            detail={"what": what, "error": type(error).__name__},
+        )
+        try:
+            await self._call_log.write([event])
+        except Exception as unwritten:
+            logger.opt(exception=unwritten).error("The failure could not be kept")
+
+
+async def _awaited(call_id: str, work: Awaitable[None]) -> None:
+    with logger.contextualize(call_id=call_id):
+        await work
+
+
+async def _finish(tasks: set[asyncio.Task[None]], timeout: float) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            while tasks:
+                await asyncio.wait(tasks)
+    except TimeoutError:
+        pass
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

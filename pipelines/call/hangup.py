@@ -1,0 +1,295 @@
+"""How a call ends: politely, and confirmed by marks. The last step of every pipeline.
+
+It hears turns begin and end, and it asks `Playback` and `CallerSpeech` for the rest. An end that
+has begun waits for the agent's last words to be heard; a caller who speaks up takes it back,
+unless time is up.
+
+    TALKING ── hang_up · transfer · silence · limit ──▶ LEAVING ── words heard ──▶ OVER
+        ◀──────────── the caller speaks up ─────────────┘              ▲
+        └──────────────────── no model ─────────────────────────────────┘
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from loguru import logger
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallInProgressFrame,
+    InputDTMFFrame,
+    InputTextRawFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+
+from agent.ports import Record
+from agent.profile import AgentProfile
+from agent.record.models import EndReason
+from pipelines.call.silence_watch import SilenceWatch
+from pipelines.call.stall_detector import OwedAnswer
+from pipelines.phone.caller_speech import CallerSpeech
+from pipelines.phone.phone_line import PhoneLine
+from pipelines.phone.playback import Playback
+from processors.direct import DirectProcessor
+from processors.frames import OF_THE_CONVERSATION
+
+ASK_WHETHER_THERE = (
+    "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
+)
+CALLER_WAITS = (
+    "[The caller has spoken, and waits for your answer. Answer now; if you did not understand, say "
+    "so in one short sentence.]"
+)
+BYE_TO_SILENCE = "[The caller is still silent. Say goodbye in one short sentence.]"
+BYE_TO_LIMIT = (
+    "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
+)
+
+# How long the model may take to begin its last words, and how late the last mark may be.
+WORDS_WITHIN_SECS = 8.0
+MARK_WITHIN_SECS = 3.0
+# How often the model is looked at.
+LOOKS_EVERY_SECS = 1.0
+
+
+@dataclass(frozen=True)
+class CallSummary:
+    """Why the conversation is over. `reason` is None when it was ended from outside."""
+
+    reason: EndReason | None
+    transfer_to: str | None = None
+    error: str | None = None
+
+
+class Phase(Enum):
+    """Where the call is on its way out."""
+
+    TALKING = "talking"
+    LEAVING = "leaving"
+    OVER = "over"
+
+
+class CallEnd(DirectProcessor):
+    """Decides when the conversation is over; `over` then holds the summary."""
+
+    def __init__(
+        self,
+        line: PhoneLine,
+        playback: Playback,
+        speech: CallerSpeech,
+        profile: AgentProfile,
+        record: Record,
+    ) -> None:
+        super().__init__()
+        self._line = line
+        self._playback = playback
+        self._speech = speech
+        self._profile = profile
+        self._record = record
+        self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        self._started = False
+        self._phase = Phase.TALKING
+        self._reason: EndReason | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._saying: asyncio.Task[None] | None = None
+        # When silence is looked for next, and a model that stalls; and when time is up.
+        self._silence: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self._turn_ended = False
+        # Set when the last words may have been heard: a turn is over, or playback has moved on.
+        self._may_be_heard = asyncio.Event()
+        playback.on_progress = self._may_be_heard.set
+        # The turn that goes on, or comes next, may be the one with the last words.
+        self._last_turn = True
+        self._time_up = False
+        self._silence_watch = SilenceWatch(
+            speech, playback, silent_after_secs=profile.silence_seconds
+        )
+        silence_ms = profile.vad.silence_duration_ms or 0
+        self._answer = OwedAnswer(speech, playback, turn_ends_after_secs=silence_ms / 1000)
+        line.on_bound.append(self._bound)
+
+    # --- what others ask for -------------------------------------------------------------------
+
+    def leave(
+        self, reason: EndReason, *, instruction: str | None = None, transfer_to: str | None = None
+    ) -> None:
+        """End the call once the agent's last words were heard.
+
+        `instruction` tells the model what these words are to be; without it, the model is
+        expected to end its turn by itself, as it does after a tool's answer.
+        """
+        if self._phase is not Phase.TALKING:
+            return
+        self._phase, self._reason = Phase.LEAVING, reason
+        self._record.event("call.leaving", {"reason": reason.value})
+        self._turn_ended = False
+        # Words that were asked for come in a turn of their own, behind one that goes on.
+        self._last_turn = instruction is None
+        self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
+
+    def fail(self, reason: EndReason, error: str) -> None:
+        """End the call now: there is nobody to say anything."""
+        self._finish(CallSummary(reason, error=error))
+
+    def caller_was_heard(self) -> None:
+        """The model heard the caller, perhaps too softly for `CallerSpeech`."""
+        self._answer.listened(asyncio.get_running_loop().time())
+        self._caller_is_there()
+
+    async def say(self, text: str) -> None:
+        """Tell the model something, as if it were written to it."""
+        await self.push_frame(InputTextRawFrame(text), FrameDirection.UPSTREAM)
+
+    def _say_soon(self, text: str) -> None:
+        self._saying = self.create_task(self.say(text), "saying")
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Watch turns and signs of life; what only steps care for ends here."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, LLMFullResponseEndFrame):
+            if self._last_turn:
+                self._turn_ended = True
+                self._may_be_heard.set()
+        elif isinstance(frame, LLMFullResponseStartFrame):
+            self._last_turn = True
+            self._model_is_there()
+        elif isinstance(frame, InterruptionFrame):
+            self._model_is_there()
+            self._caller_is_there()
+            self._take_leave_back()
+        elif isinstance(frame, InputDTMFFrame):
+            self._caller_is_there()
+        elif isinstance(frame, FunctionCallInProgressFrame):
+            self._model_is_there()
+        elif isinstance(frame, StartFrame):
+            self._started = True
+            if self._line.bound:
+                self._bound()
+        if direction is FrameDirection.UPSTREAM or not isinstance(frame, OF_THE_CONVERSATION):
+            await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Stop all watches; a conversation that was not over is ended from outside."""
+        self._finish(CallSummary(None))
+        for timer in (self._silence, self._stall, self._limit):
+            if timer is not None:
+                timer.cancel()
+        for task in (self._leaving, self._saying):
+            if task is not None:
+                await self.cancel_task(task)
+        await super().cleanup()
+
+    def _bound(self) -> None:
+        if not self._started:
+            return  # the StartFrame comes, and finds the line bound
+        self._model_is_there()  # a stream that was lost took with it what was said meanwhile
+        if self._limit is None and self._line.answered_at is not None:
+            loop = asyncio.get_running_loop()
+            up = self._line.answered_at + self._profile.max_duration_seconds
+            self._limit = loop.call_at(up, self._time_is_up)
+            self._look_for_silence()
+            self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
+
+    def _model_is_there(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._answer.replied(now)
+        self._silence_watch.sign_of_life(now)
+
+    def _caller_is_there(self) -> None:
+        self._silence_watch.caller_is_there(asyncio.get_running_loop().time())
+
+    def _time_is_up(self) -> None:
+        self._time_up = True
+        if self._phase is Phase.LEAVING:
+            return  # on the way out anyway; nobody takes that back now
+        self.leave(EndReason.LIMIT, instruction=BYE_TO_LIMIT)
+
+    def _take_leave_back(self) -> None:
+        if self._phase is Phase.LEAVING and not self._time_up:
+            if self._leaving is not None:
+                self._leaving.cancel()
+            self._phase, self._leaving, self._reason = Phase.TALKING, None, None
+            self._silence_watch.take_question_back()
+            self._record.event("call.staying")
+
+    # --- leaving ---------------------------------------------------------------------------------
+
+    async def _leave(
+        self, reason: EndReason, instruction: str | None, transfer_to: str | None
+    ) -> None:
+        sound_before = self._playback.last_sound
+        if instruction is not None:
+            await self.say(instruction)
+        await self._until(lambda: self._turn_ended, WORDS_WITHIN_SECS)
+        heard = await self._until(lambda: self._playback.idle, MARK_WITHIN_SECS)
+        self._record.event("call.left", {"heard_to_the_end": heard})
+        unheard = self._playback.last_sound == sound_before
+        if instruction is not None and unheard and self._line.bound:
+            logger.warning("model had no last words")
+            self._finish(CallSummary(EndReason.NO_MODEL, error="Gemini fell silent"))
+        else:
+            self._finish(CallSummary(reason, transfer_to))
+
+    async def _until(self, reached: Callable[[], bool], silence_secs: float) -> bool:
+        """Wait for a state; give up after so long without any sound of the agent."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not reached():
+            quiet_since = max(began, self._playback.last_sound or 0.0)
+            left_secs = quiet_since + silence_secs - loop.time()
+            if left_secs <= 0 or not self._line.bound:
+                return False
+            self._may_be_heard.clear()
+            with contextlib.suppress(TimeoutError):
+                # Less may be too little for the clock to move.
+                await asyncio.wait_for(self._may_be_heard.wait(), max(left_secs, 0.001))
+        return True
+
+    def _finish(self, summary: CallSummary) -> None:
+        self._phase = Phase.OVER
+        if not self.over.done():
+            self.over.set_result(summary)
+
+    # --- silence ---------------------------------------------------------------------------------
+
+    def _look_for_silence(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait_secs = self._silence_watch.silent_in(loop.time())
+        if wait_secs <= 0 and self._phase is Phase.TALKING:
+            self._is_silent(loop.time())
+        self._silence = loop.call_later(max(wait_secs, 0.25), self._look_for_silence)
+
+    def _is_silent(self, now: float) -> None:
+        if not self._line.bound:
+            self._silence_watch.sign_of_life(now)
+        elif self._silence_watch.waits_for_caller:
+            self.leave(EndReason.SILENCE, instruction=BYE_TO_SILENCE)
+        else:
+            self._silence_watch.asked(now)
+            self._record.event("caller.silent")
+            self._say_soon(ASK_WHETHER_THERE)
+
+    # --- a model that stalls ---------------------------------------------------------------------
+
+    def _look_for_a_stall(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
+        if self._phase is not Phase.TALKING or not self._line.bound:
+            return
+        if self._answer.is_gone(loop.time()):
+            logger.warning("model gave no answer")
+            self.fail(EndReason.NO_MODEL, "Gemini fell silent")
+        elif self._answer.is_overdue(loop.time()) and not self._silence_watch.waits_for_caller:
+            self._record.event("model.silent")
+            self._answer.reminded(loop.time())
+            self._say_soon(CALLER_WAITS)

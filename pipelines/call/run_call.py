@@ -1,0 +1,228 @@
+"""Runs one call: builds its parts, starts its pipeline, and says how the conversation ended."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loguru import logger
+from pipecat.frames.frames import ErrorFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.workers.runner import WorkerRunner
+
+from agent.conversation import Conversation
+from agent.measures import MeasureSink, Packets
+from agent.ports import Record
+from agent.profile import AgentProfile
+from agent.record.models import EndReason
+from pipelines.call.hangup import CallEnd, CallSummary
+from pipelines.call.processing_latency import Shares
+from pipelines.call.tool_context import TheCall
+from pipelines.definition import CallParts, PipelineDefinition
+from pipelines.gemini.client import ConnectModel
+from pipelines.gemini.greeting_cache import Greetings
+from pipelines.gemini.retry_budget import SessionPatience
+from pipelines.gemini.token_meter import TokenMeter
+from pipelines.phone.caller_speech import CallerSpeech
+from pipelines.phone.phone_line import PhoneLine
+from pipelines.phone.playback import Playback
+from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.recording.recording import Recording
+
+# How often the packets of a running call are reported; never one by one.
+PACKETS_EVERY_SECS = 5.0
+# How long steps may take to be set up, and to let the first frame through.
+STARTED_WITHIN_SECS = 8.0
+# How long steps that are slow to stop may keep the caller on the line.
+STOPPED_WITHIN_SECS = 2.0
+
+__all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
+
+
+@dataclass(frozen=True)
+class CallSetup:
+    """What a call is to be."""
+
+    call_id: str
+    phone_number: str
+    profile: AgentProfile
+    definition: PipelineDefinition
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    patience: SessionPatience = field(default_factory=SessionPatience)
+    # Greetings that calls share; None: each is generated anew.
+    greetings: Greetings | None = None
+    # Whether a tool may connect the caller to this number.
+    may_transfer: Callable[[str], bool] = lambda _: True
+    # Takes the sound of both sides; None: the call is not recorded.
+    recording: Recording | None = None
+
+
+class RunningCall:
+    """A call whose pipeline runs in this process, on a line that a stream may be bound to."""
+
+    def __init__(
+        self,
+        line: PhoneLine,
+        playback: Playback,
+        call_end: CallEnd,
+        pipeline: Pipeline,
+        meter: TokenMeter,
+        shares: Shares,
+        recording: Recording | None = None,
+    ) -> None:
+        self.line = line
+        self._recording = recording
+        self._playback = playback
+        self._meter = meter
+        self._call_end = call_end
+        self._over = call_end.over
+        self._shares = shares
+        self._measure = shares.take
+        self._worker = PipelineWorker(
+            pipeline,
+            params=PipelineParams(
+                audio_in_sample_rate=GEMINI_HEARS_AT, audio_out_sample_rate=GEMINI_SPEAKS_AT
+            ),
+            idle_timeout_secs=None,
+            setup_timeout_secs=STARTED_WITHIN_SECS,
+            start_timeout_secs=STARTED_WITHIN_SECS,
+            enable_turn_tracking=False,
+            enable_rtvi=False,
+        )
+        self._worker.add_event_handler("on_pipeline_error", _note_error)
+        self._runner = WorkerRunner(handle_sigint=False)
+        self._ending = False
+        self._running = asyncio.create_task(self._run(), name="call")
+        self._reported = Packets(0, 0)
+        # None once the end was reported.
+        self._counting: asyncio.TimerHandle | None = self._report_packets_later()
+
+    @property
+    def tokens(self) -> Mapping[tuple[str, str], int]:
+        """What the model counted so far, by direction and modality."""
+        return self._meter.tokens
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the first words are ready to be heard, or were, or are none."""
+        return self._playback.prepared.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the conversation is over, as `ended` waits for."""
+        return self._over.done()
+
+    async def prepared(self) -> None:
+        """Wait until `is_prepared`."""
+        await self._playback.prepared.wait()
+
+    async def ended(self) -> CallSummary:
+        """Wait for the conversation to be over. The line stays bound until `end`."""
+        summary = await asyncio.shield(self._over)
+        if summary.reason is None and not self._ending:
+            # A pipeline that ends by itself leaves nobody to talk to.
+            return CallSummary(EndReason.SYSTEM, error="the pipeline ended before the call did")
+        return summary
+
+    async def end(self) -> None:
+        """Stop the pipeline and let the line go; safe to repeat."""
+        self._ending = True
+        if not self._running.done():
+            await self._worker.cancel(reason="the call is over")
+        await asyncio.wait({self._running}, timeout=STOPPED_WITHIN_SECS)
+        await self.line.close()
+        if self._recording is not None:
+            self._recording.close()
+        await asyncio.wait({self._running})
+        counting, self._counting = self._counting, None
+        if counting is None:
+            return
+        counting.cancel()
+        self._report_packets()
+        if (detail := self._shares.typical()) is not None:
+            self._meter.event("latency.share", detail)
+
+    def _report_packets_later(self) -> asyncio.TimerHandle:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(PACKETS_EVERY_SECS, self._packets_are_due)
+
+    def _packets_are_due(self) -> None:
+        self._counting = self._report_packets_later()
+        self._report_packets()
+
+    def _report_packets(self) -> None:
+        """Report what came and went since the last report."""
+        received, sent = self.line.packets_received, self.line.packets_sent
+        before, self._reported = self._reported, Packets(received, sent)
+        self._measure(Packets(received - before.received, sent - before.sent))
+
+    async def _run(self) -> None:
+        try:
+            await self._runner.add_workers(self._worker)
+            await self._runner.run()
+        except Exception:
+            logger.exception("pipeline failed")
+        finally:
+            self._call_end.fail(EndReason.SYSTEM, "the pipeline ended before the call did")
+
+
+def start_call(
+    setup: CallSetup,
+    *,
+    connect: ConnectModel,
+    record: Record,
+    measure: MeasureSink,
+    stopwatch: Callable[[], float] = time.perf_counter,
+) -> RunningCall:
+    """Start the pipeline of a call. The model is connected at once, the line may be bound later."""
+    clock = asyncio.get_running_loop().time
+    profile = setup.profile.filled_with(setup.metadata)
+    meter = TokenMeter(record)
+    record = meter
+    shares = Shares(measure)
+    measure = shares.take
+    line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
+    line.on_lost = playback.lost
+    line.on_bound.append(playback.begin)
+    if not profile.greeting:
+        playback.prepared.set()  # there are no words to wait for
+    if setup.recording is not None:
+        line.recording = playback.recording = setup.recording
+        line.on_bound.append(setup.recording.bound)
+    call_end = CallEnd(line, playback, speech, profile, record)
+    parts = CallParts(
+        call=TheCall(
+            setup.call_id,
+            setup.phone_number,
+            setup.metadata,
+            record,
+            call_end,
+            may_transfer=setup.may_transfer,
+        ),
+        profile=profile,
+        tools=setup.definition.tools,
+        line=line,
+        playback=playback,
+        speech=speech,
+        conversation=Conversation(),
+        call_end=call_end,
+        client=connect,
+        patience=setup.patience,
+        greetings=setup.greetings,
+        record=record,
+        measure=measure,
+        stopwatch=stopwatch,
+    )
+    pipeline = Pipeline([*setup.definition.build(parts), call_end])
+    return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)
+
+
+async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:
+    """A step's error is that step's: it is counted and logged, and the call goes on."""
+    logger.warning(
+        "a step of the pipeline failed",
+        step=str(frame.processor),
+        error=type(frame.exception).__name__ if frame.exception else "unknown",
+    )

@@ -1,0 +1,81 @@
+"""Whether the model owes the caller an answer: a model may stall while its connection lives.
+
+    caller   |==speaks==|     |=hello?=|       |==are you there?==|
+    model    . no sign ........................................... reminded ... still nothing: gone
+             |<--- REMIND_AFTER_SECS, and until a pause in which it would answer --->|
+
+Whoever tells a long story is not interrupted: the model shows that it hears (it transcribes), and
+nobody is reminded but in a pause that is longer than the one by which the model tells a turn's end.
+"""
+
+from pipelines.phone.caller_speech import CallerSpeech
+from pipelines.phone.playback import Playback
+
+# From the caller's first words that were met by nothing at all, or by transcription alone.
+REMIND_AFTER_SECS = 20.0
+REMIND_LISTENER_AFTER_SECS = 45.0
+# How long a model takes to begin its answer once a turn is over, and a little more.
+ANSWERS_WITHIN_SECS = 2.0
+# So long after it was reminded, and so long a pause, a model without an answer is gone.
+GONE_AFTER_SECS = 8.0
+GONE_IN_PAUSE_SECS = 2 * ANSWERS_WITHIN_SECS
+
+
+class OwedAnswer:
+    """Watches one call's caller and model. Moments are seconds on the call's clock."""
+
+    def __init__(
+        self, speech: CallerSpeech, playback: Playback, *, turn_ends_after_secs: float = 0.0
+    ) -> None:
+        """`turn_ends_after_secs`: the pause by which the model was told to know a turn's end."""
+        self._speech = speech
+        self._playback = playback
+        self._turn_ends_after_secs = turn_ends_after_secs
+        self._listened = 0.0
+        self._replied = 0.0
+        self._reminded: float | None = None
+
+    def listened(self, now: float) -> None:
+        """The model showed that it hears the caller."""
+        self._listened = now
+
+    def replied(self, now: float) -> None:
+        """The model spoke, used a tool or let itself be interrupted; or the line is new."""
+        self._replied = now
+        self._reminded = None
+
+    def reminded(self, now: float) -> None:
+        """The model was told that the caller waits."""
+        self._reminded = now
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the model should be reminded: once, and in a pause."""
+        if self._reminded is not None or not self._paused(now, ANSWERS_WITHIN_SECS):
+            return False
+        replied = self._last_reply()
+        return (
+            self._waited(max(replied, self._listened), now) >= REMIND_AFTER_SECS
+            or self._waited(replied, now) >= REMIND_LISTENER_AFTER_SECS
+        )
+
+    def is_gone(self, now: float) -> bool:
+        """Whether a model that was reminded has let that pass, too."""
+        return (
+            self._reminded is not None
+            and self._last_reply() <= self._reminded
+            and now - self._reminded >= GONE_AFTER_SECS
+            and self._paused(now, GONE_IN_PAUSE_SECS)
+        )
+
+    def _last_reply(self) -> float:
+        return max(self._replied, self._playback.last_sound or 0.0)
+
+    def _waited(self, since: float, now: float) -> float:
+        """How long ago the caller said the first thing after `since`; 0 when nothing was said."""
+        unanswered = self._speech.since(since)
+        return now - max(unanswered[0].start, since) if unanswered else 0.0
+
+    def _paused(self, now: float, secs: float) -> bool:
+        last_sound = self._speech.last_sound
+        quiet = last_sound is None or now - last_sound >= self._turn_ends_after_secs + secs
+        return quiet and not self._playback.speaking

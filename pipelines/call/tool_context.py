@@ -1,0 +1,52 @@
+"""The call as its tools see it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.ports import Record, TransferRefused
+from agent.record.models import EndReason
+from pipelines.call.hangup import CallEnd
+
+SAY = '[Say this to the caller now, word for word: "{}"]'
+
+
+class TheCall:
+    """Implements `agent.ports.LiveCall` for one running pipeline."""
+
+    def __init__(
+        self,
+        call_id: str,
+        phone_number: str,
+        metadata: Mapping[str, Any],
+        record: Record,
+        call_end: CallEnd,
+        *,
+        may_transfer: Callable[[str], bool],
+    ) -> None:
+        self.call_id = call_id
+        self.phone_number = phone_number
+        self.metadata = metadata
+        self._record = record
+        self._call_end = call_end
+        self._may_transfer = may_transfer
+
+    async def hang_up(self) -> None:
+        """End the call once what the agent has to say was heard to its end."""
+        self._call_end.leave(EndReason.AGENT)
+
+    async def say(self, text: str) -> None:
+        """Have the agent say this to the caller, word for word."""
+        await self._call_end.say(SAY.format(text))
+
+    async def transfer(self, phone_number: str) -> None:
+        """Once the agent's words were heard, connect the caller to this number (E.164).
+
+        Raises: TransferRefused when calls to it are not allowed.
+        """
+        if not self._may_transfer(phone_number):
+            raise TransferRefused("calls to this number are not allowed")
+        self._call_end.leave(EndReason.AGENT, transfer_to=phone_number)
+
+    def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep in the call's record that something happened."""
+        self._record.event(kind, detail)

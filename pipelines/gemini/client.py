@@ -1,0 +1,140 @@
+"""Opens Gemini Live sessions: one `genai.Client` for all calls of a process."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from google import genai
+from google.genai import types
+from google.genai.live import AsyncSession
+
+from pipelines.gemini.audio_socket import ModelSocket, OnSpeech, OnWords
+
+# Pipecat's own service has the same default: https://ai.google.dev/gemini-api/docs/models
+DEFAULT_MODEL = "models/gemini-3.8-live"
+
+# Gemini's pongs were seen to take 8 to 30 s; the websockets default of 20 s drops live calls.
+PING_EVERY_SECS = 20.0
+PONG_WITHIN_SECS = 60.0
+# A peer that is gone would hold up the next attempt for 10 s by the websockets default.
+CLOSED_WITHIN_SECS = 1.0
+
+
+class ModelSession(Protocol):
+    """An open session: google-genai's `AsyncSession`, with a fast path for audio and words."""
+
+    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
+        """Hand over messages that are nothing but speech (PCM16, 24 kHz) or transcript.
+
+        They come in the order in which they were received, while `receive` is read.
+        """
+        ...
+
+    def hear(self, pcm: bytes) -> bool:
+        """Send PCM16 at 16 kHz now; False when it has to wait, as `send_realtime_input` does."""
+        ...
+
+    async def send_realtime_input(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    async def send_client_content(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    async def send_tool_response(self, **what: Any) -> None:
+        """As google-genai has it."""
+        ...
+
+    def receive(self) -> AsyncIterator[types.LiveServerMessage]:
+        """As google-genai has it, less the messages that are speech or words alone."""
+        ...
+
+
+Connection = AbstractAsyncContextManager[ModelSession]
+
+
+class ConnectModel(Protocol):
+    """Opens sessions of a model."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        ...
+
+    def connect(self, config: types.LiveConnectConfig) -> Connection:
+        """Open a session; entering raises when it is refused."""
+        ...
+
+
+class GeminiClient:
+    """Opens sessions with one API key; the SDK reads GOOGLE_GEMINI_BASE_URL and SSL_CERT_FILE.
+
+    A proxy is found as websockets finds it:
+    https://websockets.readthedocs.io/en/stable/topics/proxies.html
+    """
+
+    def __init__(self, api_key: str, model: str = DEFAULT_MODEL) -> None:
+        self.model = model
+        # The SDK passes these on to websockets' `connect`.
+        options = {
+            "create_connection": _make_socket,
+            "ping_interval": PING_EVERY_SECS,
+            "ping_timeout": PONG_WITHIN_SECS,
+            "close_timeout": CLOSED_WITHIN_SECS,
+            # Deflating base64 costs more than sending it.
+            "compression": None,
+        }
+        self._client = genai.Client(
+            api_key=api_key,
+            vertexai=False,  # whatever the environment says
+            http_options=types.HttpOptions(async_client_args=options),
+        )
+
+    @asynccontextmanager
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        """Open a session of the model; another task than the one that entered may leave it.
+
+        Raises, on entering: google.genai.errors.APIError with the close code when the setup is
+        refused; ValueError or AttributeError when its answer cannot be read; OSError or
+        websockets' exceptions when there is no connection.
+        """
+        made: list[ModelSocket] = []
+        _made.set(made)
+        try:
+            async with self._client.aio.live.connect(model=self.model, config=config) as session:
+                yield _OpenSession(session, made[-1])
+        finally:
+            for socket in made:
+                socket.let_go()
+            made.clear()
+
+    async def aclose(self) -> None:
+        """Close what the client keeps open."""
+        await self._client.aio.aclose()
+
+
+# The sockets of the connection that this task opens; a redirect makes more than one.
+_made: ContextVar[list[ModelSocket]] = ContextVar("made_sockets")
+
+
+def _make_socket(*args: Any, **kwargs: Any) -> ModelSocket:
+    socket = ModelSocket(*args, **kwargs)
+    _made.get().append(socket)
+    return socket
+
+
+_Sends = Callable[..., Coroutine[Any, Any, None]]
+
+
+class _OpenSession:
+    """`ModelSession` of google-genai's session and the socket that it is open over."""
+
+    def __init__(self, session: AsyncSession, socket: ModelSocket) -> None:
+        self.listen = socket.listen
+        self.hear = socket.hear
+        self.send_realtime_input: _Sends = session.send_realtime_input
+        self.send_client_content: _Sends = session.send_client_content
+        self.send_tool_response: _Sends = session.send_tool_response
+        self.receive = session.receive

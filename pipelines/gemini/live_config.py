@@ -1,0 +1,65 @@
+"""An agent's profile and tools in google-genai's types: the setup of every session of a call.
+
+Prompt and tools are given here, at connect, and never later.
+Source: https://ai.google.dev/api/live#BidiGenerateContentSetup
+"""
+
+from collections.abc import Sequence
+
+from google.genai import types
+
+from agent.profile import AgentProfile, VadConfig
+from pipelines.gemini.tools import Tool
+
+
+def live_config(
+    profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
+) -> types.LiveConnectConfig:
+    """The setup for a session; `resume` is the handle of the one it continues."""
+    declarations = [tool.declaration for tool in tools]
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        system_instruction=profile.system_prompt,
+        tools=[types.Tool(function_declarations=declarations)] if declarations else None,
+        speech_config=types.SpeechConfig(
+            voice_config=_voice(profile.voice), language_code=profile.language
+        ),
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=_activity_detection(profile.vad)
+        ),
+        input_audio_transcription=types.AudioTranscriptionConfig(),
+        output_audio_transcription=types.AudioTranscriptionConfig(),
+        session_resumption=types.SessionResumptionConfig(handle=resume),
+        # Without it an audio session ends after 15 minutes.
+        context_window_compression=types.ContextWindowCompressionConfig(
+            sliding_window=types.SlidingWindow()
+        ),
+    )
+
+
+def warm_up() -> None:
+    """Have google-genai build its types of messages now: 80 ms, in which no call is heard.
+
+    Pydantic builds each when it is first used, which would be in the first call.
+    """
+    types.LiveConnectParameters(config=live_config(AgentProfile(), []))
+    says = types.LiveServerContent(model_turn=types.Content(parts=[types.Part(text="")]))
+    types.LiveServerMessage(server_content=says)
+    types.LiveSendRealtimeInputParameters(text="")
+
+
+def _voice(name: str | None) -> types.VoiceConfig | None:
+    if name is None:
+        return None
+    return types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=name))
+
+
+def _activity_detection(vad: VadConfig) -> types.AutomaticActivityDetection:
+    start, end = vad.start_sensitivity, vad.end_sensitivity
+    return types.AutomaticActivityDetection(
+        disabled=vad.disabled or None,
+        start_of_speech_sensitivity=start and types.StartSensitivity(f"START_SENSITIVITY_{start}"),
+        end_of_speech_sensitivity=end and types.EndSensitivity(f"END_SENSITIVITY_{end}"),
+        prefix_padding_ms=vad.prefix_padding_ms,
+        silence_duration_ms=vad.silence_duration_ms,
+    )

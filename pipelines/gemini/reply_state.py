@@ -1,0 +1,148 @@
+"""ReplyState: where the model's reply stands, as frames for what the model and the caller say.
+
+                words, sound                sound
+    QUIET, OVER ────────────▶ REPLYING ──────────────▶ SOUNDING
+                    ▲             ▲ ◀── generation complete ┘ │
+                    │             └──────── turn complete ────┴──▶ OVER
+                    └── interrupted ──▶ QUIET
+
+In OVER, words without sound may be the last ones of the turn that is over. They wait: a reply that
+begins takes them as its first words, `settle` gives them to the turn before.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from pipecat.frames.frames import (
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from pipelines.gemini.model_instructions import ANSWER, GO_ON
+from processors.frames import LateTextFrame
+
+
+class Phase(Enum):
+    """Where the model's reply stands."""
+
+    # No reply; the next words begin one.
+    QUIET = auto()
+    # A turn was completed, and nothing has happened since that the model would speak about.
+    OVER = auto()
+    REPLYING = auto()
+    SOUNDING = auto()
+
+
+class ReplyState:
+    """Takes what happens in one call, in order; returns the frames that tell the pipeline."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.QUIET
+        # The words of the reply, as far as they are known.
+        self.text = ""
+        # The agent was heard in this call.
+        self.has_spoken = False
+        self._is_generated = False
+        # What the caller said since the last reply.
+        self._unanswered = ""
+        self._late = ""
+
+    @property
+    def is_replying(self) -> bool:
+        """A reply has begun and its turn is not over."""
+        return self.phase in (Phase.REPLYING, Phase.SOUNDING)
+
+    @property
+    def has_late_words(self) -> bool:
+        """Words wait for `settle`, or for a reply to begin."""
+        return bool(self._late)
+
+    def prompted(self) -> None:
+        """The model was told something that it may speak about."""
+        if self.phase is Phase.OVER:
+            self.phase = Phase.QUIET
+
+    def caller_said(self, text: str) -> list[Frame]:
+        """A piece of the caller's transcript."""
+        frames = self.settle()
+        self.prompted()
+        if not self.is_replying:
+            self._unanswered += text
+        return frames
+
+    def sound(self) -> Sequence[Frame]:
+        """A piece of the model's speech; the frames go before it."""
+        self.has_spoken = True
+        if self.phase is Phase.SOUNDING:
+            return ()
+        frames = self._begin()
+        self.phase = Phase.SOUNDING
+        return [*frames, TTSStartedFrame()]
+
+    def words(self, text: str) -> list[Frame]:
+        """A piece of the model's transcript."""
+        if self.phase is Phase.OVER:
+            self._late += text
+            return []
+        frames = self._begin()
+        self.text += text
+        return [*frames, _said(text, TTSTextFrame)]
+
+    def settle(self) -> list[Frame]:
+        """Words that waited belong to the turn before."""
+        late, self._late = self._late, ""
+        return [_said(late, LateTextFrame)] if late else []
+
+    def interrupted(self) -> None:
+        """The caller spoke into the reply; words that waited are dropped."""
+        self.phase = Phase.QUIET
+        self._late = ""
+
+    def generated(self) -> list[Frame]:
+        """The model has made all of this reply: there is no more sound."""
+        self._is_generated = True
+        if self.phase is not Phase.SOUNDING:
+            return []
+        self.phase = Phase.REPLYING
+        return [TTSStoppedFrame()]
+
+    def completed(self) -> list[Frame]:
+        """The turn is over."""
+        stopped = [TTSStoppedFrame()] if self.phase is Phase.SOUNDING else []
+        self.phase = Phase.OVER
+        return [*stopped, LLMFullResponseEndFrame()]
+
+    def reconnected(self) -> tuple[list[Frame], str | None]:
+        """Another session takes over: frames that end a reply of the one before, and what the new
+        session is to be told to do, if anything was broken off.
+        """
+        frames, instruction = self.settle(), None
+        if self.is_replying:
+            if not self._is_generated and self.has_spoken:
+                instruction = GO_ON.format(" ".join(self.text.split()))
+            frames += self.completed()
+        elif self._unanswered:
+            instruction = ANSWER.format(" ".join(self._unanswered.split()))
+        self.phase = Phase.QUIET
+        return frames, instruction
+
+    def _begin(self) -> list[Frame]:
+        if self.is_replying:
+            return []
+        self.phase = Phase.REPLYING
+        self._is_generated = False
+        self._unanswered = ""
+        self.text, self._late = self._late, ""
+        begun: list[Frame] = [LLMFullResponseStartFrame()]
+        return [*begun, _said(self.text, TTSTextFrame)] if self.text else begun
+
+
+def _said(text: str, kind: type[TTSTextFrame]) -> TTSTextFrame:
+    frame = kind(text, text_type=TextType.SENTENCE)
+    frame.includes_inter_frame_spaces = True
+    return frame

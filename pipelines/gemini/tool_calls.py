@@ -1,0 +1,109 @@
+"""The model's calls of tools: each runs in a task of its own, and is answered when it is done.
+
+asked ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the session that asked, or, told in words,
+                                 │                    the one that came after it
+                                 └─▶ taken back: tool.canceled, and no answer
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from google.genai import types
+from loguru import logger
+from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCallResultFrame
+
+from agent.ports import LiveCall, Record
+from pipelines.gemini.client import ModelSession
+from pipelines.gemini.model_instructions import TOOL_ANSWERED
+from pipelines.gemini.session import Send
+from pipelines.gemini.tools import Tool
+
+StartTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class ToolCalls:
+    """The tools that one call's model has called and that have not answered yet."""
+
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        call: LiveCall,
+        record: Record,
+        *,
+        start: StartTask,
+        cancel: Callable[[asyncio.Task[None]], Awaitable[None]],
+        push: Callable[[Frame], Awaitable[None]],
+        answer: Callable[[Send], None],
+        connections: Callable[[], int],
+    ) -> None:
+        """`start` and `cancel` are the step's way with tasks, `push` gives its frames on.
+
+        `answer` sends the model what a tool said; `connections` counts the sessions so far.
+        """
+        self._tools = {tool.name: tool for tool in tools}
+        self._call = call
+        self._record = record
+        self._start = start
+        self._cancel = cancel
+        self._push = push
+        self._answer = answer
+        self._connections = connections
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def begin(self, called: types.FunctionCall) -> None:
+        """Run what the model calls."""
+        call_id, name = called.id or "", called.name or ""
+        arguments = dict(called.args or {})
+        self._record.event("tool.called", {"name": name, "arguments": arguments})
+        await self._push(
+            FunctionCallInProgressFrame(
+                function_name=name, tool_call_id=call_id, arguments=arguments
+            )
+        )
+        self._running[call_id] = self._start(self._run(call_id, name, arguments), f"tool {name}")
+
+    async def take_back(self, call_id: str) -> None:
+        """The model wants no answer any more."""
+        task = self._running.pop(call_id, None)
+        if task is not None:
+            self._record.event("tool.canceled", {"id": call_id})
+            await self._cancel(task)
+            logger.debug("tool call taken back by the model")
+
+    async def stop(self) -> None:
+        """Leave none running."""
+        for task in list(self._running.values()):
+            await self._cancel(task)
+        self._running.clear()
+
+    async def _run(self, call_id: str, name: str, arguments: dict[str, object]) -> None:
+        loop = asyncio.get_running_loop()
+        began, asked_over = loop.time(), self._connections()
+        tool = self._tools.get(name)
+        if tool is None:
+            response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
+        else:
+            response = (await tool.run(self._call, arguments)).response
+        self._running.pop(call_id, None)
+        took_ms = round((loop.time() - began) * 1000)
+        ok = "error" not in response
+        self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
+
+        async def send(session: ModelSession) -> None:
+            if asked_over != self._connections():
+                # A session that did not ask cannot be answered.
+                text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
+                await session.send_realtime_input(text=text)
+                return
+            await session.send_tool_response(
+                function_responses=types.FunctionResponse(id=call_id, name=name, response=response)
+            )
+
+        self._answer(send)
+        await self._push(
+            FunctionCallResultFrame(
+                function_name=name, tool_call_id=call_id, arguments=arguments, result=response
+            )
+        )

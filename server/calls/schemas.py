@@ -1,0 +1,399 @@
+"""What the calls API takes and gives, as Pydantic models: the contract that `/docs` shows."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+
+from agent.latency import Latency
+from agent.profile import LANGUAGE, AgentProfile, VadConfig
+from agent.record.models import (
+    Call,
+    CallEvent,
+    CallStatus,
+    Direction,
+    EndReason,
+    Speaker,
+    TokenUsage,
+    Turn,
+)
+from server.calls.latency_view import LATENCY_EXAMPLE, LatencyView
+
+METADATA_LIMIT_BYTES = 16_384
+# Far below what JSON, Pydantic and the databases can nest.
+METADATA_LIMIT_LEVELS = 32
+
+# E.164 (ITU-T): a plus, a country code that never starts with 0, 15 digits at most.
+E164 = r"^\+[1-9][0-9]{6,14}$"
+
+
+def _e164(number: str) -> str:
+    if not re.fullmatch(E164.removesuffix("$"), number):
+        raise ValueError("must be a number with its country code, such as +15550100123")
+    return number
+
+
+PhoneNumber = Annotated[
+    str, AfterValidator(_e164), WithJsonSchema({"type": "string", "pattern": E164})
+]
+
+LANGUAGE_LONGEST = 35  # RFC 5646, section 4.4.1
+
+
+def _language_tag(tag: str) -> str:
+    if len(tag) > LANGUAGE_LONGEST or not re.fullmatch(LANGUAGE, tag):
+        raise ValueError("must be a language tag, such as en-US")
+    return tag
+
+
+Language = Annotated[
+    str,
+    AfterValidator(_language_tag),
+    WithJsonSchema({"type": "string", "pattern": LANGUAGE, "maxLength": LANGUAGE_LONGEST}),
+]
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    return text
+
+
+def _check_levels(value: Any, left: int = METADATA_LIMIT_LEVELS) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if left == 0:
+        raise ValueError(f"must not be nested deeper than {METADATA_LIMIT_LEVELS} levels")
+    for inner in value.values() if isinstance(value, dict) else value:
+        _check_levels(inner, left - 1)
+
+
+def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
+    _check_levels(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except ValueError:
+        raise ValueError("must be plain JSON: no NaN, no broken Unicode") from None
+    if "\\u0000" in text:
+        raise ValueError("must not contain NUL characters")
+    if size > METADATA_LIMIT_BYTES:
+        raise ValueError(f"must not be larger than {METADATA_LIMIT_BYTES} bytes as JSON")
+    return value
+
+
+def _written_as_iso_8601(value: Any) -> Any:
+    # Pydantic would take a bare number for seconds since the epoch.
+    if isinstance(value, str) and not re.match(r"\d{4}-", value):
+        raise ValueError("must be written as in 2026-01-05T10:00:00Z")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    # Without a zone, it is UTC's.
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a moment from year 1 to 9999") from None
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, BeforeValidator(_written_as_iso_8601), AfterValidator(_in_utc)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
+
+
+class ProfileFields(BaseModel):
+    """What of the agent a request or a number may set; what is left out, the pipeline says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    greeting: Text | None = Field(
+        default=None, max_length=4_000, description="The agent's first words; empty: it waits."
+    )
+    system_prompt: Text | None = Field(default=None, max_length=32_000)
+    max_duration_seconds: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=14_400,
+        description="1800 unless the pipeline says otherwise.",
+    )
+    vad_config: VadConfig | None = None
+    voice: Text | None = Field(default=None, min_length=1, max_length=64)
+    language: Language | None = Field(default=None, examples=["en-US"])
+
+    def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
+        """`profile` with these fields laid over it."""
+        given = {
+            "vad" if name == "vad_config" else name: getattr(self, name)
+            for name in ProfileFields.model_fields
+            if getattr(self, name) is not None
+        }
+        if profile.voice is None and default_voice is not None:
+            given.setdefault("voice", default_voice)
+        return profile.model_copy(update=given)
+
+
+class CallRequest(ProfileFields):
+    """A call to place."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "phone_number": "+15550100123",
+                    "greeting": "Hello, this is Ada. Do you have a minute?",
+                    "max_duration_seconds": 600,
+                    "vad_config": {"end_sensitivity": "HIGH", "silence_duration_ms": 500},
+                    "metadata": {"customer": "4711"},
+                }
+            ]
+        },
+    )
+
+    phone_number: PhoneNumber = Field(description="Whom to call, in E.164.")
+    pipeline: str = Field(default="phone_call", min_length=1, max_length=64)
+    metadata: Metadata = Field(
+        default_factory=dict, description="Kept with the call; tools can read it."
+    )
+
+
+CALL_EXAMPLE = {
+    "id": "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
+    "status": "completed",
+    "end_reason": "agent",
+    "direction": "outbound",
+    "phone_number": "+15550100123",
+    "our_number": "+15550100999",
+    "pipeline": "phone_call",
+    "language": "en-US",
+    "metadata": {"customer": "4711"},
+    "twilio_sid": "CA00000000000000000000000000000000",
+    "created_at": "2026-01-05T10:00:00Z",
+    "answered_at": "2026-01-05T10:00:06Z",
+    "ended_at": "2026-01-05T10:01:12Z",
+    "duration_seconds": 66.0,
+    "error": None,
+}
+TURNS_EXAMPLE = [
+    {
+        "who": "agent",
+        "text": "Hello! How can",
+        "start_ms": 60,
+        "end_ms": 940,
+        "interrupted": True,
+    },
+    {
+        "who": "caller",
+        "text": "Are you open today?",
+        "start_ms": 900,
+        "end_ms": 2140,
+        "interrupted": False,
+    },
+]
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
+class CallView(BaseModel):
+    """A call as it is now."""
+
+    model_config = _example(**CALL_EXAMPLE)
+
+    id: str
+    status: CallStatus
+    end_reason: EndReason | None = Field(description="Who or what ended the call.")
+    direction: Direction
+    phone_number: str = Field(description="The person's number.")
+    our_number: str
+    pipeline: str
+    language: str | None
+    metadata: dict[str, Any]
+    twilio_sid: str | None
+    created_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None = Field(description="From answer to end.")
+    error: str | None = Field(description="What went wrong, in a sentence.")
+
+    @classmethod
+    def of(cls, call: Call) -> Self:
+        """The public side of a record."""
+        lasted = (
+            (call.ended_at - call.answered_at).total_seconds()
+            if call.answered_at and call.ended_at
+            else None
+        )
+        return cls(
+            id=call.id,
+            status=CallStatus(call.status),
+            end_reason=EndReason(call.end_reason) if call.end_reason else None,
+            direction=Direction(call.direction),
+            phone_number=call.phone_number,
+            our_number=call.our_number,
+            pipeline=call.pipeline,
+            language=call.profile.get("language"),
+            metadata=call.extra,
+            twilio_sid=call.twilio_sid,
+            created_at=call.created_at,
+            answered_at=call.answered_at,
+            ended_at=call.ended_at,
+            duration_seconds=max(0.0, lasted) if lasted is not None else None,
+            error=call.error,
+        )
+
+
+class CallDetail(CallView):
+    """A call as it is now, how fast it was so far, and whether it is recorded."""
+
+    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE, recording=True)
+
+    latency: LatencyView
+    recording: bool = Field(description="Whether there is sound of it: `/calls/{id}/recording`.")
+
+    @classmethod
+    def with_latency(cls, call: Call, latency: Latency, *, recording: bool) -> Self:
+        """The public side of a record."""
+        return cls(
+            **CallView.of(call).model_dump(),
+            latency=LatencyView.of(latency),
+            recording=recording,
+        )
+
+
+class CallPage(BaseModel):
+    """Calls, newest first."""
+
+    model_config = _example(calls=[CALL_EXAMPLE], next_cursor=None)
+
+    calls: list[CallView]
+    next_cursor: str | None = Field(description="Give it as `cursor` to read on; null: the end.")
+
+
+class TurnView(BaseModel):
+    """What one side said at one go, as it was heard."""
+
+    who: Speaker
+    text: str
+    start_ms: int = Field(description="From answer.")
+    end_ms: int
+    interrupted: bool = Field(description="The caller spoke over it; `text` is what was heard.")
+
+    @classmethod
+    def of(cls, turn: Turn) -> Self:
+        """The public side of a record."""
+        return cls(
+            who=Speaker(turn.who),
+            text=turn.text,
+            start_ms=turn.start_ms,
+            end_ms=turn.end_ms,
+            interrupted=turn.interrupted,
+        )
+
+
+class Transcript(BaseModel):
+    """What was said, in the order spoken."""
+
+    model_config = _example(call_id=CALL_EXAMPLE["id"], turns=TURNS_EXAMPLE)
+
+    call_id: str
+    turns: list[TurnView]
+
+
+class EventView(BaseModel):
+    """Something that happened in or to a call."""
+
+    id: int
+    at: datetime
+    kind: str = Field(examples=["twilio.status", "stream.started", "tool.called"])
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: CallEvent) -> Self:
+        """The public side of a record."""
+        assert event.id is not None, "a stored event has an id"
+        return cls(id=event.id, at=event.at, kind=event.kind, detail=event.detail)
+
+
+class EventPage(BaseModel):
+    """Events in the order in which they became known."""
+
+    model_config = _example(
+        call_id=CALL_EXAMPLE["id"],
+        events=[
+            {
+                "id": 7,
+                "at": "2026-01-05T10:00:06Z",
+                "kind": "twilio.status",
+                "detail": {"status": "in-progress"},
+            }
+        ],
+        next_cursor=None,
+    )
+
+    call_id: str
+    events: list[EventView]
+    next_cursor: int | None = Field(description="Give it as `after` to read on; null: the end.")
+
+
+class Tokens(BaseModel):
+    """Tokens of the whole call, by direction and modality."""
+
+    direction: str = Field(description="input or output.")
+    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
+    tokens: int
+
+
+class CallResult(CallDetail):
+    """How a call ended, how fast it was, and all that was said."""
+
+    model_config = _example(
+        **CALL_EXAMPLE,
+        latency=LATENCY_EXAMPLE,
+        recording=True,
+        turns=TURNS_EXAMPLE,
+        usage=[{"direction": "input", "modality": "audio", "tokens": 1650}],
+    )
+
+    turns: list[TurnView]
+    usage: list[Tokens]
+
+    @classmethod
+    def with_talk(
+        cls,
+        call: Call,
+        latency: Latency,
+        turns: list[Turn],
+        usage: list[TokenUsage],
+        *,
+        recording: bool,
+    ) -> Self:
+        """The public side of the records of an ended call."""
+        sums: dict[tuple[str, str], int] = {}
+        for row in usage:
+            key = (row.direction, row.modality)
+            sums[key] = sums.get(key, 0) + row.tokens
+        return cls(
+            **CallView.of(call).model_dump(),
+            latency=LatencyView.of(latency),
+            recording=recording,
+            turns=[TurnView.of(turn) for turn in turns],
+            usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
+        )

@@ -1,0 +1,1 @@
+"""HTTP: the uvicorn server, its protocol's limits, and the limit of request bodies."""

@@ -1,0 +1,114 @@
+"""How the app is put on a socket: uvicorn, in this process, with limits that fit phone calls."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from server.http.http_protocol import PatientHttp
+from server.twilio.media_websocket import PatientSocket
+
+# Twilio's messages are well under 1 kB.
+MESSAGE_LIMIT_BYTES = 65_536
+SHUTDOWN_PATIENCE_SECS = 10
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one.
+
+    Raises: OSError when the address is taken or not ours.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, proto)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextlib.contextmanager
+def held_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """A free port, for another process to `listen` on; nobody else is given it meanwhile.
+
+    Linux lets several sockets with SO_REUSEADDR have one address while at most one of them
+    listens, and leaves it out where it chooses a port itself.
+    Source: https://man7.org/linux/man-pages/man7/socket.7.html
+    """
+    with listen(host, 0) as bound:
+        yield bound.getsockname()[1]
+
+
+def configure(app: FastAPI) -> uvicorn.Config:
+    """What uvicorn shall do and leave: our logs, no proxy headers, no compression of audio."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=PatientHttp,
+        proxy_headers=False,
+        ws=PatientSocket,
+        ws_max_size=MESSAGE_LIMIT_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,
+        lifespan="on",
+    )
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to answer; the calls whose streams that cuts are told of first."""
+        # What the lifespan gives to each request; without it, nothing was opened.
+        resources = self.lifespan.state.get("resources")
+        if resources is not None:
+            await resources.desk.leave()
+        await super().shutdown(sockets)
+
+
+class AnnouncedServer(_Server):
+    """A server that calls `announce` once it answers."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+class _WithoutSignals(_Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to whoever owns the process."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI, bound: socket.socket) -> AsyncIterator[None]:
+    """The app on this socket and this event loop, from ready to shut down.
+
+    Raises: RuntimeError when the app does not start; the log says why.
+    """
+    server = _WithoutSignals(configure(app))
+    task = asyncio.create_task(server.serve(sockets=[bound]), name="serving")
+    try:
+        while not server.started:
+            if task.done():
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+        bound.close()

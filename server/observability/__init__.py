@@ -1,0 +1,1 @@
+"""Metrics, logs, event-loop lag and the garbage collector's policy."""

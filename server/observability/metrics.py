@@ -1,0 +1,233 @@
+"""What we count and measure, as Prometheus shows it on `/metrics`; one registry for each app."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from agent.measures import (
+    BargeIn,
+    DownlinkShare,
+    FirstSound,
+    Measure,
+    ModelConnect,
+    ModelDrop,
+    Packets,
+    RecordingEnded,
+    RecordingWritten,
+    TurnResponse,
+    UplinkShare,
+    WarmUp,
+    WarmWaste,
+)
+from agent.record.models import Call
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# In seconds, and fine where a promise is kept or broken: a prepared first sound takes 5 to 20 ms, a
+# cold one seconds; a person feels a reply that takes 0.5 to 1.5 s.
+FIRST_SOUND_BUCKETS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10),
+)
+RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
+BARGE_IN_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2)
+SHARE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
+RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
+LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A histogram of a measure's `secs`, of those that `only` lets in."""
+
+    name: str
+    says: str
+    buckets: tuple[float, ...]
+    only: Callable[[Any], bool] = lambda _: True
+
+    def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
+        """Register the metric; returns what takes a measure."""
+        metric = _histogram(registry, self.name, self.says, self.buckets)
+        return lambda measure: metric.observe(measure.secs) if self.only(measure) else None
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A counter: what to add for a measure, by the values of its labels."""
+
+    name: str
+    says: str
+    labels: tuple[str, ...]
+    counts: Callable[[Any], Iterable[tuple[tuple[str, ...], float]]]
+
+    def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
+        """Register the metric; returns what takes a measure."""
+        metric = _counter(registry, self.name, self.says, *self.labels)
+
+        def count(measure: Any) -> None:
+            for labels, amount in self.counts(measure):
+                (metric.labels(*labels) if labels else metric).inc(amount)
+
+        return count
+
+
+# Which metrics a measure of a running call goes to.
+_METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
+    FirstSound: (
+        _Timed(
+            "first_sound_seconds", "From answer to the agent's first sound.", FIRST_SOUND_BUCKETS
+        ),
+    ),
+    TurnResponse: (
+        _Timed(
+            "turn_response_seconds", "From the caller's last sound to the reply.", RESPONSE_BUCKETS
+        ),
+    ),
+    BargeIn: (
+        _Timed("barge_in_seconds", "From the caller's interruption to silence.", BARGE_IN_BUCKETS),
+    ),
+    UplinkShare: (
+        _Timed("share_in_seconds", "From a caller's packet to Gemini's socket.", SHARE_BUCKETS),
+    ),
+    DownlinkShare: (
+        _Timed("share_out_seconds", "From Gemini's chunk to its first packet sent.", SHARE_BUCKETS),
+    ),
+    WarmUp: (
+        _Counted(
+            "warm_ups",
+            "What became of preparing calls while they rang.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+        _Timed(
+            "warm_up_seconds",
+            "From the beginning of preparing a call to its answer, when that was used.",
+            RING_BUCKETS,
+            only=lambda it: it.outcome == "used",
+        ),
+    ),
+    WarmWaste: (
+        _Counted(
+            "warm_waste_tokens",
+            "Tokens of sessions that were prepared, and that nobody talked to.",
+            ("direction", "modality"),
+            lambda it: [((it.direction, it.modality), it.tokens)],
+        ),
+    ),
+    ModelConnect: (
+        _Timed("model_connect_seconds", "Attempts to open a Gemini session.", CONNECT_BUCKETS),
+        _Counted(
+            "model_connects",
+            "Attempts to open a Gemini session, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    ModelDrop: (
+        _Counted(
+            "model_drops",
+            "Gemini sessions that ended before the call did, by reason.",
+            ("reason",),
+            lambda it: [((it.reason,), 1)],
+        ),
+    ),
+    Packets: (
+        _Counted(
+            "packets",
+            "Twilio media messages.",
+            ("direction",),
+            lambda it: [(("in",), it.received), (("out",), it.sent)],
+        ),
+    ),
+    RecordingEnded: (
+        _Counted(
+            "recordings",
+            "Recordings of calls that ended, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    RecordingWritten: (
+        _Counted(
+            "recording_bytes",
+            "Bytes of sound written to recordings.",
+            (),
+            lambda it: [((), it.byte_count)],
+        ),
+    ),
+}
+
+
+class Metrics:
+    """The measures of one app."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._takers = {
+            kind: [metric.add_to(registry) for metric in metrics]
+            for kind, metrics in _METRICS_OF.items()
+        }
+        self.calls = _counter(
+            registry, "calls", "Calls that ended, by outcome.", "direction", "status", "end_reason"
+        )
+        self.duration = _histogram(
+            registry, "call_duration_seconds", "From answer to end.", CALL_BUCKETS
+        )
+        self.active = _gauge(
+            registry, "active_calls", "Calls that this instance holds a place for."
+        )
+        self.talking = _gauge(
+            registry, "running_pipelines", "Calls whose pipeline runs on this instance."
+        )
+        self.warm_sessions = _gauge(
+            registry, "warm_sessions", "Sessions that are open for phones that ring."
+        )
+        self.bad_messages = _counter(
+            registry,
+            "bad_messages",
+            "Messages of media streams that made no sense and were passed over.",
+        )
+        self.rejected = _counter(
+            registry,
+            "rejected_requests",
+            "Requests and streams that were turned away, by reason.",
+            "reason",
+        )
+        self.lag = _histogram(
+            registry,
+            "event_loop_lag_seconds",
+            "How late the event loop wakes a sleeper.",
+            LAG_BUCKETS,
+        )
+
+    def observe(self, measure: Measure) -> None:
+        """Take one measure of a running call: this is its MeasureSink."""
+        for take in self._takers[type(measure)]:
+            take(measure)
+
+    def call_ended(self, call: Call) -> None:
+        """Count a call with its outcome."""
+        self.calls.labels(call.direction, call.status, call.end_reason or "none").inc()
+        if call.answered_at and call.ended_at:
+            self.duration.observe(max(0.0, (call.ended_at - call.answered_at).total_seconds()))
+
+    def as_text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, says: str, buckets: tuple[float, ...]
+) -> Histogram:
+    return Histogram(f"voice_ai_{name}", says, buckets=buckets, registry=registry)
+
+
+def _counter(registry: CollectorRegistry, name: str, says: str, *labels: str) -> Counter:
+    return Counter(f"voice_ai_{name}", says, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, says: str) -> Gauge:
+    return Gauge(f"voice_ai_{name}", says, registry=registry)

@@ -1,0 +1,1 @@
+"""Recordings on disk: written, found, served and erased."""

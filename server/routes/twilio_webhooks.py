@@ -1,0 +1,219 @@
+"""What Twilio asks and tells us by HTTP. Each request is signed, or it gets 403 and nothing else.
+
+    /twilio/inbound            a call comes in: open its record, say what to do
+    /twilio/twiml/{id}         what next? asked at the answer, and after each stream
+    /twilio/status/{id}        the call's status changed (late, twice, out of order, or never)
+    /twilio/status             the same for calls that came in: their numbers have one address
+    /twilio/stream-status/{id} a media stream started, stopped or failed
+
+Source: https://www.twilio.com/docs/voice/twiml#request-parameters
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+from loguru import logger
+
+from agent.lifecycle.events import Event, Placed, TwilioStatus, TwimlFetched
+from agent.lifecycle.state import Apologise, CallState, HandOn, OpenStream, next_verbs
+from agent.profile import AgentProfile
+from agent.record.call_log import NoSuchCall
+from agent.record.models import Call, CallStatus, Direction
+from pipelines.call import catalogue
+from server.resources import Opened, Resources
+from server.routes.errors import Invalid, Problem
+from server.routes.signed_form import SignedForm
+from server.twilio import twiml
+
+# Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
+SID = re.compile(r"[A-Za-z0-9]{1,64}")
+# What a stream status callback may bring into the record.
+STREAM_FIELDS = {"StreamEvent": "event", "StreamSid": "stream_sid", "StreamError": "error"}
+
+router = APIRouter(
+    prefix="/twilio",
+    tags=["twilio"],
+    responses={
+        400: {"model": Problem, "description": "Something that is needed is missing or no SID."},
+        403: {"model": Problem, "description": "Not signed by Twilio."},
+        404: {"model": Problem, "description": "There is no such call."},
+        408: {"model": Problem, "description": "The form did not arrive in time."},
+        413: {"model": Problem, "description": "The form is larger than 64 kB."},
+        422: {"model": Invalid, "description": "Something of the request is not valid."},
+        503: {"model": Problem, "description": "The database cannot be used now."},
+    },
+)
+
+
+def _form(*fields: str) -> dict[str, Any]:
+    """The part of Twilio's form that is read, for `/docs`; the rest counts for the signature."""
+    properties = {name: {"type": "string"} for name in fields}
+    schema = {"type": "object", "properties": properties, "required": [fields[0]]}
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+TWIML: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/xml": {}}, "description": "TwiML."}
+}
+
+
+@router.post(
+    "/inbound",
+    response_class=Response,
+    responses=TWIML,
+    openapi_extra=_form("CallSid", "From", "To"),
+)
+async def inbound(form: SignedForm, opened: Opened) -> Response:
+    """A call comes in: its record is opened once, however often Twilio asks."""
+    sid, ours, theirs = _sid(form, opened), form.get("To", ""), form.get("From", "")
+    call = await opened.call_log.find_by_sid(sid)
+    if call is None:
+        route = opened.settings.inbound_route(ours)
+        if route is None:
+            opened.metrics.rejected.labels("inbound_number").inc()
+            return _xml(twiml.say_and_hang_up("not_in_service", "en"))
+        definition = catalogue.find(route.pipeline)
+        profile = route.over(definition.profile, default_voice=opened.settings.gemini_voice)
+        call = Call(
+            direction=Direction.INBOUND,
+            status=CallStatus.RINGING,
+            phone_number=theirs[:32] or "unknown",
+            our_number=ours[:32],
+            pipeline=definition.name,
+            profile=profile.model_dump(mode="json"),
+            twilio_sid=sid,
+        )
+        if not opened.desk.reserve(call.id):
+            opened.metrics.rejected.labels("capacity").inc()
+            return _xml(twiml.say_and_hang_up("busy", profile.language))
+        call = await _open(call, profile, opened)
+        await opened.desk.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
+    state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
+    return _xml(_next(call, state, opened))
+
+
+async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
+    placed = Placed(
+        opened.clock(),
+        inbound=True,
+        twilio_sid=call.twilio_sid,
+        max_duration_secs=profile.max_duration_seconds,
+    )
+    reserved = call.id
+    try:
+        kept = await opened.life.place(call, placed)
+    except BaseException:
+        opened.desk.give_back(reserved)
+        raise
+    if kept.id != reserved:
+        opened.desk.give_back(reserved)
+    logger.info("A call came in", call_id=kept.id, personal_from=kept.phone_number)
+    return kept
+
+
+@router.post(
+    "/twiml/{call_id}",
+    response_class=Response,
+    responses=TWIML,
+    openapi_extra=_form("CallSid", "CallStatus"),
+)
+async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response:
+    """What Twilio shall do next with the call."""
+    call = await _find(call_id, form, opened)
+    now = opened.clock()
+    told: list[Event] = [TwimlFetched(now)]
+    if form.get("CallStatus"):
+        told.insert(0, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
+    state = await opened.life.tell(call_id, *told)
+    return _xml(_next(call, state, opened))
+
+
+@router.post("/status/{call_id}", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
+async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
+    """The call's status changed."""
+    await _find(call_id, form, opened)
+    word = form.get("CallStatus")
+    if not word:
+        raise _unusable("CallStatus is missing.", opened)
+    await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, form["CallSid"]))
+
+
+@router.post("/status", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
+async def inbound_status(form: SignedForm, opened: Opened) -> None:
+    """The status of a call changed that came in: the number's status callback in the console."""
+    call = await opened.call_log.find_by_sid(_sid(form, opened))
+    if call is None:
+        raise _unknown("There is no call with this CallSid.", opened)
+    await status(call.id, form, opened)
+
+
+@router.post(
+    "/stream-status/{call_id}",
+    status_code=204,
+    openapi_extra=_form("CallSid", "StreamSid", "StreamEvent", "StreamError"),
+)
+async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
+    """Twilio's side of what became of a media stream; kept in the record."""
+    await _find(call_id, form, opened)
+    detail = {ours: form[theirs][:500] for theirs, ours in STREAM_FIELDS.items() if theirs in form}
+    opened.records.recorder(call_id).event("twilio.stream", detail)
+    if "error" in detail:
+        logger.warning("Twilio reports a failed stream", call_id=call_id)
+
+
+async def _find(call_id: str, form: Mapping[str, str], opened: Resources) -> Call:
+    sid = _sid(form, opened)
+    try:
+        call = await opened.life.record(call_id) if SID.fullmatch(call_id) else None
+    except NoSuchCall:
+        call = None
+    if call is None:
+        raise _unknown("There is no call with this id.", opened)
+    if call.twilio_sid and sid != call.twilio_sid:
+        raise _unknown("This call has another CallSid.", opened)
+    return call
+
+
+def _sid(form: Mapping[str, str], opened: Resources) -> str:
+    sid = form.get("CallSid", "")
+    if not SID.fullmatch(sid):
+        raise _unusable("CallSid is missing, or is none.", opened)
+    return sid
+
+
+def _unknown(detail: str, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels("unknown_call").inc()
+    return HTTPException(404, detail)
+
+
+def _unusable(detail: str, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels("invalid_request").inc()
+    return HTTPException(400, detail)
+
+
+def _next(call: Call, state: CallState, opened: Resources) -> str:
+    settings = opened.settings
+    language = str(call.profile.get("language", "en"))
+    match next_verbs(state):
+        case OpenStream():
+            if call.twilio_sid:
+                opened.desk.expect(call)
+            return twiml.open_stream(
+                url=f"{settings.stream_base_url}/twilio/media/{call.id}",
+                status_url=f"{settings.base_url}/twilio/stream-status/{call.id}",
+                token=opened.tokens.mint(call.id, now=opened.clock()),
+                next_url=f"{settings.base_url}/twilio/twiml/{call.id}",
+            )
+        case Apologise(key):
+            return twiml.say_and_hang_up(key, language)
+        case HandOn(number):
+            return twiml.hand_on(number, caller_id=call.our_number)
+        case _:
+            return twiml.hang_up()
+
+
+def _xml(document: str) -> Response:
+    return Response(document, media_type="application/xml")

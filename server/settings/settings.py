@@ -1,0 +1,279 @@
+"""The only reader of the environment: what it says becomes one checked, frozen value.
+
+A `.env` file in the working folder is read too; the real environment wins over it. What is in the
+file also enters `os.environ`, because the vendors' SDKs and OpenSSL read theirs from there
+(GOOGLE_GEMINI_BASE_URL, SSL_CERT_FILE).
+"""
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.calls.schemas import E164, PhoneNumber
+from server.settings.inbound_numbers import InboundRoute, parse_routes
+
+DEFAULT_PIPELINE = "phone_call"
+LOG_LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+NEEDED_IN_PRODUCTION = (
+    "api_keys",
+    "stream_token_secret",
+    "twilio_account_sid",
+    "twilio_auth_token",
+    "twilio_phone_number",
+    "gemini_api_key",
+    "allowed_destinations",
+)
+# Shorter ones can be guessed by whoever tries for long enough.
+LONG_ENOUGH_KEY = 24
+LONG_ENOUGH_SECRET = 32
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; the message names each variable and what is wrong."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; docs/settings.md says what each one means."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    log_level: str = "INFO"
+    log_personal_data: bool = False
+
+    base_url: str = "http://127.0.0.1:8000"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    instance_url: str | None = None
+
+    twilio_account_sid: str | None = None
+    twilio_auth_token: SecretStr | None = None
+    twilio_phone_number: PhoneNumber | None = None
+    twilio_api_base_url: str | None = None
+
+    gemini_api_key: SecretStr | None = None
+    gemini_model: str = "models/gemini-3.8-live"
+    gemini_voice: str | None = None
+    google_gemini_base_url: str | None = None
+    ssl_cert_file: str | None = None
+
+    database_url: str = Field(default="sqlite+aiosqlite:///voice-ai.db", repr=False)
+    db_pool_size: int = Field(default=20, ge=1, le=500)
+    redis_url: str | None = Field(default=None, repr=False)
+    redis_session_ttl: int = Field(default=7200, ge=1)
+    temporal_address: str | None = None
+    temporal_namespace: str = "default"
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    stream_token_secret: SecretStr | None = None
+    allowed_destinations: Annotated[tuple[str, ...], NoDecode] = ()
+    daily_call_limit: int = Field(default=1000, ge=0)
+
+    inbound_numbers: Annotated[dict[str, InboundRoute], NoDecode] = Field(
+        default_factory=lambda: {"*": InboundRoute(pipeline=DEFAULT_PIPELINE)}
+    )
+    max_concurrent_calls: int = Field(default=50, ge=1)
+    ring_timeout_seconds: int = Field(default=60, ge=5, le=600)
+    prewarm_limit: int = Field(default=50, ge=0)
+    greeting_cache: bool = True
+    answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
+
+    recordings: bool = False
+    recordings_folder: Path = Path("recordings")
+    recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
+    recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+        return value.upper()
+
+    @field_validator("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        return value if value is None else _checked_url(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: str) -> str:
+        if not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
+            raise ValueError(
+                "must be an SQLAlchemy URL that starts with sqlite+aiosqlite:// or "
+                "postgresql+asyncpg://"
+            )
+        return _with_usable_port(value)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value if value is None else _with_usable_port(value)
+
+    @field_validator("google_gemini_base_url")
+    @classmethod
+    def _only_by_tls(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("https://"):
+            raise ValueError("must be an https:// address: the SDK connects by TLS only")
+        return value
+
+    @field_validator("ssl_cert_file")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise ValueError("there is no such file (an emulator writes a new one at each start)")
+        return value
+
+    @field_validator("api_keys", "allowed_destinations", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_destinations")
+    @classmethod
+    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            digits = prefix.removeprefix("+")
+            if prefix != "*" and not (prefix != digits and digits.isascii() and digits.isdigit()):
+                raise ValueError("must be prefixes such as +1,+4930, or * for every number")
+        return value
+
+    @field_validator("inbound_numbers", mode="before")
+    @classmethod
+    def _routes(cls, value: Any) -> Any:
+        return parse_routes(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _reached_where_it_listens(self) -> "Settings":
+        # Port 0 is any free one, which is not known yet.
+        if "base_url" not in self.model_fields_set and self.port:
+            object.__setattr__(self, "base_url", f"http://127.0.0.1:{self.port}")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> "Settings":
+        if self.environment == "production":
+            missing = [name for name in NEEDED_IN_PRODUCTION if not getattr(self, name)]
+            problems = [f"{name.upper()}: is needed in production" for name in missing]
+            problems += self._weak_secrets()
+            if not self.base_url.startswith("https://"):
+                problems.append("BASE_URL: must be an https:// address in production")
+            if problems:
+                raise ValueError("\n".join(problems))
+        elif self.stream_token_secret is None:
+            secret = SecretStr(secrets.token_hex(32))
+            object.__setattr__(self, "stream_token_secret", secret)
+        return self
+
+    def _weak_secrets(self) -> list[str]:
+        says = "{}: must have at least {} characters in production (openssl rand -hex 32)"
+        weak = []
+        if any(len(key.get_secret_value()) < LONG_ENOUGH_KEY for key in self.api_keys):
+            weak.append(says.format("API_KEYS: each key", LONG_ENOUGH_KEY))
+        secret = self.stream_token_secret
+        if secret is not None and len(secret.get_secret_value()) < LONG_ENOUGH_SECRET:
+            weak.append(says.format("STREAM_TOKEN_SECRET", LONG_ENOUGH_SECRET))
+        return weak
+
+    @property
+    def log_level_number(self) -> int:
+        """LOG_LEVEL as the standard library's logging counts."""
+        return LOG_LEVELS[self.log_level]
+
+    @property
+    def twilio_is_configured(self) -> bool:
+        """Whether calls can be placed."""
+        return not self.twilio_missing
+
+    @property
+    def twilio_missing(self) -> str:
+        """The variables without which no call can be placed, and which are not set."""
+        needed = ("twilio_account_sid", "twilio_auth_token", "twilio_phone_number")
+        return ", ".join(name.upper() for name in needed if not getattr(self, name))
+
+    @property
+    def stream_base_url(self) -> str:
+        """BASE_URL as Twilio's media streams see it: ws for http, wss for https."""
+        return "ws" + self.base_url.removeprefix("http")
+
+    def allows_destination(self, phone_number: str) -> bool:
+        """Whether a call to this number may be placed."""
+        if not self.allowed_destinations:
+            return self.environment == "development"
+        return any(p == "*" or phone_number.startswith(p) for p in self.allowed_destinations)
+
+    def allows_transfer(self, phone_number: str) -> bool:
+        """Whether a tool may connect a caller to this, which may be any text."""
+        return bool(re.fullmatch(E164, phone_number)) and self.allows_destination(phone_number)
+
+    def inbound_route(self, our_number: str) -> InboundRoute | None:
+        """Who answers this number; None: nobody does."""
+        return self.inbound_numbers.get(our_number) or self.inbound_numbers.get("*")
+
+
+def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = None) -> Settings:
+    """The settings of this process; `port` wins over PORT.
+
+    Raises: SettingsError, with one line for each variable that is wrong, and no values.
+    """
+    if env_file is not None and env_file.is_file():
+        for name, value in dotenv_values(env_file).items():
+            if value:
+                os.environ.setdefault(name, value)
+    try:
+        return Settings() if port is None else Settings(port=port)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def names_that_differ(env_file: Path = Path(".env")) -> list[str]:
+    """What the file sets and the environment sets otherwise, so that the file does not count."""
+    if not env_file.is_file():
+        return []
+    said = dotenv_values(env_file)
+    return sorted(name for name, value in said.items() if value and os.environ.get(name) != value)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        says = problem["msg"].removeprefix("Value error, ")
+        where = ".".join(str(part) for part in problem["loc"][1:])
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        prefix = f"{name}: " + (f"{where}: " if where else "") if name else ""
+        lines += [f"  {prefix}{line}" for line in says.splitlines()]
+    return "The settings cannot be used (see docs/settings.md):\n" + "\n".join(lines)
+
+
+def _checked_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be an address such as https://voice.example.com")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("must not have a query, a fragment or credentials")
+    return value.rstrip("/")
+
+
+def _with_usable_port(url: str) -> str:
+    try:
+        usable = urlsplit(url).port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # The address may hold a password, so it is not repeated.
+        raise ValueError("must have a port from 1 to 65535, or none")
+    return url

@@ -1,0 +1,180 @@
+"""The telephone network by Twilio's REST API: the official SDK, in threads of its own.
+
+What matters is the difference between "refused", which nothing can ring after, and "unclear",
+which must be looked up and never repeated: Twilio's Calls.create knows no idempotency key.
+
+    no connection, no TLS, 4xx         ──▶ DialRefused     (nothing was placed)
+    time-out while reading, reset, 5xx ──▶ DialUncertain   (it may ring)
+
+Source: https://www.twilio.com/docs/voice/api/call-resource
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from loguru import logger
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.rest import Client
+from urllib3.exceptions import HTTPError
+
+from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
+from agent.record.models import now_utc
+from server.twilio.rest_http import REST_ROOT, NotSent, TwilioHttp
+
+TIMEOUT_SECS = 10.0
+THREADS = 8
+# `initiated` is what the answer to Calls.create says, `answered` what the request for TwiML does.
+EVENTS = ["ringing", "completed"]
+# Twilio's clock and ours may differ by this much, and a restart forgets when it dialled.
+CLOCK_MARGIN = timedelta(seconds=5)
+FORGOTTEN_DIAL = timedelta(minutes=15)
+NOT_FOUND = 404
+TOO_MANY = 429
+# So many call SIDs are remembered as taken, while the record learns of them.
+TAKEN_AT_MOST = 1000
+
+T = TypeVar("T")
+Known = Callable[[str], Awaitable[bool]]
+
+
+class TwilioTelephone:
+    """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours.
+
+    Raises: OSError, ValueError, as `TwilioHttp` does.
+    """
+
+    def __init__(
+        self,
+        *,
+        account_sid: str,
+        auth_token: str,
+        base_url: str,
+        known: Known,
+        rest_root: str | None = None,
+        timeout_secs: float = TIMEOUT_SECS,
+    ) -> None:
+        self._http = TwilioHttp(
+            rest_root or REST_ROOT, timeout_secs=timeout_secs, connections=THREADS
+        )
+        # Named once, and now: the SDK imports the whole of this API when it is first asked for it,
+        # which takes a part of a second.
+        self._calls = Client(account_sid, auth_token, http_client=self._http).calls
+        self._base_url = base_url
+        self._known = known
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio")
+        self._dialled_at: dict[str, datetime] = {}
+        # Call SID → the call of ours that has it, oldest first.
+        self._taken: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Give the threads back; a request that is on its way is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._http.session.close()
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place the call once and return its SID.
+
+        Raises: DialRefused, DialUncertain.
+        """
+        self._dialled_at[request.call_id] = now_utc()
+        create = partial(
+            self._calls.create,
+            to=request.to,
+            from_=request.from_,
+            url=f"{self._base_url}/twilio/twiml/{request.call_id}",
+            method="POST",
+            status_callback=f"{self._base_url}/twilio/status/{request.call_id}",
+            status_callback_event=EVENTS,
+            status_callback_method="POST",
+            timeout=request.ring_timeout_secs,
+        )
+        try:
+            sid = str((await self._in_thread(create)).sid)
+        except TwilioRestException as error:
+            if error.status >= 500:
+                raise DialUncertain(f"Twilio answered with HTTP {error.status}.") from error
+            self._dialled_at.pop(request.call_id, None)
+            raise DialRefused(f"Twilio refused the call: {error.msg}", error.code) from error
+        except NotSent as error:
+            self._dialled_at.pop(request.call_id, None)
+            raise DialRefused("Twilio could not be reached.") from error
+        except (HTTPError, OSError) as error:
+            raise DialUncertain("Twilio did not answer.") from error
+        except (TwilioException, ValueError) as error:
+            raise DialUncertain("Twilio's answer was not understood.") from error
+        self._dialled_at.pop(request.call_id, None)
+        self._take(sid, request)
+        return sid
+
+    async def hang_up(self, twilio_sid: str) -> None:
+        """End the call; one that is over already, or that Twilio does not know, is fine."""
+        call = self._calls(twilio_sid)
+        try:
+            # `completed` also ends a call that still rings, and `canceled` only such a one.
+            await self._in_thread(partial(call.update, status="completed"))
+        except TwilioRestException as error:
+            if error.status >= 500 or error.status in (401, 403, TOO_MANY):
+                raise
+            logger.debug("Twilio had nothing to hang up", code=error.code)
+
+    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
+        """What Twilio knows of the call; None when it knows no such call."""
+        try:
+            call = await self._in_thread(self._calls(twilio_sid).fetch)
+        except TwilioRestException as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        return TelephoneCall(str(call.sid), str(call.status))
+
+    async def find(self, request: DialRequest) -> TelephoneCall | None:
+        """The call that an uncertain `dial` may have placed, and that is no other call of ours."""
+        dialled_at = self._dialled_at.get(request.call_id)
+        since = dialled_at - CLOCK_MARGIN if dialled_at else now_utc() - FORGOTTEN_DIAL
+        recent = await self._in_thread(
+            partial(self._calls.list, to=request.to, from_=request.from_, limit=20)
+        )
+        candidates = [call for call in recent if call.date_created and call.date_created >= since]
+        for call in sorted(candidates, key=lambda call: call.date_created or datetime.now(UTC)):
+            sid = str(call.sid)
+            # Whoever asks at the same time finds it taken, whatever the record knows yet.
+            if not await self._known(sid) and self._take(sid, request):
+                self._dialled_at.pop(request.call_id, None)
+                return TelephoneCall(sid, str(call.status))
+        return None
+
+    def _take(self, sid: str, request: DialRequest) -> bool:
+        if self._taken.setdefault(sid, request.call_id) != request.call_id:
+            return False
+        while len(self._taken) > TAKEN_AT_MOST:
+            del self._taken[next(iter(self._taken))]
+        return True
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+class NoTelephone:
+    """`Telephone` without credentials: it can place nothing and reach nothing."""
+
+    async def dial(self, request: DialRequest) -> str:
+        """Refuse."""
+        raise DialRefused("Twilio is not configured: set the TWILIO_* variables.")
+
+    async def hang_up(self, twilio_sid: str) -> None:
+        """There is nothing to hang up."""
+
+    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
+        """There is no call."""
+        return None
+
+    async def find(self, request: DialRequest) -> TelephoneCall | None:
+        """There is no call."""
+        return None
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,719 @@
+"""The life of calls in one process: a real record, a scripted telephone and media desk."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from agent.lifecycle.events import (
+    ConversationEnded,
+    Placed,
+    StreamEnded,
+    StreamStarted,
+    Terminate,
+    TwilioStatus,
+    TwimlFetched,
+)
+from agent.lifecycle.state import CallState, Patience
+from agent.lifecycle.statuses import CallStatus, Direction, EndReason
+from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
+from agent.record.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
+from agent.record.models import Call, CallEvent
+from agent.runner.local_runner import LocalLife
+
+MakeCall = Callable[..., Call]
+
+# Every wait is short, so that what only a timer brings about is seen soon.
+QUICK = Patience(
+    ring_margin_secs=0.05,
+    queue_secs=0.1,
+    limit_margin_secs=0.05,
+    last_words_secs=0.05,
+    reconcile_secs=0.02,
+    reconcile_at_most_secs=0.1,
+)
+SECS = 20.0
+
+
+class Phone:
+    """A telephone network: what it is asked, and what it answers."""
+
+    def __init__(self) -> None:
+        self.dialled: list[DialRequest] = []
+        self.hung_up: list[str] = []
+        self.looked_up: list[str | None] = []
+        self.calls: dict[str, str] = {}
+        self.dial_answer: str | Exception = "CA1"
+        self.obeys = True
+        self.open = asyncio.Event()
+        self.open.set()
+        self.failures = 0
+        self.asked = asyncio.Condition()
+
+    async def dial(self, request: DialRequest) -> str:
+        await self._note(self.dialled, request)
+        await self.open.wait()
+        if isinstance(self.dial_answer, Exception):
+            raise self.dial_answer
+        self.calls.setdefault(self.dial_answer, "queued")
+        return self.dial_answer
+
+    async def hang_up(self, twilio_sid: str) -> None:
+        await self._note(self.hung_up, twilio_sid)
+        self._maybe_fail()
+        if self.obeys:
+            self.calls[twilio_sid] = "completed"
+
+    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
+        await self._note(self.looked_up, twilio_sid)
+        self._maybe_fail()
+        status = self.calls.get(twilio_sid)
+        return TelephoneCall(twilio_sid, status) if status else None
+
+    async def find(self, request: DialRequest) -> TelephoneCall | None:
+        await self._note(self.looked_up, None)
+        self._maybe_fail()
+        return next((TelephoneCall(sid, status) for sid, status in self.calls.items()), None)
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        async with self.asked, asyncio.timeout(SECS):
+            await self.asked.wait_for(happened)
+
+    async def _note(self, where: list[Any], what: Any) -> None:
+        async with self.asked:
+            where.append(what)
+            self.asked.notify_all()
+
+    def _maybe_fail(self) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionError("Twilio is away")
+
+
+class Desk:
+    """A media desk that notes its orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.broken = False
+
+    async def warm(self, call_id: str) -> None:
+        await self._do("warm", call_id)
+
+    async def release(self, call_id: str) -> None:
+        await self._do("release", call_id)
+
+    async def end(self, call_id: str, reason: EndReason) -> None:
+        await self._do(f"end {reason.value}", call_id)
+
+    async def _do(self, what: str, call_id: str) -> None:
+        await self.open.wait()
+        self.orders.append((what, call_id))
+        if self.broken:
+            raise RuntimeError("the desk is broken")
+
+    def of(self, call: Call) -> list[str]:
+        return [what for what, call_id in self.orders if call_id == call.id]
+
+
+class Ends:
+    """Counts ends as metrics would."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.came = asyncio.Event()
+
+    def __call__(self, call: Call) -> None:
+        self.calls.append(call)
+        self.came.set()
+
+
+@pytest.fixture
+def phone() -> Phone:
+    return Phone()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def ends() -> Ends:
+    return Ends()
+
+
+Start = Callable[..., Awaitable[LocalLife]]
+
+
+@pytest.fixture
+async def start(call_log: CallLog, phone: Phone, desk: Desk, ends: Ends) -> AsyncIterator[Start]:
+    """Starts a process's life of calls; all that were started are closed."""
+    started: list[LocalLife] = []
+
+    async def make(patience: Patience = QUICK, **more: Any) -> LocalLife:
+        settings: dict[str, Any] = {"call_log": call_log, "telephone": phone, "desk": desk}
+        life = LocalLife(**(settings | {"patience": patience, "on_end": ends} | more))
+        started.append(life)
+        return life
+
+    yield make
+    phone.open.set()
+    desk.open.set()
+    for life in started:
+        await life.close()
+
+
+@pytest.fixture
+async def life(start: Start) -> LocalLife:
+    return await start()
+
+
+def placed(life: LocalLife, **more: Any) -> Placed:
+    return Placed(life.now(), **({"ring_timeout_secs": 30, "max_duration_secs": 60} | more))
+
+
+async def answer(life: LocalLife, call: Call, stream_sid: str = "MZ1") -> CallState:
+    await life.tell(call.id, TwimlFetched(life.now()))
+    return await life.tell(call.id, StreamStarted(life.now(), stream_sid, "here"))
+
+
+async def kinds(call_log: CallLog, call: Call) -> list[str]:
+    return [event.kind for event in await call_log.events(call.id)]
+
+
+async def test_a_call_from_the_dial_to_its_end(
+    life: LocalLife, call_log: CallLog, phone: Phone, desk: Desk, ends: Ends, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life))
+    assert (call.status, call.twilio_sid) == (CallStatus.INITIATED, "CA1")
+    assert phone.dialled == [DialRequest(call.id, "+15550100", "+15550199", 30)]
+    await life.tell(call.id, TwilioStatus(life.now(), "ringing", "CA1"))
+    assert (await answer(life, call)).status is CallStatus.IN_PROGRESS
+    phone.obeys = False
+    state = await life.tell(call.id, ConversationEnded(life.now(), "agent"))
+    assert not state.status.is_terminal
+    await phone.until(lambda: "CA1" in phone.hung_up)
+    await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
+    assert ended.answered_at is not None
+    assert ended.ended_at is not None
+    assert ended.answered_at <= ended.ended_at
+    await life.close()
+    assert desk.of(call) == ["warm", "end agent"]
+    assert [(c.id, c.status) for c in ends.calls] == [(call.id, CallStatus.COMPLETED)]
+    assert [e.detail for e in await call_log.events(call.id) if e.kind == "life.status"] == [
+        {"status": "ringing", "end_reason": None},
+        {"status": "in_progress", "end_reason": None},
+        {"status": "in_progress", "end_reason": "agent"},
+        {"status": "completed", "end_reason": "agent"},
+    ]
+    happened = await kinds(call_log, call)
+    assert happened[0] == "life.placed"
+    assert happened.index("life.dialled") < happened.index("twilio.status")
+
+
+async def test_a_refused_dial_is_a_failed_call(
+    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    phone.dial_answer = DialRefused("The number is not valid.", 21211)
+    call = await life.place(a_call(), placed(life))
+    assert (call.status, call.error) == (CallStatus.FAILED, "The number is not valid.")
+    await life.close()
+    assert desk.of(call) == ["warm", "release"]
+
+
+@pytest.mark.parametrize("error", [DialUncertain(), TimeoutError(), RuntimeError("a bug")])
+async def test_an_unclear_dial_is_found_and_never_repeated(
+    life: LocalLife, phone: Phone, a_call: MakeCall, error: Exception
+):
+    phone.dial_answer = error
+    phone.calls["CA7"] = "ringing"
+    call = await life.place(a_call(), placed(life))
+    assert not call.status.is_terminal
+    await phone.until(lambda: None in phone.looked_up)
+    await life.tell(call.id, Terminate(life.now()))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.twilio_sid == "CA7"
+    assert ended.end_reason is EndReason.API
+    assert len(phone.dialled) == 1
+
+
+async def test_an_unclear_dial_that_was_never_placed_has_failed(
+    life: LocalLife, phone: Phone, a_call: MakeCall
+):
+    phone.dial_answer = DialUncertain()
+    call = await life.place(a_call(), placed(life))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.FAILED, EndReason.SYSTEM)
+    assert len(phone.dialled) == 1
+
+
+async def test_a_slow_dial_holds_up_neither_tell_nor_the_answer_for_ever(
+    start: Start, phone: Phone, a_call: MakeCall
+):
+    life = await start(dial_wait_secs=0.05)
+    phone.open.clear()
+    call = await life.place(a_call(), placed(life))
+    assert call.status is CallStatus.INITIATED
+    assert call.twilio_sid is None
+    state = await life.tell(call.id, Terminate(life.now()))
+    assert state.end_reason is EndReason.API
+    phone.open.set()
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert phone.hung_up[0] == "CA1"
+
+
+async def test_the_same_request_again_dials_once(life: LocalLife, phone: Phone, a_call: MakeCall):
+    def request(fingerprint: str) -> Call:
+        return a_call(idempotency_key="k", request_fingerprint=fingerprint)
+
+    calls = await asyncio.gather(
+        *(life.place(request("f"), placed(life)) for _ in range(5)),
+    )
+    assert len({call.id for call in calls}) == 1
+    # Whoever comes second waits for the one dial, too.
+    assert {call.twilio_sid for call in calls} == {"CA1"}
+    with pytest.raises(IdempotencyConflict):
+        await life.place(request("other"), placed(life))
+    assert len(phone.dialled) == 1
+
+
+async def test_an_inbound_call_is_opened_once(
+    life: LocalLife, call_log: CallLog, phone: Phone, a_call: MakeCall
+):
+    event = placed(life, inbound=True, twilio_sid="CA5")
+    calls = await asyncio.gather(*(life.place(a_call(), event) for _ in range(3)))
+    assert len({call.id for call in calls}) == 1
+    call = calls[0]
+    assert (call.direction, call.status, call.twilio_sid) == (
+        Direction.INBOUND,
+        CallStatus.RINGING,
+        "CA5",
+    )
+    assert phone.dialled == []
+    assert (await answer(life, call)).status is CallStatus.IN_PROGRESS
+
+
+async def test_lost_callbacks_are_found_out(life: LocalLife, phone: Phone, a_call: MakeCall):
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    phone.calls["CA1"] = "completed"
+    await life.tell(call.id, StreamEnded(life.now(), "MZ1", 30))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.CALLER)
+    assert phone.hung_up == []
+
+
+async def test_a_phone_that_rings_off_without_a_word(
+    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life, ring_timeout_secs=0))
+    phone.calls["CA1"] = "no-answer"
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.status is CallStatus.NO_ANSWER
+    await life.close()
+    assert desk.of(call) == ["warm", "release"]
+
+
+async def test_the_longest_duration_ends_a_call(
+    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life, max_duration_secs=0))
+    phone.calls["CA1"] = "in-progress"
+    await answer(life, call)
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.LIMIT)
+    assert phone.hung_up[0] == "CA1"
+
+
+async def test_a_failing_telephone_is_asked_again_and_kept_in_the_record(
+    life: LocalLife, call_log: CallLog, phone: Phone, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life))
+    phone.calls["CA1"] = "in-progress"
+    await answer(life, call)
+    phone.failures = 3
+    await life.tell(call.id, Terminate(life.now()))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.API)
+    await life.close()
+    failed = [e.detail for e in await call_log.events(call.id) if e.kind == "telephone.failed"]
+    assert len(failed) == 3
+    assert {"what": "hang_up", "error": "ConnectionError"} in failed
+
+
+async def test_a_broken_or_stuck_desk_harms_no_call(life: LocalLife, desk: Desk, a_call: MakeCall):
+    desk.broken = True
+    call = await life.place(a_call(), placed(life))
+    desk.open.clear()
+    await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
+    assert (await life.state(call.id)).status is CallStatus.BUSY
+    desk.open.set()
+    await life.close()
+    assert desk.of(call) == ["warm", "release"]
+
+
+async def test_one_calls_trouble_is_not_anothers(life: LocalLife, phone: Phone, a_call: MakeCall):
+    stuck = await life.place(a_call(), placed(life))
+    phone.open.clear()
+    waiting = asyncio.create_task(life.place(a_call(), placed(life)))
+    await phone.until(lambda: len(phone.dialled) == 2)
+    assert (await answer(life, stuck)).status is CallStatus.IN_PROGRESS
+    phone.open.set()
+    phone.dial_answer = "CA2"
+    assert (await waiting).twilio_sid == "CA2"
+
+
+async def test_news_at_once_is_decided_one_after_the_other(
+    life: LocalLife, call_log: CallLog, ends: Ends, a_call: MakeCall
+):
+    call = await life.place(a_call(), placed(life))
+    now = life.now()
+    news = [TwilioStatus(now, "ringing", "CA1"), TwilioStatus(now, "completed", "CA1")]
+    await asyncio.gather(*(life.tell(call.id, event) for event in news * 10))
+    assert (await life.state(call.id)).status is CallStatus.COMPLETED
+    assert (await kinds(call_log, call)).count("twilio.status") == 20
+    assert len(ends.calls) == 1
+
+
+async def test_several_events_at_once_are_decided_in_their_order(
+    start: Start, call_log: CallLog, a_call: MakeCall
+):
+    life = await start(Patience())  # no timer comes in between
+    call = await life.place(a_call(), placed(life))
+    now = life.now()
+    state = await life.tell(call.id, TwilioStatus(now, "in-progress", "CA1"), TwimlFetched(now))
+    assert (state.status, state.stream_due) == (CallStatus.IN_PROGRESS, True)
+    told = (await kinds(call_log, call))[-3:]
+    assert told == ["twilio.status", "life.status", "twilio.twiml"]
+    assert CallState.from_json((await call_log.get(call.id)).life) == state
+
+
+async def test_what_another_process_was_told_counts(
+    start: Start, engine: AsyncEngine, call_log: CallLog, a_call: MakeCall
+):
+    here, there = await start(), await start(call_log=CallLog(engine))
+    call = await here.place(a_call(), placed(here))
+    await there.tell(call.id, TwilioStatus(there.now(), "in-progress", "CA1"))
+    await here.tell(call.id, StreamStarted(here.now(), "MZ1", "here"))
+    await there.tell(call.id, ConversationEnded(there.now(), "agent"))
+    state = await here.tell(call.id, TwilioStatus(here.now(), "completed", "CA1"))
+    assert (state.status, state.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
+    assert CallState.from_json((await call_log.get(call.id)).life) == state
+    assert (await kinds(call_log, call)).count("life.stream_started") == 1
+
+
+async def test_waiting_for_the_end(life: LocalLife, a_call: MakeCall):
+    call = await life.place(a_call(), placed(life))
+    assert await life.ended(call.id, 0.01) is None
+    waiting = [asyncio.create_task(life.ended(call.id, SECS)) for _ in range(3)]
+    await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
+    for ended in await asyncio.gather(*waiting):
+        assert ended is not None
+        assert ended.status is CallStatus.BUSY
+    # And for one that is over already.
+    assert await life.ended(call.id, 0) is not None
+
+
+async def test_unknown_calls(life: LocalLife):
+    with pytest.raises(NoSuchCall):
+        await life.tell("none", Terminate(life.now()))
+    with pytest.raises(NoSuchCall):
+        await life.state("none")
+    with pytest.raises(NoSuchCall):
+        await life.ended("none", 1)
+
+
+async def test_a_restart_goes_on_where_the_process_stopped(
+    start: Start, phone: Phone, a_call: MakeCall
+):
+    before = await start(Patience())
+    talking = await before.place(a_call(), placed(before))
+    phone.dial_answer = "CA2"
+    over = await before.place(a_call(), placed(before))
+    await answer(before, talking, "MZ1")
+    await answer(before, over, "MZ2")
+    await before.close()
+    phone.calls |= {"CA1": "in-progress", "CA2": "completed"}
+
+    after = await start()
+    await after.resume()
+    ended = await after.ended(over.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.SYSTEM)
+    # A stream of the old process is gone, and the call waits for a new one.
+    state = await after.state(talking.id)
+    assert (state.status, state.stream_sid) == (CallStatus.IN_PROGRESS, None)
+    assert state.short_streams == 0
+    assert (await answer(after, talking, "MZ4")).stream_sid == "MZ4"
+
+
+async def test_a_restart_prepares_anew_what_may_still_ring(
+    start: Start, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    before = await start(Patience())
+    rings = await before.place(a_call(), placed(before))
+    phone.dial_answer = "CA2"
+    talks = await before.place(a_call(), placed(before))
+    await before.tell(talks.id, TwimlFetched(before.now()))
+    phone.dial_answer = "CA3"
+    rang = await before.place(a_call(), placed(before, ring_timeout_secs=1))
+    await before.close()
+    later = before.now() + 30
+    after = await start(clock=lambda: later)
+    await after.resume()
+    await phone.until(lambda: {"CA1", "CA2", "CA3"} <= {*phone.looked_up})
+    await after.close()
+    assert desk.of(rings) == ["warm", "warm"]
+    assert desk.of(talks) == desk.of(rang) == ["warm"]
+
+
+async def test_a_call_is_prepared_and_dialled_side_by_side(
+    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+):
+    phone.open.clear()
+    desk.open.clear()
+    placing = asyncio.create_task(life.place(call := a_call(), placed(life)))
+    await phone.until(lambda: len(phone.dialled) == 1)
+    desk.open.set()
+    async with asyncio.timeout(SECS):
+        while not desk.of(call):  # noqa: ASYNC110 (the desk has no other sign)
+            await asyncio.sleep(0)
+    assert not placing.done()
+    phone.open.set()
+    await placing
+
+
+async def test_timers_run_on_through_a_restart(start: Start, phone: Phone, a_call: MakeCall):
+    before = await start(replace(QUICK, limit_margin_secs=1000))
+    call = await before.place(a_call(), placed(before, max_duration_secs=60))
+    phone.calls["CA1"] = "in-progress"
+    await before.tell(call.id, TwimlFetched(before.now()))
+    await before.close()
+    hours_later = before.now() + 7200
+    after = await start(clock=lambda: hours_later)
+    await after.resume()
+    ended = await after.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.end_reason is EndReason.LIMIT
+
+
+async def test_a_process_that_died_while_it_dialled_looks_the_call_up(
+    start: Start, phone: Phone, a_call: MakeCall
+):
+    before = await start(dial_wait_secs=0.0)
+    phone.open.clear()
+    call = await before.place(a_call(), placed(before))
+    await phone.until(lambda: len(phone.dialled) == 1)
+    await before.close(timeout=0.0)
+    phone.open.set()
+    phone.calls["CA9"] = "busy"
+    after = await start()
+    await after.resume()
+    ended = await after.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, ended.twilio_sid) == (CallStatus.BUSY, "CA9")
+    assert len(phone.dialled) == 1
+
+
+async def test_a_database_that_is_away_loses_no_result(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    class Flaky(CallLog):
+        failures = 0
+
+        async def change_life(self, *args: Any) -> Any:
+            if self.failures > 0:
+                self.failures -= 1
+                raise OperationalError("UPDATE", {}, Exception("database is locked"))
+            return await super().change_life(*args)
+
+    flaky = Flaky(engine)
+    flaky.failures = 2
+    life = await start(call_log=flaky)
+    call = await life.place(a_call(), placed(life))
+    assert call.twilio_sid == "CA1"
+    assert len(phone.dialled) == 1
+
+
+async def test_what_happened_while_the_database_was_away_is_told_before_what_came_later(
+    start: Start, engine: AsyncEngine, phone: Phone, call_log: CallLog, a_call: MakeCall
+):
+    class Away(CallLog):
+        away = False
+        tried = asyncio.Event()
+
+        async def change_life(self, *args: Any) -> Any:
+            if self.away:
+                self.tried.set()
+                raise DatabaseAway("full")
+            return await super().change_life(*args)
+
+    database = Away(engine)
+    # Nothing is looked up meanwhile: only what is told here is known.
+    life = await start(call_log=database, patience=Patience())
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    database.away = True
+    surely = asyncio.create_task(life.tell_surely(call.id, ConversationEnded(life.now(), "agent")))
+    await database.tried.wait()
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    assert not surely.done()
+    database.away = False
+    state = await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    assert (state.status, state.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
+    await surely
+    assert (await kinds(call_log, call)).count("life.conversation_ended") == 1
+
+
+async def test_no_timer_is_left_of_an_ended_call(life: LocalLife, a_call: MakeCall):
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    assert life._timers.armed(call.id) == set((await life.state(call.id)).deadlines)
+    assert life._timers.armed(call.id)
+    await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    assert life._timers.armed(call.id) == set()
+
+
+class Forgetful(CallLog):
+    """Keeps what it is told to, and may then say that it could not: the answer was lost."""
+
+    # The kind of the event that this happens to, once.
+    forgets: str | None = None
+
+    async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
+        kept = await super().create(call, events)
+        self._forget(events)
+        return kept
+
+    async def change_life(self, *what: Any) -> Any:
+        call, decision = await super().change_life(*what)
+        self._forget(decision.events)
+        return call, decision
+
+    def _forget(self, events: Sequence[CallEvent]) -> None:
+        if self.forgets in [event.kind for event in events]:
+            self.forgets = None
+            raise DatabaseAway("the connection was lost")
+
+
+async def test_a_decision_whose_answer_was_lost_is_carried_out(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.forgets = "life.terminate"
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, Terminate(life.now()))
+    phone.obeys = False
+    await phone.until(lambda: phone.hung_up == ["CA1"])
+
+
+async def test_what_a_caller_told_who_was_cancelled_is_carried_out(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    class Heard(CallLog):
+        asked = asyncio.Event()
+
+        async def change_life(self, *what: Any) -> Any:
+            self.asked.set()
+            return await super().change_life(*what)
+
+    call_log = Heard(engine)
+    life = await start(replace(Patience(), reconcile_secs=0.05), call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.asked.clear()
+    telling = asyncio.create_task(life.tell(call.id, Terminate(life.now())))
+    await call_log.asked.wait()
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    await phone.until(lambda: "CA1" in phone.hung_up)
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.end_reason is EndReason.API
+
+
+async def test_an_end_whose_answer_was_lost_is_an_end(
+    start: Start, engine: AsyncEngine, desk: Desk, ends: Ends, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    waiting = asyncio.create_task(life.ended(call.id, SECS))
+    await asyncio.sleep(0)
+    call_log.forgets = "life.status"
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
+    ended = await waiting
+    assert ended is not None
+    async with asyncio.timeout(SECS):
+        await ends.came.wait()
+    await life.close()
+    assert [one.id for one in ends.calls] == [call.id]
+    assert desk.of(call) == ["warm", "end caller"]
+
+
+async def test_a_timer_is_kept_when_a_decision_was_not(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    class Away(CallLog):
+        away = False
+
+        async def change_life(self, *what: Any) -> Any:
+            if self.away:
+                raise DatabaseAway("the database is away")
+            return await super().change_life(*what)
+
+    call_log = Away(engine)
+    life = await start(replace(QUICK, reconcile_at_most_secs=0.2), call_log=call_log)
+    call = await life.place(a_call(), placed(life))
+    await answer(life, call)
+    call_log.away = True
+    with pytest.raises(DatabaseAway):
+        await life.tell(call.id, TwilioStatus(life.now(), "in-progress", "CA1"))
+    call_log.away = False
+    phone.calls["CA1"] = "completed"
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+
+
+async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
+    start: Start, engine: AsyncEngine, phone: Phone, a_call: MakeCall
+):
+    call_log = Forgetful(engine)
+    life = await start(call_log=call_log)
+    call = a_call()
+    call_log.forgets = "life.placed"
+    with pytest.raises(DatabaseAway):
+        await life.place(call, placed(life))
+    ended = await life.ended(call.id, SECS)
+    assert ended is not None
+    assert (ended.status, phone.dialled) == (CallStatus.FAILED, [])
+    assert "not dialled" in (ended.error or "")
+    inbound = a_call(idempotency_key=None)
+    call_log.forgets = "life.placed"
+    with pytest.raises(DatabaseAway):
+        await life.place(inbound, placed(life, inbound=True, twilio_sid="CA5"))
+    await phone.until(lambda: "CA5" in phone.looked_up)

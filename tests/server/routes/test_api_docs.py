@@ -1,0 +1,91 @@
+"""What `/docs` says of the API: every error has its shape, every answer an example that is true."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from server.app import create_app
+from server.calls import schemas
+from server.calls.schemas import CallRequest
+from server.routes.errors import Invalid
+from server.settings.settings import Settings
+from tests.server.conftest import Running
+
+ERRORS = {"Problem", "Invalid", "Readiness"}
+SCHEMAS = {
+    kind.__name__: kind
+    for kind in vars(schemas).values()
+    if isinstance(kind, type)
+    and issubclass(kind, BaseModel)
+    and kind.__module__ == "server.calls.schemas"
+}
+
+
+@pytest.fixture(scope="module")
+def api() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def answers(api: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Operation, status and the model of each answer that is JSON."""
+    return [
+        (f"{method} {path}", int(status), media["schema"]["$ref"].split("/")[-1])
+        for path, methods in api["paths"].items()
+        for method, operation in methods.items()
+        for status, answer in operation["responses"].items()
+        for kind, media in answer.get("content", {}).items()
+        if kind == "application/json"
+    ]
+
+
+def test_every_error_has_a_shape_of_ours(api: dict[str, Any]) -> None:
+    errors = [(who, status, model) for who, status, model in answers(api) if status >= 400]
+    assert len(errors) > 20
+    assert [found for found in errors if found[2] not in ERRORS] == []
+
+
+def test_every_answer_of_the_calls_api_has_an_example_that_is_true(api: dict[str, Any]) -> None:
+    models = {model for who, status, model in answers(api) if "/calls" in who and status < 400}
+    assert models >= {
+        *("CallView", "CallDetail", "CallPage", "CallResult"),
+        *("Transcript", "EventPage"),
+    }
+    for name in {*models, "CallRequest"}:
+        assert api["components"]["schemas"][name]["examples"], name
+        # As it was declared: FastAPI leaves out what is null.
+        for example in SCHEMAS[name].model_json_schema()["examples"]:
+            read = SCHEMAS[name].model_validate(example)
+            if name != "CallRequest":
+                assert set(read.model_dump()) == set(example), name
+
+
+@pytest.mark.parametrize("number", ["5550100", "+05550100", "+1555010012345678", "+1555\n", "+1"])
+def test_a_wrong_number_is_answered_with_a_right_one(number: str) -> None:
+    with pytest.raises(ValidationError, match=r"country code, such as \+15550100123"):
+        CallRequest(phone_number=number)
+
+
+def test_every_error_of_the_calls_api_has_an_example_of_its_own(api: dict[str, Any]) -> None:
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items() if path.startswith("/calls") else ():
+            examples = [
+                answer["content"]["application/json"]["example"]["detail"]
+                for status, answer in operation["responses"].items()
+                if int(status) >= 400 and int(status) != 422
+            ]
+            assert len(set(examples)) == len(examples) >= 2, (method, path)
+
+
+def test_every_webhook_says_what_it_reads_of_the_form(api: dict[str, Any]) -> None:
+    webhooks = [methods["post"] for path, methods in api["paths"].items() if "/twilio" in path]
+    assert len(webhooks) == 5
+    for webhook in webhooks:
+        form = webhook["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+        assert "CallSid" in form["properties"]
+
+
+async def test_a_mistake_is_said_as_the_docs_show_it(server: Running) -> None:
+    example = Invalid.model_json_schema()["examples"][0]
+    answer = await server.http.post("/calls", json={"phone_number": "123"})
+    assert (answer.status_code, answer.json()) == (422, example)

@@ -1,0 +1,210 @@
+"""Twilio's webhooks through the real app: who is let in, and what Twilio is told."""
+
+import asyncio
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from server.emulators.twilio import NoAnswer, TwilioEmulator
+from tests.server.conftest import OUR_NUMBER, SHARED, THEIRS, Running, ServerFactory
+
+WEBHOOKS = [
+    "/twilio/inbound",
+    "/twilio/twiml/{id}",
+    "/twilio/status/{id}",
+    "/twilio/stream-status/{id}",
+    "/twilio/status",
+]
+INBOUND = {
+    "CallSid": "CA" + "1" * 32,
+    "AccountSid": "AC" + "1" * 32,
+    "From": THEIRS,
+    "To": OUR_NUMBER,
+    "CallStatus": "ringing",
+    "Direction": "inbound",
+}
+
+
+@pytest.fixture(autouse=True)
+def let_it_ring(twilio: TwilioEmulator) -> None:
+    twilio.anyone = NoAnswer()
+
+
+async def calls(server: Running) -> list[dict[str, Any]]:
+    return list((await server.http.get("/calls")).json()["calls"])
+
+
+async def only_call(server: Running) -> dict[str, Any]:
+    (call,) = await calls(server)
+    return call
+
+
+@SHARED
+@pytest.mark.parametrize("path", WEBHOOKS)
+@pytest.mark.parametrize("signature", ["none", "wrong", "of another form", "of another address"])
+async def test_a_request_that_twilio_did_not_sign_gets_403_and_changes_nothing(
+    shared_server: Running, path: str, signature: str
+) -> None:
+    server = shared_server
+    call = await server.place()
+    known = await calls(server)
+    rejected = 'voice_ai_rejected_requests_total{reason="webhook_signature"}'
+    before = await server.metric(rejected)
+    path = path.format(id=call["id"])
+    form = INBOUND | {"CallStatus": "completed", "CallSid": call["twilio_sid"]}
+    signatures = {
+        "wrong": "x" * 28,
+        "of another form": server.sign(server.url + path, form | {"CallStatus": "busy"}),
+        "of another address": server.sign(server.url + path + "x", form),
+    }
+    headers = {"X-Twilio-Signature": signatures[signature]} if signature in signatures else {}
+    answer = await server.http.post(path, data=form, headers=headers)
+    assert answer.status_code == 403
+    assert set(answer.json()) == {"detail"}
+    assert [each["id"] for each in await calls(server)] == [each["id"] for each in known]
+    now = (await server.http.get(f"/calls/{call['id']}")).json()
+    assert now["status"] in ("initiated", "ringing")
+    assert await server.metric(rejected) == before + 1
+
+
+async def test_without_an_auth_token_no_webhook_is_let_in(start_server: ServerFactory) -> None:
+    async with start_server(twilio_auth_token=None) as server:
+        assert (await server.twilio_posts("/twilio/inbound", INBOUND)).status_code == 403
+
+
+async def test_a_call_comes_in_and_its_record_is_opened_once(server: Running) -> None:
+    answers = await asyncio.gather(
+        *(server.twilio_posts("/twilio/inbound", INBOUND) for _ in range(3))
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[0].headers["Content-Type"].startswith("application/xml")
+    call = await only_call(server)
+    assert (call["direction"], call["twilio_sid"]) == ("inbound", INBOUND["CallSid"])
+    assert (call["phone_number"], call["our_number"]) == (THEIRS, OUR_NUMBER)
+    assert await server.metric("voice_ai_active_calls") == 1
+    document = ElementTree.fromstring(answers[0].text)
+    assert [verb.tag for verb in document] == ["Connect", "Redirect"]
+    stream_url = document[0][0].attrib["url"]
+    assert stream_url == f"ws{server.url.removeprefix('http')}/twilio/media/{call['id']}"
+    assert document[1].text == f"{server.url}/twilio/twiml/{call['id']}"
+
+
+async def test_the_end_of_a_call_that_came_in_is_told_by_its_call_sid(server: Running) -> None:
+    await server.twilio_posts("/twilio/inbound", INBOUND)
+    ended = INBOUND | {"CallStatus": "completed"}
+    assert (await server.twilio_posts("/twilio/status", ended)).status_code == 204
+    assert (await only_call(server))["status"] == "completed"
+    await server.until_metric("voice_ai_active_calls", 0)
+    unknown = ended | {"CallSid": "CA" + "9" * 32}
+    assert (await server.twilio_posts("/twilio/status", unknown)).status_code == 404
+
+
+async def test_each_number_of_ours_has_its_pipeline_and_agent(start_server: ServerFactory) -> None:
+    routes = (
+        f'{{"{OUR_NUMBER}": {{"pipeline": "phone_call", "language": "de-DE", '
+        '"max_duration_seconds": 77}}'
+    )
+    async with start_server(inbound_numbers=routes) as server:
+        await server.twilio_posts("/twilio/inbound", INBOUND)
+        assert (await only_call(server))["language"] == "de-DE"
+        other = INBOUND | {"To": "+15550100000", "CallSid": "CA" + "2" * 32}
+        refused = await server.twilio_posts("/twilio/inbound", other)
+        assert len(await calls(server)) == 1
+    document = ElementTree.fromstring(refused.text)
+    assert [verb.tag for verb in document] == ["Say", "Hangup"]
+    assert "not in service" in (document[0].text or "")
+
+
+async def test_a_caller_hears_that_all_lines_are_busy_and_no_record_is_opened(
+    start_server: ServerFactory,
+) -> None:
+    async with start_server(max_concurrent_calls=1) as server:
+        await server.twilio_posts("/twilio/inbound", INBOUND)
+        other = INBOUND | {"CallSid": "CA" + "2" * 32}
+        refused = await server.twilio_posts("/twilio/inbound", other)
+        again = await server.twilio_posts("/twilio/inbound", INBOUND)
+        assert len(await calls(server)) == 1
+    document = ElementTree.fromstring(refused.text)
+    assert [verb.tag for verb in document] == ["Say", "Hangup"]
+    assert "busy" in (document[0].text or "")
+    assert [verb.tag for verb in ElementTree.fromstring(again.text)] == ["Connect", "Redirect"]
+
+
+async def test_status_callbacks_late_and_twice_end_in_one_outcome(server: Running) -> None:
+    call = await server.place()
+    path = f"/twilio/status/{call['id']}"
+    form = {"CallSid": call["twilio_sid"]}
+    for word in ("in-progress", "ringing", "completed", "ringing", "completed", "busy"):
+        answer = await server.twilio_posts(path, form | {"CallStatus": word})
+        assert answer.status_code == 204
+    now = await only_call(server)
+    assert (now["status"], now["end_reason"]) == ("completed", "caller")
+    assert now["answered_at"]
+    assert now["ended_at"]
+
+
+async def test_a_call_that_is_over_is_told_to_hang_up(server: Running) -> None:
+    call = await server.place()
+    form = {"CallSid": call["twilio_sid"], "CallStatus": "completed"}
+    await server.twilio_posts(f"/twilio/status/{call['id']}", form)
+    assert [verb.tag for verb in await server.twilio.twiml(call)] == ["Hangup"]
+
+
+async def test_streams_that_never_come_end_in_an_apology(server: Running) -> None:
+    call = await server.place()
+    told = [[verb.tag for verb in await server.twilio.twiml(call)] for _ in range(4)]
+    assert told[0] == ["Connect", "Redirect"]
+    assert told[-1] == ["Say", "Hangup"]
+    assert sorted(told) == told
+
+
+async def test_each_twiml_brings_a_new_token(server: Running) -> None:
+    call = await server.place()
+    tokens = [(await server.twilio.twiml(call))[0][0][0].attrib["value"] for _ in range(2)]
+    assert tokens[0] != tokens[1]
+
+
+async def test_what_twilio_reports_of_a_stream_is_kept(server: Running) -> None:
+    call = await server.place()
+    form = {
+        "CallSid": call["twilio_sid"],
+        "StreamSid": "MZ1",
+        "StreamEvent": "stream-error",
+        "StreamError": "31924",
+    }
+    answer = await server.twilio_posts(f"/twilio/stream-status/{call['id']}", form)
+    assert answer.status_code == 204
+    events = (await server.http.get(f"/calls/{call['id']}/events")).json()["events"]
+    detail = {"event": "stream-error", "stream_sid": "MZ1", "error": "31924"}
+    assert detail in [event["detail"] for event in events if event["kind"] == "twilio.stream"]
+
+
+@pytest.mark.parametrize("path", WEBHOOKS[1:4])
+async def test_a_call_that_we_do_not_know_is_404(server: Running, path: str) -> None:
+    call = await server.place()
+    form = {"CallSid": "CA" + "9" * 32, "CallStatus": "completed"}
+    for call_id in ("0" * 32, "nope", call["id"]):
+        assert (await server.twilio_posts(path.format(id=call_id), form)).status_code == 404
+    assert (await only_call(server))["status"] in ("initiated", "ringing")
+
+
+async def test_a_form_without_what_is_needed_is_refused(server: Running) -> None:
+    call = await server.place()
+    assert (await server.twilio_posts("/twilio/inbound", {"To": OUR_NUMBER})).status_code == 400
+    form = {"CallSid": call["twilio_sid"]}
+    assert (await server.twilio_posts(f"/twilio/status/{call['id']}", form)).status_code == 400
+
+
+async def test_a_form_is_limited_in_size_and_fields(server: Running) -> None:
+    large = await server.twilio_posts("/twilio/inbound", {"From": "x" * 70_000})
+    many = await server.twilio_posts("/twilio/inbound", {f"f{n}": "1" for n in range(500)})
+    assert large.status_code == 413
+    assert many.status_code == 403
+
+
+async def test_an_odd_caller_id_is_kept_as_far_as_it_fits(server: Running) -> None:
+    for number, sid in (("", "CA" + "3" * 32), ("sip:" + "a" * 90, "CA" + "4" * 32)):
+        form = INBOUND | {"From": number, "CallSid": sid}
+        assert (await server.twilio_posts("/twilio/inbound", form)).status_code == 200
+    assert [call["phone_number"] for call in await calls(server)] == ["sip:" + "a" * 28, "unknown"]

@@ -1,0 +1,247 @@
+"""The settings: what they accept, what they refuse, and that each of them is documented."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from server.settings.settings import Settings, SettingsError, read_settings
+
+ROOT = Path(__file__).parents[3]
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "API_KEYS": "key-one-of-the-callers-api,key-two-of-the-callers-api",
+    "STREAM_TOKEN_SECRET": "sealed" * 6,
+    "BASE_URL": "https://voice.example.com",
+    "TWILIO_ACCOUNT_SID": "AC0",
+    "TWILIO_AUTH_TOKEN": "token",
+    "TWILIO_PHONE_NUMBER": "+15550100999",
+    "GEMINI_API_KEY": "key",
+    "ALLOWED_DESTINATIONS": "+1",
+}
+
+
+@pytest.fixture
+def production(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def names() -> set[str]:
+    return {name.upper() for name in Settings.model_fields}
+
+
+def test_every_setting_is_in_the_example_and_in_the_docs() -> None:
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)) == names()
+    docs = (ROOT / "docs" / "settings.md").read_text()
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", docs, re.MULTILINE)) == names()
+
+
+def test_the_example_as_it_is_works_and_changes_nothing(tmp_path: Path, restored: None) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text((ROOT / ".env.example").read_text())
+    os.environ.pop("GOOGLE_GEMINI_BASE_URL")
+    from_example, plain = read_settings(env_file), Settings()
+    secret = {"stream_token_secret"}
+    assert from_example.model_dump(exclude=secret) == plain.model_dump(exclude=secret)
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A test that lets a .env file into the environment; it is taken out again."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_the_env_file_reaches_the_sdks_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: None
+) -> None:
+    env_file = tmp_path / ".env"
+    certificate = tmp_path / "ca.pem"
+    certificate.touch()
+    env_file.write_text(f"SSL_CERT_FILE={certificate}\nPORT=1234\nGEMINI_VOICE=\n")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("PORT", "4321")
+    settings = read_settings(env_file)
+    assert os.environ["SSL_CERT_FILE"] == str(certificate)
+    assert settings.port == 4321
+    assert settings.gemini_voice is None
+    assert "GEMINI_VOICE" not in os.environ
+
+
+def test_production_with_everything_starts(production: pytest.MonkeyPatch) -> None:
+    settings = read_settings(None)
+    assert [key.get_secret_value() for key in settings.api_keys] == [
+        "key-one-of-the-callers-api",
+        "key-two-of-the-callers-api",
+    ]
+    assert settings.stream_base_url == "wss://voice.example.com"
+
+
+@pytest.mark.parametrize("name", sorted(PRODUCTION.keys() - {"ENVIRONMENT"}))
+def test_production_without_one_of_them_does_not(production: pytest.MonkeyPatch, name: str) -> None:
+    production.delenv(name)
+    with pytest.raises(SettingsError, match=rf"(?m)^  {name}: "):
+        read_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("API_KEYS", "key-one-of-the-callers-api,secret"), ("STREAM_TOKEN_SECRET", "s" * 31)],
+)
+def test_production_with_a_secret_that_can_be_guessed_does_not_start(
+    production: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    production.setenv(name, value)
+    with pytest.raises(
+        SettingsError, match=rf"(?m)^  {name}: .*at least \d\d characters"
+    ) as refusal:
+        read_settings(None)
+    assert value.split(",")[-1] not in str(refusal.value)
+    production.setenv("ENVIRONMENT", "development")
+    read_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:none/0"),
+        ("DATABASE_URL", "postgresql+asyncpg://me:hunter2@127.0.0.1:none/x"),
+        ("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:8021"),
+    ],
+)
+def test_an_address_that_nothing_can_be_opened_by_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"(?m)^  {name}: ") as refusal:
+        read_settings(None)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_all_that_is_wrong_is_said_at_once_and_no_secret_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORT", "eighty")
+    monkeypatch.setenv("DATABASE_URL", "postgres://user:hunter2@db/calls")
+    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+    with pytest.raises(SettingsError) as refusal:
+        read_settings(None)
+    said = str(refusal.value)
+    assert all(f"  {name}: " in said for name in ("PORT", "DATABASE_URL", "LOG_LEVEL"))
+    assert "hunter2" not in said
+
+
+def test_settings_never_show_their_secrets(production: pytest.MonkeyPatch) -> None:
+    production.setenv("DATABASE_URL", "postgresql+asyncpg://user:hunter2@db/calls")
+    shown = repr(read_settings(None))
+    assert not any(secret in shown for secret in ("key-one", "sealed", "'token'", "hunter2"))
+
+
+def test_a_token_secret_is_made_up_in_development_for_each_process() -> None:
+    first, second = Settings().stream_token_secret, Settings().stream_token_secret
+    assert first
+    assert second
+    assert first.get_secret_value() != second.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("+15550100=phone_call,*=reminder", {"+15550100": "phone_call", "*": "reminder"}),
+        ('{"+15550100": "phone_call"}', {"+15550100": "phone_call"}),
+        ('{"*": {"pipeline": "p", "greeting": "Hi"}}', {"*": "p"}),
+    ],
+)
+def test_inbound_numbers_come_in_two_forms(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: dict[str, str]
+) -> None:
+    monkeypatch.setenv("INBOUND_NUMBERS", value)
+    routes = Settings().inbound_numbers
+    assert {number: route.pipeline for number, route in routes.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "phone_call",
+        "+1555=",
+        "[1]",
+        "{broken",
+        '{"+1": {"colour": "red"}}',
+        '{"+1": null}',
+        '{"15550100": "phone_call"}',
+        "+1555=phone_call,+1555=reminder",
+        '{"+1555": "phone_call", "+1555": "reminder"}',
+    ],
+)
+def test_inbound_numbers_that_make_no_sense_are_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("INBOUND_NUMBERS", value)
+    with pytest.raises(SettingsError, match="INBOUND_NUMBERS"):
+        read_settings(None)
+
+
+def test_a_number_that_is_not_named_falls_to_the_default_or_to_nobody() -> None:
+    both = Settings.model_validate({"inbound_numbers": "+15550100=a,*=b"})
+    only = Settings.model_validate({"inbound_numbers": "+15550100=a"})
+    assert [both.inbound_route(n).pipeline for n in ("+15550100", "+49")] == ["a", "b"]  # type: ignore[union-attr]
+    assert only.inbound_route("+49") is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "number", "answer"),
+    [("+1555,+49", "+15550100123", True), ("+1555,+49", "+15600100123", False), ("*", "+3", True)],
+)
+def test_destinations_are_allowed_by_prefix(allowed: str, number: str, answer: bool) -> None:
+    settings = Settings.model_validate({"allowed_destinations": allowed})
+    assert settings.allows_destination(number) is answer
+
+
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        ("+15550100123", True),
+        ("+19005550123", False),
+        ("+15550100123\n", False),
+        ("client:somebody", False),
+        ("", False),
+    ],
+)
+def test_callers_are_connected_only_to_numbers_that_may_be_called(
+    number: str, answer: bool
+) -> None:
+    settings = Settings.model_validate({"allowed_destinations": "+1555"})
+    assert settings.allows_transfer(number) is answer
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_the_address_follows_the_port_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8100")
+    assert read_settings(None).base_url == "http://127.0.0.1:8100"
+    assert read_settings(None, port=8200).base_url == "http://127.0.0.1:8200"
+    monkeypatch.setenv("BASE_URL", "https://voice.example.com")
+    assert read_settings(None, port=8200).base_url == "https://voice.example.com"
+
+
+def test_what_twilio_needs_is_named_when_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", "AC" + 32 * "0")
+    missing = read_settings(None)
+    assert missing.twilio_missing == "TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER"
+    assert not missing.twilio_is_configured
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("TWILIO_PHONE_NUMBER", "+15550100999")
+    assert read_settings(None).twilio_is_configured
