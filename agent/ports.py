@@ -66,7 +66,7 @@ class Telephone(Protocol):
         ...
 
 
-class MediaDesk(Protocol):
+class CallMedia(Protocol):
     """The side that carries the audio. Each method is safe to repeat."""
 
     async def warm(self, call_id: str) -> None:
@@ -82,8 +82,8 @@ class MediaDesk(Protocol):
         ...
 
 
-class CallLife(Protocol):
-    """The life of every call: in this process (`LocalLife`) or in workflows."""
+class CallLifecycle(Protocol):
+    """The life of every call: in this process (`LocalRunner`) or in workflows."""
 
     async def place(self, call: Call, event: Placed) -> Call:
         """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
@@ -104,7 +104,7 @@ class CallLife(Protocol):
         """
         ...
 
-    async def tell_surely(self, call_id: str, event: Event) -> None:
+    async def tell_until_kept(self, call_id: str, event: Event) -> None:
         """Say what nobody would say again: however long the record is away, and one after the
         other for each call. Returns when it was told, or when there is no such call any more.
         """

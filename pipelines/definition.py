@@ -3,8 +3,8 @@
 A step is a small value that says what it does to the two streams of sound, and can build its
 Pipecat processor for one call. A definition that cannot work is refused when it is declared.
 
-    caller's sound   microphone 8000 ─▶ resample ─▶ 16000 ─▶ model
-    agent's sound                                            model 24000 ─▶ speaker
+    caller's sound   transport_input 8000 ─▶ resample ─▶ 16000 ─▶ model
+    agent's sound                                            model 24000 ─▶ transport_output
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ from agent.conversation import Conversation
 from agent.measures import MeasureSink
 from agent.ports import LiveCall, Record
 from agent.profile import AgentProfile
-from pipelines.call.audio_routing import HEARD, Sound, lay_sound
-from pipelines.call.hangup import CallEnd
+from pipelines.call.audio_routing import HEARD, AudioRoute, route_audio
+from pipelines.call.hangup import HangupController
 from pipelines.gemini.client import ConnectModel
-from pipelines.gemini.greeting_cache import Greetings
+from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.tools import Tool, ToolError, ToolFunction, as_tool
 from pipelines.phone.caller_speech import CallerSpeech
@@ -39,9 +39,9 @@ from pipelines.phone.playback import Playback
 class Role(Enum):
     """What a step is to the call; of the first three there is exactly one each."""
 
-    MICROPHONE = "microphone"
+    TRANSPORT_INPUT = "transport_input"
     MODEL = "model"
-    SPEAKER = "speaker"
+    TRANSPORT_OUTPUT = "transport_output"
     PROCESSOR = "processor"
 
 
@@ -56,10 +56,10 @@ class CallParts:
     playback: Playback
     speech: CallerSpeech
     conversation: Conversation
-    call_end: CallEnd
+    hangup: HangupController
     client: ConnectModel
     patience: SessionPatience
-    greetings: Greetings | None
+    greetings: GreetingCache | None
     record: Record
     measure: MeasureSink
     # What our own share is timed with, in seconds; an event loop's clock may tick by the ms only.
@@ -73,8 +73,8 @@ class Step:
     name: str
     build: Callable[[CallParts], FrameProcessor]
     role: Role = Role.PROCESSOR
-    caller: Sound = HEARD
-    agent: Sound = HEARD
+    caller: AudioRoute = HEARD
+    agent: AudioRoute = HEARD
     # The frames, sound apart, that it acts on and that it makes; all others pass.
     takes: tuple[type[Frame], ...] = ()
     gives: tuple[type[Frame], ...] = ()
@@ -117,7 +117,7 @@ class PipelineDefinition:
     def build(self, parts: CallParts) -> list[FrameProcessor]:
         """The processors of one call, in order."""
         built = [step.build(parts) for step in self.steps]
-        return lay_sound(
+        return route_audio(
             built,
             {
                 InputAudioRawFrame: [step.caller for step in self.steps],
@@ -149,7 +149,7 @@ class PipelineDefinition:
             if step.role is Role.MODEL:
                 lines.append(f'  s{index} <--> gemini(["Gemini Live"])')
                 lines += [f'  s{index} -.- t{n}[/"{t.name}()"/]' for n, t in enumerate(self.tools)]
-            if step.role is Role.SPEAKER:
+            if step.role is Role.TRANSPORT_OUTPUT:
                 lines.append(f'  s{index} -- "mu-law 8000 Hz" --> phone')
         return "\n".join(lines)
 
@@ -205,20 +205,20 @@ class PipelineDefinition:
                     "a Pipecat processor becomes one with custom(name, build)"
                 )
         order = [step.role for step in steps if step.role is not Role.PROCESSOR]
-        for role in (Role.MICROPHONE, Role.MODEL, Role.SPEAKER):
+        for role in (Role.TRANSPORT_INPUT, Role.MODEL, Role.TRANSPORT_OUTPUT):
             if (count := order.count(role)) != 1:
                 raise DefinitionError(
                     f"pipeline {self.name!r}: it needs one {role.value}, and has {count or 'none'}"
                 )
-        if order != [Role.MICROPHONE, Role.MODEL, Role.SPEAKER]:
+        if order != [Role.TRANSPORT_INPUT, Role.MODEL, Role.TRANSPORT_OUTPUT]:
             raise DefinitionError(
-                f"pipeline {self.name!r}: the order is microphone, model, speaker, not "
-                + ", ".join(role.value for role in order)
+                f"pipeline {self.name!r}: the order is transport_input, model, "
+                "transport_output, not " + ", ".join(role.value for role in order)
             )
-        if steps[0].role is not Role.MICROPHONE:
-            raise DefinitionError(f"pipeline {self.name!r}: it begins with the microphone")
+        if steps[0].role is not Role.TRANSPORT_INPUT:
+            raise DefinitionError(f"pipeline {self.name!r}: it begins with transport_input")
 
-    def _follow(self, step: Step, does: Sound, rate: int | None, whose: str) -> int | None:
+    def _follow(self, step: Step, does: AudioRoute, rate: int | None, whose: str) -> int | None:
         if does.begins:
             return does.gives
         if does.takes is not None and rate != does.takes:

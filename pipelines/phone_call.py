@@ -7,12 +7,12 @@ from pipelines.steps import (
     answer_shield,
     gemini_live,
     keypad,
-    microphone,
     record_turns,
     remember_agent,
     remember_caller,
     resample,
-    speaker,
+    transport_input,
+    transport_output,
 )
 
 PHONE_CALL = PipelineDefinition(
@@ -20,13 +20,13 @@ PHONE_CALL = PipelineDefinition(
     description="A conversation; the agent can hang up.",
     tools=[hang_up],
     steps=[
-        microphone(),  # Twilio's media messages, decoded from mu-law
+        transport_input(),  # Twilio's media messages, decoded from mu-law
         answer_shield(),  # a first "Hello?" does not cut the greeting
         resample(to=GEMINI_HEARS_AT),  # the phone's 8 kHz becomes Gemini's 16 kHz
         keypad(),  # key presses reach the model as one line of text
         remember_caller(),
         gemini_live(),  # speech in; speech, transcripts and tool calls out
-        speaker(),  # back to mu-law; a barge-in empties Twilio's queue
+        transport_output(),  # back to mu-law; a barge-in empties Twilio's queue
         remember_agent(),  # only what the caller actually heard
         record_turns(),
     ],

@@ -13,12 +13,12 @@ from pipelines.steps import (
     answer_shield,
     gemini_live,
     keypad,
-    microphone,
     record_turns,
     remember_agent,
     remember_caller,
     resample,
-    speaker,
+    transport_input,
+    transport_output,
 )
 
 REMINDER = PipelineDefinition(
@@ -40,13 +40,13 @@ REMINDER = PipelineDefinition(
     ),
     tools=[confirm_appointment, move_appointment, hang_up],
     steps=[
-        microphone(),
+        transport_input(),
         answer_shield(),
         resample(to=GEMINI_HEARS_AT),
         keypad(pause_secs=0.5),  # a menu of single keys: no need to wait for a second one
         remember_caller(),
         gemini_live(),
-        speaker(),
+        transport_output(),
         remember_agent(),
         record_turns(),
     ],

@@ -21,11 +21,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.ports import LiveCall
-from pipelines.call.audio_routing import HEARD, UNHEARD, Sound
+from pipelines.call.audio_routing import HEARD, UNHEARD, AudioRoute
 from pipelines.definition import CallParts, Role, Step
 from pipelines.gemini.gemini_live import GeminiLive
-from pipelines.phone.transport_input import Microphone
-from pipelines.phone.transport_output import Speaker
+from pipelines.phone.transport_input import TransportInput
+from pipelines.phone.transport_output import TransportOutput
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
 from processors.answer_shield import LONGEST_SECS, AnswerShield
 from processors.frames import TurnFrame
@@ -40,13 +40,13 @@ from processors.resample import Resample
 PAUSE_IN_WORD_SECS = 0.2
 
 
-def microphone() -> Step:
+def transport_input() -> Step:
     """Twilio's media messages, decoded from mu-law: PCM16 at 8 kHz."""
     return Step(
-        "microphone",
-        lambda parts: Microphone(parts.line, parts.speech, parts.playback, parts.stopwatch),
-        role=Role.MICROPHONE,
-        caller=Sound(begins=True, gives=PHONE_RATE),
+        "transport_input",
+        lambda parts: TransportInput(parts.line, parts.speech, parts.playback, parts.stopwatch),
+        role=Role.TRANSPORT_INPUT,
+        caller=AudioRoute(begins=True, gives=PHONE_RATE),
         gives=(InputDTMFFrame, UserStartedSpeakingFrame, UserStoppedSpeakingFrame),
     )
 
@@ -59,7 +59,7 @@ def resample(*, to: int) -> Step:
         return Step(
             f"resample(to={to})",
             lambda _: Resample(rate, to),
-            caller=Sound(hears=True, takes=rate, gives=to),
+            caller=AudioRoute(hears=True, takes=rate, gives=to),
         )
 
     return Step(f"resample(to={to})", _unfitted, fit=fit)
@@ -68,7 +68,7 @@ def resample(*, to: int) -> Step:
 def answer_shield() -> Step:
     """Keeps the callee's first "Hello?" from the model, as `AgentProfile.answer_shield` says."""
     speaking = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
-    return Step("answer_shield", _answer_shield, caller=Sound(hears=True), takes=speaking)
+    return Step("answer_shield", _answer_shield, caller=AudioRoute(hears=True), takes=speaking)
 
 
 def keypad(pause_secs: float = 1.5) -> Step:
@@ -101,19 +101,19 @@ def gemini_live() -> Step:
         "gemini_live",
         _gemini_live,
         role=Role.MODEL,
-        caller=Sound(hears=True, takes=GEMINI_HEARS_AT, consumes=True),
-        agent=Sound(begins=True, gives=GEMINI_SPEAKS_AT),
+        caller=AudioRoute(hears=True, takes=GEMINI_HEARS_AT, consumes=True),
+        agent=AudioRoute(begins=True, gives=GEMINI_SPEAKS_AT),
         gives=(TranscriptionFrame, TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
     )
 
 
-def speaker() -> Step:
+def transport_output() -> Step:
     """Back to mu-law and out; a barge-in empties Twilio's queue."""
     return Step(
-        "speaker",
-        _speaker,
-        role=Role.SPEAKER,
-        agent=Sound(hears=True, takes=GEMINI_SPEAKS_AT, consumes=True),
+        "transport_output",
+        _transport_output,
+        role=Role.TRANSPORT_OUTPUT,
+        agent=AudioRoute(hears=True, takes=GEMINI_SPEAKS_AT, consumes=True),
         takes=(TTSTextFrame, InterruptionFrame, LLMFullResponseEndFrame),
         gives=(TurnFrame, BotStartedSpeakingFrame, BotStoppedSpeakingFrame),
     )
@@ -204,8 +204,8 @@ def _remember_caller(parts: CallParts) -> FrameProcessor:
     return RememberCaller(parts.conversation, stretches_since, parts.line.ms_from_answer)
 
 
-def _speaker(parts: CallParts) -> FrameProcessor:
-    return Speaker(
+def _transport_output(parts: CallParts) -> FrameProcessor:
+    return TransportOutput(
         parts.line, parts.speech, parts.playback, parts.record, parts.measure, parts.stopwatch
     )
 
@@ -216,7 +216,7 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         parts.profile,
         parts.tools,
         call=parts.call,
-        call_end=parts.call_end,
+        hangup=parts.hangup,
         conversation=parts.conversation,
         record=parts.record,
         measure=parts.measure,

@@ -5,7 +5,7 @@ every hop. That is right for what happens now and then; sound happens a hundred 
 step that hears one kind of sound gets it by `hear`, straight from the step that gave it, and the
 definition lays the way around all steps that do not hear it.
 
-    microphone ──▶ keypad ──▶ loudness ──▶ remember_caller ──▶ model        all other frames
+    transport_input ──▶ keypad ──▶ loudness ──▶ remember_caller ──▶ model        all other frames
         └───────────────────────▲ └─────────────────────────────▲           the caller's sound
 """
 
@@ -98,7 +98,7 @@ class DirectProcessor(FrameProcessor):
                 await self.push_error(f"a frame could not be taken: {error}", exception=error)
 
 
-class Around(DirectProcessor):
+class AudioBypass(DirectProcessor):
     """Takes sound around the steps behind it, which do not hear it; all else goes through them."""
 
     def __init__(self, hears: type[Sound], beyond: FrameProcessor) -> None:

@@ -1,6 +1,6 @@
 """What the server holds open while it runs: opened in one order, closed in the reverse one.
 
-migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ desk
+migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ registry
 ─▶ life (resumes)
 """
 
@@ -24,14 +24,14 @@ from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
 from agent.record.recorder import RecordWriter
-from agent.runner.local_runner import LocalLife
+from agent.runner.local_runner import LocalRunner
 from pipelines.call import catalogue
-from pipelines.call.prewarming import StartCall, WarmSessions
+from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
-from pipelines.gemini.greeting_cache import Greetings
-from server.calls.call_leases import Claims
-from server.calls.call_registry import Desk
+from pipelines.gemini.greeting_cache import GreetingCache
+from server.calls.call_leases import CallLeases
+from server.calls.call_registry import CallRegistry
 from server.migrations import upgrade
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
@@ -54,8 +54,8 @@ class Resources:
     records: RecordWriter
     recordings: Recordings
     live_calls: LiveCalls
-    life: LocalLife
-    desk: Desk
+    life: LocalRunner
+    registry: CallRegistry
     metrics: Metrics
     signatures: TwilioSignatures
     tokens: StreamTokens
@@ -105,9 +105,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
         start = _pipeline_starter(settings, records, recordings, model, metrics)
         warming = _make_warming(settings, start, call_log, metrics)
-        desk = _make_desk(settings, start, live_calls, warming, clock, metrics)
-        life = _open_life(call_log, telephone, desk, clock, metrics, stack)
-        _open_claims(settings, live_calls, desk, stack)
+        registry = _make_registry(settings, start, live_calls, warming, clock, metrics)
+        life = _open_life(call_log, telephone, registry, clock, metrics, stack)
+        _open_leases(settings, live_calls, registry, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
 
@@ -120,7 +120,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             recordings=recordings,
             live_calls=live_calls,
             life=life,
-            desk=desk,
+            registry=registry,
             metrics=metrics,
             signatures=_make_signatures(settings),
             tokens=_make_tokens(settings),
@@ -207,7 +207,7 @@ def _pipeline_starter(
     model: ConnectModel,
     metrics: Metrics,
 ) -> StartCall:
-    greetings = Greetings() if settings.greeting_cache else None
+    greetings = GreetingCache() if settings.greeting_cache else None
 
     def start(call: Call) -> RunningCall:
         record = records.recorder(call.id)
@@ -229,25 +229,23 @@ def _pipeline_starter(
 
 def _make_warming(
     settings: Settings, start: StartCall, call_log: CallLog, metrics: Metrics
-) -> WarmSessions | None:
+) -> Prewarming | None:
     if not settings.prewarm_limit or not settings.gemini_api_key:
         return None
-    warming = WarmSessions(
-        start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
-    )
-    metrics.warm_sessions.set_function(lambda: warming.open)
+    warming = Prewarming(start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe)
+    metrics.prewarming.set_function(lambda: warming.open)
     return warming
 
 
-def _make_desk(
+def _make_registry(
     settings: Settings,
     start: StartCall,
     live_calls: LiveCalls,
-    warming: WarmSessions | None,
+    warming: Prewarming | None,
     clock: Clock,
     metrics: Metrics,
-) -> Desk:
-    desk = Desk(
+) -> CallRegistry:
+    registry = CallRegistry(
         start,
         live_calls,
         instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
@@ -255,34 +253,34 @@ def _make_desk(
         clock=clock,
         warming=warming,
     )
-    metrics.active.set_function(lambda: desk.held)
-    metrics.talking.set_function(lambda: desk.talking)
-    return desk
+    metrics.active.set_function(lambda: registry.held)
+    metrics.talking.set_function(lambda: registry.talking)
+    return registry
 
 
 def _open_life(
     call_log: CallLog,
     telephone: TwilioTelephone | NoTelephone,
-    desk: Desk,
+    registry: CallRegistry,
     clock: Clock,
     metrics: Metrics,
     stack: AsyncExitStack,
-) -> LocalLife:
-    life = LocalLife(call_log, telephone, desk, clock=clock, on_end=metrics.call_ended)
+) -> LocalRunner:
+    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
     stack.push_async_callback(life.close)
     # Pipelines end before the life closes, so that it still takes what they report.
-    desk.report_to(life)
-    stack.push_async_callback(desk.close)
+    registry.report_to(life)
+    stack.push_async_callback(registry.close)
     return life
 
 
-def _open_claims(
-    settings: Settings, live_calls: LiveCalls, desk: Desk, stack: AsyncExitStack
+def _open_leases(
+    settings: Settings, live_calls: LiveCalls, registry: CallRegistry, stack: AsyncExitStack
 ) -> None:
-    claims = Claims(
+    claims = CallLeases(
         live_calls,
-        lambda: desk.carried,
-        instance=desk.instance,
+        lambda: registry.carried,
+        instance=registry.instance,
         ttl_secs=settings.redis_session_ttl,
     )
     claims.open()

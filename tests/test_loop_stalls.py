@@ -7,7 +7,7 @@ import pytest
 
 from tests.loop_stalls import Stall, of_the_system, watched_loop
 
-BEGIN = "server/calls/call_registry.py:Desk.begin"
+BEGIN = "server/calls/call_registry.py:CallRegistry.begin"
 SSL = (("ssl.py:SSLObject.write", 930), (BEGIN, 1))
 SLEEP = ((BEGIN, 1),)
 

@@ -1,1 +1,1 @@
-"""The record of calls: tables, SQL, the database engines, and what is written behind a running call."""
+"""The record of calls: tables, SQL, the database's engines, and the recorder of running calls."""

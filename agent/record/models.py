@@ -47,7 +47,7 @@ def new_call_id() -> str:
     return uuid4().hex
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, aware on every database; SQLite by itself forgets the time zone."""
 
     impl = DateTime(timezone=True)
@@ -63,7 +63,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 def _moment(*, nullable: bool, index: bool = False) -> Any:
-    return Column(Moment(), nullable=nullable, index=index)
+    return Column(UtcDateTime(), nullable=nullable, index=index)
 
 
 def _word(words: type[StrEnum], length: int) -> Enum:

@@ -2,9 +2,9 @@
 
     tell(events) ─▶ [one transaction: read and lock · decide · save] ─▶ state
                                                     │
-                       commands, beside it: timers, media desk, telephone ─▶ tell(what came of it)
+                       commands, beside it: timers, media, telephone ─▶ tell(what came of it)
 
-A telephone or a desk that is slow or fails never holds up `tell`, nor another call.
+A telephone or a media side that is slow or fails never holds up `tell`, nor another call.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from agent.lifecycle.events import (
 from agent.lifecycle.rules import decide
 from agent.lifecycle.state import CallState, Patience, new_call
 from agent.lifecycle.statuses import Direction
-from agent.ports import MediaDesk, Telephone
+from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
 from agent.record.database import DatabaseAway, is_passing
 from agent.record.models import Call
@@ -52,8 +52,8 @@ _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
 
 
-class LocalLife:
-    """`ports.CallLife` in one process; several may share a database.
+class LocalRunner:
+    """`ports.CallLifecycle` in one process; several may share a database.
 
     `on_end` is called once for each call that ends, with its final record; it must not block.
     """
@@ -62,7 +62,7 @@ class LocalLife:
         self,
         call_log: CallLog,
         telephone: Telephone,
-        desk: MediaDesk,
+        media: CallMedia,
         *,
         patience: Patience | None = None,
         clock: Clock | None = None,
@@ -79,11 +79,11 @@ class LocalLife:
         self._outbox = LifeOutbox()
         self._dials = DialsUnderWay()
         self._ends = EndWaiters()
-        self._phone = PhoneOrders(telephone, call_log, self.tell_surely, self.now)
-        self._media = MediaOrders(desk)
+        self._phone = PhoneOrders(telephone, call_log, self.tell_until_kept, self.now)
+        self._media = MediaOrders(media)
         self._timers = Timers(self._phone.report, self.now)
 
-    # --- ports.CallLife
+    # --- ports.CallLifecycle
 
     async def place(self, call: Call, event: Placed) -> Call:
         """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
@@ -124,7 +124,7 @@ class LocalLife:
         """The record of a call. Raises: NoSuchCall."""
         return await self._call_log.get(call_id)
 
-    async def tell_surely(self, call_id: str, event: Event) -> None:
+    async def tell_until_kept(self, call_id: str, event: Event) -> None:
         """Tell what nobody else would tell again, however long the database is away.
 
         Whatever is told of the call in the meantime comes after it.

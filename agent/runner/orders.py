@@ -1,4 +1,4 @@
-"""Carries out the commands of calls' lives beside them: at the telephone, the media desk, in time.
+"""Carries out the commands of calls' lives beside them: at the telephone, the media side, in time.
 
 Nothing here decides. Failures are logged with constant text and kept as events of the call; the
 rules have a timer for everything that must be tried again.
@@ -26,7 +26,7 @@ from agent.lifecycle.events import (
     TwilioStatus,
     Warm,
 )
-from agent.ports import DialRefused, DialRequest, DialUncertain, MediaDesk, Telephone
+from agent.ports import CallMedia, DialRefused, DialRequest, DialUncertain, Telephone
 from agent.record.call_log import CallLog
 from agent.record.models import CallEvent
 
@@ -90,21 +90,21 @@ class Timers:
 
 
 class MediaOrders:
-    """The desk's orders, one after the other for each call."""
+    """The media side's orders, one after the other for each call."""
 
-    def __init__(self, desk: MediaDesk) -> None:
-        self._desk = desk
+    def __init__(self, media: CallMedia) -> None:
+        self._media = media
         self._orders: dict[str, deque[MediaCommand]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def order(self, call_id: str, command: MediaCommand) -> None:
-        """Have the desk do this, after what it was told before about the call."""
+        """Have the media side do this, after what it was told before about the call."""
         waiting = self._orders.get(call_id)
         if waiting is not None:
             waiting.append(command)
             return
         self._orders[call_id] = deque([command])
-        task = asyncio.create_task(self._work_off(call_id), name=f"desk-{call_id}")
+        task = asyncio.create_task(self._work_off(call_id), name=f"media-{call_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -126,14 +126,14 @@ class MediaOrders:
             async with asyncio.timeout(_MEDIA_SECS):
                 match command:
                     case Warm():
-                        await self._desk.warm(call_id)
+                        await self._media.warm(call_id)
                     case Release():
-                        await self._desk.release(call_id)
+                        await self._media.release(call_id)
                     case EndMedia(reason):
-                        await self._desk.end(call_id, reason)
+                        await self._media.end(call_id, reason)
         except Exception as error:
             failed = logger.bind(command=type(command).__name__).opt(exception=error)
-            failed.error("The media desk did not do as it was told")
+            failed.error("The media side failed to carry out a command")
 
 
 class PhoneOrders:

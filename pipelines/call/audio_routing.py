@@ -1,6 +1,6 @@
 """The ways of sound through a call: from a step that gives it, straight to the next that hears it.
 
-steps        microphone   keypad   loudness   remember_caller   model   speaker
+steps        transport_input   keypad   loudness   remember_caller   model   transport_output
 caller       gives ──────────────▶ hears ─────────────────────▶ hears
 agent                                                           gives ─▶ hears
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.direct import Around, DirectProcessor
+from processors.direct import AudioBypass, DirectProcessor
 from processors.direct import Sound as SoundFrame
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioRoute:
     """What a step does to one stream of sound. Rates in Hz, PCM16 mono.
 
     `hears`: it comes to the step; sound goes around all others. `takes`: at this rate; None: at
@@ -31,13 +31,13 @@ class Sound:
 
 
 # What a step does to a kind of sound of which it says nothing: it comes, and goes on as it is.
-HEARD = Sound(hears=True)
+HEARD = AudioRoute(hears=True)
 # It has nothing to do with it.
-UNHEARD = Sound()
+UNHEARD = AudioRoute()
 
 
-def lay_sound(
-    processors: Sequence[FrameProcessor], sounds: Mapping[type[SoundFrame], Sequence[Sound]]
+def route_audio(
+    processors: Sequence[FrameProcessor], sounds: Mapping[type[SoundFrame], Sequence[AudioRoute]]
 ) -> list[FrameProcessor]:
     """Lead each kind of sound around the processors that do not hear it.
 
@@ -54,11 +54,15 @@ def lay_sound(
             (processor.sound_to,) = onward.values()
             continue
         straight = processors[index + 1] if index + 1 < len(processors) else None
-        laid += [Around(kind, beyond) for kind, beyond in onward.items() if beyond is not straight]
+        laid += [
+            AudioBypass(kind, beyond) for kind, beyond in onward.items() if beyond is not straight
+        ]
     return laid
 
 
-def _way(processors: Sequence[FrameProcessor], does: Sequence[Sound]) -> dict[int, FrameProcessor]:
+def _way(
+    processors: Sequence[FrameProcessor], does: Sequence[AudioRoute]
+) -> dict[int, FrameProcessor]:
     """One kind's way: by the place of each processor that gives it, the next that hears it."""
     way: dict[int, FrameProcessor] = {}
     giver: int | None = None

@@ -32,7 +32,7 @@ from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
 from pipelines.call.silence_watch import SilenceWatch
-from pipelines.call.stall_detector import OwedAnswer
+from pipelines.call.stall_detector import StallDetector
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback
@@ -75,7 +75,7 @@ class Phase(Enum):
     OVER = "over"
 
 
-class CallEnd(DirectProcessor):
+class HangupController(DirectProcessor):
     """Decides when the conversation is over; `over` then holds the summary."""
 
     def __init__(
@@ -113,7 +113,7 @@ class CallEnd(DirectProcessor):
             speech, playback, silent_after_secs=profile.silence_seconds
         )
         silence_ms = profile.vad.silence_duration_ms or 0
-        self._answer = OwedAnswer(speech, playback, turn_ends_after_secs=silence_ms / 1000)
+        self._answer = StallDetector(speech, playback, turn_ends_after_secs=silence_ms / 1000)
         line.on_bound.append(self._bound)
 
     # --- what others ask for -------------------------------------------------------------------

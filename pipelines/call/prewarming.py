@@ -39,7 +39,7 @@ class _Warm:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class WarmSessions:
+class Prewarming:
     """The calls that one process prepares, at most `limit` sessions at a time."""
 
     def __init__(

@@ -8,7 +8,7 @@ from agent.measures import DownlinkShare, Measure, MeasureSink, UplinkShare
 MOST_SAMPLES = 3_600
 
 
-class Shares:
+class ProcessingLatency:
     """A sink that passes everything on, and keeps the shares."""
 
     def __init__(self, measure: MeasureSink) -> None:

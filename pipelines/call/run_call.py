@@ -17,12 +17,12 @@ from agent.measures import MeasureSink, Packets
 from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
-from pipelines.call.hangup import CallEnd, CallSummary
-from pipelines.call.processing_latency import Shares
-from pipelines.call.tool_context import TheCall
+from pipelines.call.hangup import CallSummary, HangupController
+from pipelines.call.processing_latency import ProcessingLatency
+from pipelines.call.tool_context import ToolContext
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini.client import ConnectModel
-from pipelines.gemini.greeting_cache import Greetings
+from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.token_meter import TokenMeter
 from pipelines.phone.caller_speech import CallerSpeech
@@ -51,8 +51,8 @@ class CallSetup:
     definition: PipelineDefinition
     metadata: Mapping[str, Any] = field(default_factory=dict)
     patience: SessionPatience = field(default_factory=SessionPatience)
-    # Greetings that calls share; None: each is generated anew.
-    greetings: Greetings | None = None
+    # GreetingCache that calls share; None: each is generated anew.
+    greetings: GreetingCache | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
     # Takes the sound of both sides; None: the call is not recorded.
@@ -66,18 +66,18 @@ class RunningCall:
         self,
         line: PhoneLine,
         playback: Playback,
-        call_end: CallEnd,
+        hangup: HangupController,
         pipeline: Pipeline,
         meter: TokenMeter,
-        shares: Shares,
+        shares: ProcessingLatency,
         recording: Recording | None = None,
     ) -> None:
         self.line = line
         self._recording = recording
         self._playback = playback
         self._meter = meter
-        self._call_end = call_end
-        self._over = call_end.over
+        self._call_end = hangup
+        self._over = hangup.over
         self._shares = shares
         self._measure = shares.take
         self._worker = PipelineWorker(
@@ -181,7 +181,7 @@ def start_call(
     profile = setup.profile.filled_with(setup.metadata)
     meter = TokenMeter(record)
     record = meter
-    shares = Shares(measure)
+    shares = ProcessingLatency(measure)
     measure = shares.take
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
     line.on_lost = playback.lost
@@ -191,14 +191,14 @@ def start_call(
     if setup.recording is not None:
         line.recording = playback.recording = setup.recording
         line.on_bound.append(setup.recording.bound)
-    call_end = CallEnd(line, playback, speech, profile, record)
+    hangup = HangupController(line, playback, speech, profile, record)
     parts = CallParts(
-        call=TheCall(
+        call=ToolContext(
             setup.call_id,
             setup.phone_number,
             setup.metadata,
             record,
-            call_end,
+            hangup,
             may_transfer=setup.may_transfer,
         ),
         profile=profile,
@@ -207,7 +207,7 @@ def start_call(
         playback=playback,
         speech=speech,
         conversation=Conversation(),
-        call_end=call_end,
+        hangup=hangup,
         client=connect,
         patience=setup.patience,
         greetings=setup.greetings,
@@ -215,8 +215,8 @@ def start_call(
         measure=measure,
         stopwatch=stopwatch,
     )
-    pipeline = Pipeline([*setup.definition.build(parts), call_end])
-    return RunningCall(line, playback, call_end, pipeline, meter, shares, setup.recording)
+    pipeline = Pipeline([*setup.definition.build(parts), hangup])
+    return RunningCall(line, playback, hangup, pipeline, meter, shares, setup.recording)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

@@ -21,7 +21,7 @@ GONE_AFTER_SECS = 8.0
 GONE_IN_PAUSE_SECS = 2 * ANSWERS_WITHIN_SECS
 
 
-class OwedAnswer:
+class StallDetector:
     """Watches one call's caller and model. Moments are seconds on the call's clock."""
 
     def __init__(

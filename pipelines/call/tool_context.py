@@ -5,12 +5,12 @@ from typing import Any
 
 from agent.ports import Record, TransferRefused
 from agent.record.models import EndReason
-from pipelines.call.hangup import CallEnd
+from pipelines.call.hangup import HangupController
 
 SAY = '[Say this to the caller now, word for word: "{}"]'
 
 
-class TheCall:
+class ToolContext:
     """Implements `agent.ports.LiveCall` for one running pipeline."""
 
     def __init__(
@@ -19,7 +19,7 @@ class TheCall:
         phone_number: str,
         metadata: Mapping[str, Any],
         record: Record,
-        call_end: CallEnd,
+        hangup: HangupController,
         *,
         may_transfer: Callable[[str], bool],
     ) -> None:
@@ -27,7 +27,7 @@ class TheCall:
         self.phone_number = phone_number
         self.metadata = metadata
         self._record = record
-        self._call_end = call_end
+        self._call_end = hangup
         self._may_transfer = may_transfer
 
     async def hang_up(self) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from websockets.protocol import State
 
 from pipelines.gemini.messages import Words, read_content, read_speech
-from pipelines.gemini.websocket_client import QuickSocket
+from pipelines.gemini.websocket_client import FastClientConnection
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
@@ -42,7 +42,7 @@ async def _unheard(_: object) -> None:
     """Drop what comes before anybody listens."""
 
 
-class ModelSocket(QuickSocket):
+class AudioSocket(FastClientConnection):
     """A client's WebSocket that takes sound without waiting, and hands over what comes often."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

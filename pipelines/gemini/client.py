@@ -9,7 +9,7 @@ from google import genai
 from google.genai import types
 from google.genai.live import AsyncSession
 
-from pipelines.gemini.audio_socket import ModelSocket, OnSpeech, OnWords
+from pipelines.gemini.audio_socket import AudioSocket, OnSpeech, OnWords
 
 # Pipecat's own service has the same default: https://ai.google.dev/gemini-api/docs/models
 DEFAULT_MODEL = "models/gemini-3.8-live"
@@ -100,7 +100,7 @@ class GeminiClient:
         refused; ValueError or AttributeError when its answer cannot be read; OSError or
         websockets' exceptions when there is no connection.
         """
-        made: list[ModelSocket] = []
+        made: list[AudioSocket] = []
         _made.set(made)
         try:
             async with self._client.aio.live.connect(model=self.model, config=config) as session:
@@ -116,11 +116,11 @@ class GeminiClient:
 
 
 # The sockets of the connection that this task opens; a redirect makes more than one.
-_made: ContextVar[list[ModelSocket]] = ContextVar("made_sockets")
+_made: ContextVar[list[AudioSocket]] = ContextVar("made_sockets")
 
 
-def _make_socket(*args: Any, **kwargs: Any) -> ModelSocket:
-    socket = ModelSocket(*args, **kwargs)
+def _make_socket(*args: Any, **kwargs: Any) -> AudioSocket:
+    socket = AudioSocket(*args, **kwargs)
     _made.get().append(socket)
     return socket
 
@@ -131,7 +131,7 @@ _Sends = Callable[..., Coroutine[Any, Any, None]]
 class _OpenSession:
     """`ModelSession` of google-genai's session and the socket that it is open over."""
 
-    def __init__(self, session: AsyncSession, socket: ModelSocket) -> None:
+    def __init__(self, session: AsyncSession, socket: AudioSocket) -> None:
         self.listen = socket.listen
         self.hear = socket.hear
         self.send_realtime_input: _Sends = session.send_realtime_input

@@ -36,9 +36,9 @@ from agent.measures import MeasureSink
 from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
-from pipelines.call.hangup import CallEnd
+from pipelines.call.hangup import HangupController
 from pipelines.gemini.client import ConnectModel, ModelSession
-from pipelines.gemini.greeting_cache import GreetingKey, Greetings
+from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.gemini.live_config import live_config
 from pipelines.gemini.messages import Words
 from pipelines.gemini.model_instructions import GREET, REMEMBER
@@ -69,19 +69,19 @@ class GeminiLive(DirectProcessor):
         tools: Sequence[Tool],
         *,
         call: LiveCall,
-        call_end: CallEnd,
+        hangup: HangupController,
         conversation: Conversation,
         record: Record,
         measure: MeasureSink,
         patience: SessionPatience,
         stopwatch: Callable[[], float],
-        greetings: Greetings | None = None,
+        greetings: GreetingCache | None = None,
         unheard_text: Callable[[], str] = str,
     ) -> None:
         """`unheard_text` gives the agent's words that are said and not yet heard to their end."""
         super().__init__()
         self._profile = profile
-        self._call_end = call_end
+        self._call_end = hangup
         self._conversation = conversation
         self._record = record
         self._session = GeminiSession(

@@ -1,4 +1,4 @@
-"""Greetings that many calls share: generated once, played at once.
+"""GreetingCache that many calls share: generated once, played at once.
 
 A greeting is the same sound for the same words, voice, language and model. It is kept as the model
 made it, PCM16 at 24 kHz, and told to each new session as what was said.
@@ -30,7 +30,7 @@ class GreetingKey:
         return cls(profile.greeting, profile.voice, profile.language, model)
 
 
-class Greetings:
+class GreetingCache:
     """The greetings of one process, the least recently used dropped first."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

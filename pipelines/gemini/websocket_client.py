@@ -35,7 +35,7 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 T = TypeVar("T")
 
 
-class QuickSocket(ClientConnection):
+class FastClientConnection(ClientConnection):
     """`ClientConnection` for one reader, who asks for whole messages; not for `recv_streaming`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """When a packet of the caller's came, carried along its way to the model: a sample, not each one.
 
-    microphone    came ─┐ stamped                     every 50th packet
+    transport_input    came ─┐ stamped                     every 50th packet
     steps               │ direct mode: the same turn of the event loop
     session.send        └─ taken ── waits ── socket   UplinkShare
 

@@ -1,4 +1,4 @@
-"""Twilio's media stream as microphone and speaker. The line is there before its stream is bound,
+"""PhoneLine: the call's audio to and from Twilio. It exists before a stream is bound to it,
 and stays when a stream is lost and another takes its place.
 
     Twilio ── socket ── MediaStream ── bind ──▶ PhoneLine ──▶ hearing.media/key/mark/stop

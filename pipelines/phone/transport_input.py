@@ -23,7 +23,7 @@ from processors.frames import OF_THE_CONVERSATION
 from processors.sound_frames import CallerSound
 
 
-class Microphone(DirectProcessor):
+class TransportInput(DirectProcessor):
     """Pushes PCM16 at 8 kHz (`InputAudioRawFrame`), keys, and when the caller speaks."""
 
     def __init__(

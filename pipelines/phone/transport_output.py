@@ -29,7 +29,7 @@ from pipecat.processors.frame_processor import FrameDirection
 
 from agent.measures import BargeIn, DownlinkShare, FirstSound, MeasureSink, TurnResponse
 from agent.ports import Record, SpokenTurn
-from agent.record.models import Speaker as Who
+from agent.record.models import Speaker
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.phone_voice import PhoneVoice
@@ -43,7 +43,7 @@ MARK_EVERY_BYTES = PHONE_RATE // 2
 BARGES_IN_AFTER_SECS = 0.25
 
 
-class Speaker(DirectProcessor):
+class TransportOutput(DirectProcessor):
     """Sends PCM16 at 24 kHz (`OutputAudioRawFrame`) to the line as mu-law at 8 kHz.
 
     Audio stops here; all other frames pass. A reply that was heard, or cut, goes on as a
@@ -237,7 +237,7 @@ class Speaker(DirectProcessor):
 
     async def _pass_on(self, reply: Reply) -> None:
         turn = SpokenTurn(
-            Who.AGENT,
+            Speaker.AGENT,
             reply.heard_text(),
             self._line.ms_from_answer(reply.start),
             self._line.ms_from_answer(reply.end),

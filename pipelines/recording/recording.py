@@ -1,7 +1,7 @@
 """The recording of one call: both sides on the clock of the answer, as the line's own mu-law.
 
     line     ──▶ caller's packets ──▶ CallerTrack ─┐
-    speaker  ──▶ speech, and when it is heard ──▶ AgentTrack ─┤
+    output   ──▶ speech, and when it is heard ──▶ AgentTrack ─┤
     playback ──▶ what was late, lost, taken back ──┘          └─▶ take() ──▶ whoever keeps it
 
 Nothing here waits, encodes or writes: a packet is appended to a buffer. What is older than

@@ -14,7 +14,7 @@ from loguru import logger
 from agent.live_calls import LiveCalls
 
 
-class Claims:
+class CallLeases:
     """Keeps the claims of `instance` on what `carried` names, for as long as it is open."""
 
     def __init__(

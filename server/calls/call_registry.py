@@ -1,4 +1,4 @@
-"""The media desk of one instance: which calls it carries, and the pipeline of each.
+"""CallRegistry: which calls this instance carries, and the pipeline of each.
 
     place / inbound ─ reserve ─▶ held ─ warm ─▶ prepared ─ first stream ─▶ talking ─ end ─▶ free
                                    └──────────────┴─── release (nobody answered) ──────────▶ free
@@ -18,9 +18,9 @@ from loguru import logger
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCalls
-from agent.ports import CallLife
+from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
-from pipelines.call.prewarming import StartCall, WarmSessions
+from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 
@@ -46,8 +46,8 @@ class _Talk:
         self.claiming: asyncio.Task[None] | None = None
 
 
-class Desk:
-    """`MediaDesk` of this instance; it never carries more than `capacity` calls it was asked for.
+class CallRegistry:
+    """`CallMedia` of this instance; it never carries more than `capacity` calls it was asked for.
 
     A stream of a call that was answered already is always carried: it was counted elsewhere.
     """
@@ -60,7 +60,7 @@ class Desk:
         instance: str,
         capacity: int,
         clock: Clock,
-        warming: WarmSessions | None = None,
+        warming: Prewarming | None = None,
     ) -> None:
         """`warming` None: pipelines start when the phone is answered."""
         self._start = start
@@ -72,11 +72,11 @@ class Desk:
         self._talks: dict[str, _Talk] = {}
         # The records of calls that live, and whose next stream is on its way.
         self._expected: dict[str, Call] = {}
-        self._life: CallLife | None = None
+        self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
 
-    def report_to(self, life: CallLife) -> None:
+    def report_to(self, life: CallLifecycle) -> None:
         """Tell this life of every conversation that ends."""
         self._life = life
 
@@ -250,7 +250,7 @@ class Desk:
     async def _tell(self, call_id: str, event: Event) -> None:
         if self._life is None:
             return
-        telling = asyncio.create_task(self._life.tell_surely(call_id, event))
+        telling = asyncio.create_task(self._life.tell_until_kept(call_id, event))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
         # Nobody else knows what happened, but a stream does not wait for a database that is away.

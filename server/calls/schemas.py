@@ -111,7 +111,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Moment = Annotated[datetime, BeforeValidator(_written_as_iso_8601), AfterValidator(_in_utc)]
+UtcDateTime = Annotated[datetime, BeforeValidator(_written_as_iso_8601), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
 
 

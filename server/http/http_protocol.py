@@ -25,7 +25,7 @@ class EndlessHeaders(ValueError):
     """The headers of a request are longer than any that is meant for us."""
 
 
-class PatientHttp(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 by httptools, which itself takes headers without end; longer ones get a 400."""
 
     _patience: asyncio.TimerHandle | None = None

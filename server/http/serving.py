@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from server.http.http_protocol import PatientHttp
-from server.twilio.media_websocket import PatientSocket
+from server.http.http_protocol import LimitedHttpProtocol
+from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # Twilio's messages are well under 1 kB.
 MESSAGE_LIMIT_BYTES = 65_536
@@ -53,9 +53,9 @@ def configure(app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=PatientHttp,
+        http=LimitedHttpProtocol,
         proxy_headers=False,
-        ws=PatientSocket,
+        ws=MediaWebSocketProtocol,
         ws_max_size=MESSAGE_LIMIT_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,
@@ -69,7 +69,7 @@ class _Server(uvicorn.Server):
         # What the lifespan gives to each request; without it, nothing was opened.
         resources = self.lifespan.state.get("resources")
         if resources is not None:
-            await resources.desk.leave()
+            await resources.registry.leave()
         await super().shutdown(sockets)
 
 

@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Enum
 from sqlmodel import AutoString, SQLModel
 
-from agent.record.models import Moment
+from agent.record.models import UtcDateTime
 from agent.record.text_column import StorableText
 
 
@@ -15,7 +15,7 @@ def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
     """Types as a revision writes them: as the database has them, so that it never imports ours."""
     if kind != "type":
         return False
-    if isinstance(item, Moment):
+    if isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     if isinstance(item, Enum):
         return f"sa.String(length={item.length})"

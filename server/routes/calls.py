@@ -21,10 +21,10 @@ from server.calls.schemas import (
     CallView,
     EventPage,
     EventView,
-    Moment,
     Text,
     Transcript,
     TurnView,
+    UtcDateTime,
 )
 from server.resources import Opened, Resources
 from server.routes.auth import NO_KEY, admitted
@@ -114,8 +114,8 @@ async def list_calls(
     status: CallStatus | None = None,
     direction: Direction | None = None,
     phone_number: Annotated[Text | None, Query(max_length=32)] = None,
-    since: Annotated[Moment | None, Query(description="Created at or after.")] = None,
-    until: Annotated[Moment | None, Query(description="Created before.")] = None,
+    since: Annotated[UtcDateTime | None, Query(description="Created at or after.")] = None,
+    until: Annotated[UtcDateTime | None, Query(description="Created before.")] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CallPage:
@@ -265,7 +265,7 @@ async def _write_last_words(call: Call, opened: Resources) -> None:
     try:
         async with asyncio.timeout(LAST_WORDS_SECS):
             if call.status.is_terminal:
-                await opened.desk.told(call.id)
+                await opened.registry.told(call.id)
             await opened.records.flush(call.id)
     except TimeoutError:
         logger.warning("The last words of a call are late", call_id=call.id)

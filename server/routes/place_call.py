@@ -33,18 +33,18 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
-        opened.desk.give_back(call.id)
+        opened.registry.give_back(call.id)
         opened.metrics.rejected.labels("idempotency_key").inc()
         raise HTTPException(409, OTHER_BODY) from None
     except DailyLimitReached as reached:
-        opened.desk.give_back(call.id)
+        opened.registry.give_back(call.id)
         opened.metrics.rejected.labels("daily_limit").inc()
         raise HTTPException(429, f"DAILY_CALL_LIMIT: {reached}.") from None
     except BaseException:
-        opened.desk.give_back(call.id)
+        opened.registry.give_back(call.id)
         raise
     if kept.id != call.id or kept.status.is_terminal:
-        opened.desk.give_back(call.id)
+        opened.registry.give_back(call.id)
     logger.info("A call was placed", call_id=kept.id, personal_to=kept.phone_number)
     return kept
 
@@ -94,7 +94,7 @@ def _fingerprint(body: CallRequest) -> str:
 
 
 def _take_a_line(call: Call, opened: Resources) -> None:
-    if not opened.desk.reserve(call.id):
+    if not opened.registry.reserve(call.id):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
             503,

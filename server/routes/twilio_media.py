@@ -26,7 +26,7 @@ from pipelines.phone.twilio_serializer import Connected, Start, StreamError, dec
 from server.calls.call_registry import ConversationOver
 from server.http.serving import MESSAGE_LIMIT_BYTES
 from server.resources import Opened, Resources
-from server.twilio.media_websocket import DIRECT_SOCKET, SLOW_READER, PatientSocket
+from server.twilio.media_websocket import DIRECT_SOCKET, SLOW_READER, MediaWebSocketProtocol
 from server.twilio.stream_tokens import TokenRefused
 
 HANDSHAKE_PATIENCE_SECS = 10.0
@@ -80,7 +80,7 @@ class TwilioSocket:
 
     def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
         self._websocket = websocket
-        self._direct: PatientSocket = websocket.scope["extensions"][DIRECT_SOCKET]
+        self._direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
         self._stream_sid = stream_sid
         # How many messages wait for a socket that is not read, and whose turn it is.
         self._behind = 0
@@ -178,9 +178,9 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
     stream = TwilioSocket(websocket, start.stream_sid)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    started = StreamStarted(opened.clock(), start.stream_sid, opened.desk.instance)
+    started = StreamStarted(opened.clock(), start.stream_sid, opened.registry.instance)
     try:
-        line = await opened.desk.carry(call, stream)
+        line = await opened.registry.carry(call, stream)
     except ConversationOver:
         raise Refused("conversation_over") from None
     # Told beside the audio: the caller waits for nothing that is only written down.
@@ -225,7 +225,7 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
         raise Refused("token_used")
     try:
         # At the answer, every millisecond is silence on the phone.
-        call = opened.desk.expected(call_id) or await opened.call_log.get(call_id)
+        call = opened.registry.expected(call_id) or await opened.call_log.get(call_id)
     except NoSuchCall:
         raise Refused("unknown_call") from None
     if call.twilio_sid != start.call_sid:
@@ -238,7 +238,7 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
 async def _pump(websocket: WebSocket, line: PhoneLine, opened: Resources, call_id: str) -> None:
     clock = asyncio.get_running_loop().time
     tolerance = Tolerance(window_from=clock())
-    direct: PatientSocket = websocket.scope["extensions"][DIRECT_SOCKET]
+    direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
     receive = direct.receive
     try:
         going = True

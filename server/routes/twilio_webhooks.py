@@ -86,11 +86,11 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             profile=profile.model_dump(mode="json"),
             twilio_sid=sid,
         )
-        if not opened.desk.reserve(call.id):
+        if not opened.registry.reserve(call.id):
             opened.metrics.rejected.labels("capacity").inc()
             return _xml(twiml.say_and_hang_up("busy", profile.language))
         call = await _open(call, profile, opened)
-        await opened.desk.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
+        await opened.registry.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
     return _xml(_next(call, state, opened))
 
@@ -106,10 +106,10 @@ async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
     try:
         kept = await opened.life.place(call, placed)
     except BaseException:
-        opened.desk.give_back(reserved)
+        opened.registry.give_back(reserved)
         raise
     if kept.id != reserved:
-        opened.desk.give_back(reserved)
+        opened.registry.give_back(reserved)
     logger.info("A call came in", call_id=kept.id, personal_from=kept.phone_number)
     return kept
 
@@ -200,7 +200,7 @@ def _next(call: Call, state: CallState, opened: Resources) -> str:
     match next_verbs(state):
         case OpenStream():
             if call.twilio_sid:
-                opened.desk.expect(call)
+                opened.registry.expect(call)
             return twiml.open_stream(
                 url=f"{settings.stream_base_url}/twilio/media/{call.id}",
                 status_url=f"{settings.base_url}/twilio/stream-status/{call.id}",

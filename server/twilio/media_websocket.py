@@ -34,7 +34,7 @@ _NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: c
 _LOGGER = logging.getLogger("uvicorn.websocket")
 
 
-class PatientSocket(WebSocketsSansIOProtocol):
+class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
     """Cuts off a peer that has left 64 kB unread for `SLOW_READER_SECS`, or answers no ping."""
 
     patience: asyncio.TimerHandle | None = None

@@ -7,7 +7,7 @@ import pytest
 
 from agent.record.call_log import CallLog
 from agent.record.models import Call
-from server.calls.call_registry import Desk
+from server.calls.call_registry import CallRegistry
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator
 from server.emulators.twilio import (
     Answer,
@@ -62,17 +62,17 @@ async def test_the_first_word_waits_for_no_database(
 ) -> None:
     free = asyncio.Event()
     free.set()
-    expect, get = Desk.expect, CallLog.get
+    expect, get = CallRegistry.expect, CallLog.get
 
-    def the_stream_comes_next(desk: Desk, call: Call) -> None:
-        expect(desk, call)
+    def the_stream_comes_next(registry: CallRegistry, call: Call) -> None:
+        expect(registry, call)
         free.clear()
 
     async def slow_get(log: CallLog, call_id: str) -> Call:
         await free.wait()
         return await get(log, call_id)
 
-    monkeypatch.setattr(Desk, "expect", the_stream_comes_next)
+    monkeypatch.setattr(CallRegistry, "expect", the_stream_comes_next)
     monkeypatch.setattr(CallLog, "get", slow_get)
     call = await world.dial(Answer(Person([WaitForAgent(), HangUp()]), ring_secs=2.0))
     async with asyncio.timeout(20):

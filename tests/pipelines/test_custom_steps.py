@@ -12,7 +12,7 @@ from pipecat.processors.frame_processor import (
 )
 
 from pipelines.definition import PipelineDefinition
-from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 from tests.pipelines.call.test_run_call import call, scene
 
 
@@ -68,7 +68,8 @@ def _fails() -> None:
 def definition(*between: FrameProcessor) -> PipelineDefinition:
     steps = [custom(f"step_{n}", lambda _, each=each: each) for n, each in enumerate(between)]
     return PipelineDefinition(
-        "mine", steps=[microphone(), resample(to=16_000), *steps, gemini_live(), speaker()]
+        "mine",
+        steps=[transport_input(), resample(to=16_000), *steps, gemini_live(), transport_output()],
     )
 
 

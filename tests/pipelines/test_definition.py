@@ -10,7 +10,7 @@ from pipecat.processors.filters.identity_filter import IdentityFilter
 from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
 from pipelines.definition import DefinitionError, PipelineDefinition, Sound, Step
-from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 
 
 @dataclass
@@ -23,7 +23,7 @@ def define(*steps: Step, tools: Sequence[object] = ()) -> PipelineDefinition:
 
 
 def works() -> list[Step]:
-    return [microphone(), resample(to=16000), gemini_live(), speaker()]
+    return [transport_input(), resample(to=16000), gemini_live(), transport_output()]
 
 
 async def not_a_tool(day) -> str:  # type: ignore[no-untyped-def]
@@ -43,26 +43,35 @@ def not_async(day: str) -> str:
 @pytest.mark.parametrize(
     ("steps", "says"),
     [
-        ([], "needs one microphone, and has none"),
-        ([microphone(), resample(to=16000), speaker()], "needs one model, and has none"),
-        ([*works()[:3], gemini_live(), speaker()], "needs one model, and has 2"),
-        ([microphone(), speaker(), gemini_live()], "order is microphone, model, speaker"),
-        ([resample(to=16000), *works()], "begins with the microphone"),
+        ([], "needs one transport_input, and has none"),
         (
-            [microphone(), gemini_live(), speaker()],
+            [transport_input(), resample(to=16000), transport_output()],
+            "needs one model, and has none",
+        ),
+        ([*works()[:3], gemini_live(), transport_output()], "needs one model, and has 2"),
+        (
+            [transport_input(), transport_output(), gemini_live()],
+            "order is transport_input, model, transport_output",
+        ),
+        ([resample(to=16000), *works()], "begins with transport_input"),
+        (
+            [transport_input(), gemini_live(), transport_output()],
             "takes the caller's sound at 16000 Hz, and 8000",
         ),
-        ([microphone(), resample(to=12000), gemini_live(), speaker()], "not multiples"),
+        (
+            [transport_input(), resample(to=12000), gemini_live(), transport_output()],
+            "not multiples",
+        ),
         ([*works(), resample(to=16000)], "no caller's sound reaches"),
         (
             [*works()[:3], Step("gong", lambda _: IdentityFilter(), agent=Sound(takes=8000))],
-            "needs one speaker",
+            "needs one transport_output",
         ),
         (
             [
                 *works()[:3],
                 Step("deep", lambda _: IdentityFilter(), agent=Sound(takes=8000)),
-                speaker(),
+                transport_output(),
             ],
             "'deep' takes the agent's sound at 8000 Hz, and 24000 Hz reaches it",
         ),
@@ -113,11 +122,11 @@ def test_any_pipecat_processor_can_be_a_step() -> None:
     steps = works()
     steps.insert(2, custom("mine", lambda _: IdentityFilter()))
     assert [step.name for step in define(*steps).steps] == [
-        "microphone",
+        "transport_input",
         "resample(to=16000)",
         "mine",
         "gemini_live",
-        "speaker",
+        "transport_output",
     ]
 
 

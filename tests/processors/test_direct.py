@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.frame_processor import FrameDirection
 
-from processors.direct import Around, DirectProcessor, Sound
+from processors.direct import AudioBypass, DirectProcessor, Sound
 from tests.pipelines.stage import Recorder, on_stage
 
 
@@ -80,7 +80,7 @@ async def test_an_error_while_hearing_is_reported_and_the_next_packet_comes() ->
 
 async def test_sound_goes_around_what_does_not_hear_it() -> None:
     unhearing, beyond = Recorder(), Hears()
-    async with on_stage(Around(InputAudioRawFrame, beyond), unhearing, beyond) as stage:
+    async with on_stage(AudioBypass(InputAudioRawFrame, beyond), unhearing, beyond) as stage:
         sound, text = packet(), InputTextRawFrame("hello")
         await stage.down(sound, text)
         await stage.after.until(lambda r: r.of(InputTextRawFrame))

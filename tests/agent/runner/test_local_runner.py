@@ -1,4 +1,4 @@
-"""The life of calls in one process: a real record, a scripted telephone and media desk."""
+"""The life of calls in one process: a real record, a scripted telephone and media side."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ from agent.lifecycle.statuses import CallStatus, Direction, EndReason
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
 from agent.record.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
 from agent.record.models import Call, CallEvent
-from agent.runner.local_runner import LocalLife
+from agent.runner.local_runner import LocalRunner
 
 MakeCall = Callable[..., Call]
 
@@ -94,7 +94,7 @@ class Phone:
             raise ConnectionError("Twilio is away")
 
 
-class Desk:
+class ScriptedMedia:
     """A media desk that notes its orders."""
 
     def __init__(self) -> None:
@@ -140,8 +140,8 @@ def phone() -> Phone:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def media() -> ScriptedMedia:
+    return ScriptedMedia()
 
 
 @pytest.fixture
@@ -149,37 +149,39 @@ def ends() -> Ends:
     return Ends()
 
 
-Start = Callable[..., Awaitable[LocalLife]]
+Start = Callable[..., Awaitable[LocalRunner]]
 
 
 @pytest.fixture
-async def start(call_log: CallLog, phone: Phone, desk: Desk, ends: Ends) -> AsyncIterator[Start]:
+async def start(
+    call_log: CallLog, phone: Phone, media: ScriptedMedia, ends: Ends
+) -> AsyncIterator[Start]:
     """Starts a process's life of calls; all that were started are closed."""
-    started: list[LocalLife] = []
+    started: list[LocalRunner] = []
 
-    async def make(patience: Patience = QUICK, **more: Any) -> LocalLife:
-        settings: dict[str, Any] = {"call_log": call_log, "telephone": phone, "desk": desk}
-        life = LocalLife(**(settings | {"patience": patience, "on_end": ends} | more))
+    async def make(patience: Patience = QUICK, **more: Any) -> LocalRunner:
+        settings: dict[str, Any] = {"call_log": call_log, "telephone": phone, "media": media}
+        life = LocalRunner(**(settings | {"patience": patience, "on_end": ends} | more))
         started.append(life)
         return life
 
     yield make
     phone.open.set()
-    desk.open.set()
+    media.open.set()
     for life in started:
         await life.close()
 
 
 @pytest.fixture
-async def life(start: Start) -> LocalLife:
+async def life(start: Start) -> LocalRunner:
     return await start()
 
 
-def placed(life: LocalLife, **more: Any) -> Placed:
+def placed(life: LocalRunner, **more: Any) -> Placed:
     return Placed(life.now(), **({"ring_timeout_secs": 30, "max_duration_secs": 60} | more))
 
 
-async def answer(life: LocalLife, call: Call, stream_sid: str = "MZ1") -> CallState:
+async def answer(life: LocalRunner, call: Call, stream_sid: str = "MZ1") -> CallState:
     await life.tell(call.id, TwimlFetched(life.now()))
     return await life.tell(call.id, StreamStarted(life.now(), stream_sid, "here"))
 
@@ -189,7 +191,12 @@ async def kinds(call_log: CallLog, call: Call) -> list[str]:
 
 
 async def test_a_call_from_the_dial_to_its_end(
-    life: LocalLife, call_log: CallLog, phone: Phone, desk: Desk, ends: Ends, a_call: MakeCall
+    life: LocalRunner,
+    call_log: CallLog,
+    phone: Phone,
+    media: ScriptedMedia,
+    ends: Ends,
+    a_call: MakeCall,
 ):
     call = await life.place(a_call(), placed(life))
     assert (call.status, call.twilio_sid) == (CallStatus.INITIATED, "CA1")
@@ -208,7 +215,7 @@ async def test_a_call_from_the_dial_to_its_end(
     assert ended.ended_at is not None
     assert ended.answered_at <= ended.ended_at
     await life.close()
-    assert desk.of(call) == ["warm", "end agent"]
+    assert media.of(call) == ["warm", "end agent"]
     assert [(c.id, c.status) for c in ends.calls] == [(call.id, CallStatus.COMPLETED)]
     assert [e.detail for e in await call_log.events(call.id) if e.kind == "life.status"] == [
         {"status": "ringing", "end_reason": None},
@@ -222,18 +229,18 @@ async def test_a_call_from_the_dial_to_its_end(
 
 
 async def test_a_refused_dial_is_a_failed_call(
-    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):
     phone.dial_answer = DialRefused("The number is not valid.", 21211)
     call = await life.place(a_call(), placed(life))
     assert (call.status, call.error) == (CallStatus.FAILED, "The number is not valid.")
     await life.close()
-    assert desk.of(call) == ["warm", "release"]
+    assert media.of(call) == ["warm", "release"]
 
 
 @pytest.mark.parametrize("error", [DialUncertain(), TimeoutError(), RuntimeError("a bug")])
 async def test_an_unclear_dial_is_found_and_never_repeated(
-    life: LocalLife, phone: Phone, a_call: MakeCall, error: Exception
+    life: LocalRunner, phone: Phone, a_call: MakeCall, error: Exception
 ):
     phone.dial_answer = error
     phone.calls["CA7"] = "ringing"
@@ -249,7 +256,7 @@ async def test_an_unclear_dial_is_found_and_never_repeated(
 
 
 async def test_an_unclear_dial_that_was_never_placed_has_failed(
-    life: LocalLife, phone: Phone, a_call: MakeCall
+    life: LocalRunner, phone: Phone, a_call: MakeCall
 ):
     phone.dial_answer = DialUncertain()
     call = await life.place(a_call(), placed(life))
@@ -275,7 +282,7 @@ async def test_a_slow_dial_holds_up_neither_tell_nor_the_answer_for_ever(
     assert phone.hung_up[0] == "CA1"
 
 
-async def test_the_same_request_again_dials_once(life: LocalLife, phone: Phone, a_call: MakeCall):
+async def test_the_same_request_again_dials_once(life: LocalRunner, phone: Phone, a_call: MakeCall):
     def request(fingerprint: str) -> Call:
         return a_call(idempotency_key="k", request_fingerprint=fingerprint)
 
@@ -291,7 +298,7 @@ async def test_the_same_request_again_dials_once(life: LocalLife, phone: Phone, 
 
 
 async def test_an_inbound_call_is_opened_once(
-    life: LocalLife, call_log: CallLog, phone: Phone, a_call: MakeCall
+    life: LocalRunner, call_log: CallLog, phone: Phone, a_call: MakeCall
 ):
     event = placed(life, inbound=True, twilio_sid="CA5")
     calls = await asyncio.gather(*(life.place(a_call(), event) for _ in range(3)))
@@ -306,7 +313,7 @@ async def test_an_inbound_call_is_opened_once(
     assert (await answer(life, call)).status is CallStatus.IN_PROGRESS
 
 
-async def test_lost_callbacks_are_found_out(life: LocalLife, phone: Phone, a_call: MakeCall):
+async def test_lost_callbacks_are_found_out(life: LocalRunner, phone: Phone, a_call: MakeCall):
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
     phone.calls["CA1"] = "completed"
@@ -318,7 +325,7 @@ async def test_lost_callbacks_are_found_out(life: LocalLife, phone: Phone, a_cal
 
 
 async def test_a_phone_that_rings_off_without_a_word(
-    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):
     call = await life.place(a_call(), placed(life, ring_timeout_secs=0))
     phone.calls["CA1"] = "no-answer"
@@ -326,11 +333,11 @@ async def test_a_phone_that_rings_off_without_a_word(
     assert ended is not None
     assert ended.status is CallStatus.NO_ANSWER
     await life.close()
-    assert desk.of(call) == ["warm", "release"]
+    assert media.of(call) == ["warm", "release"]
 
 
 async def test_the_longest_duration_ends_a_call(
-    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):
     call = await life.place(a_call(), placed(life, max_duration_secs=0))
     phone.calls["CA1"] = "in-progress"
@@ -342,7 +349,7 @@ async def test_the_longest_duration_ends_a_call(
 
 
 async def test_a_failing_telephone_is_asked_again_and_kept_in_the_record(
-    life: LocalLife, call_log: CallLog, phone: Phone, a_call: MakeCall
+    life: LocalRunner, call_log: CallLog, phone: Phone, a_call: MakeCall
 ):
     call = await life.place(a_call(), placed(life))
     phone.calls["CA1"] = "in-progress"
@@ -358,18 +365,20 @@ async def test_a_failing_telephone_is_asked_again_and_kept_in_the_record(
     assert {"what": "hang_up", "error": "ConnectionError"} in failed
 
 
-async def test_a_broken_or_stuck_desk_harms_no_call(life: LocalLife, desk: Desk, a_call: MakeCall):
-    desk.broken = True
+async def test_a_broken_or_stuck_desk_harms_no_call(
+    life: LocalRunner, media: ScriptedMedia, a_call: MakeCall
+):
+    media.broken = True
     call = await life.place(a_call(), placed(life))
-    desk.open.clear()
+    media.open.clear()
     await life.tell(call.id, TwilioStatus(life.now(), "busy", "CA1"))
     assert (await life.state(call.id)).status is CallStatus.BUSY
-    desk.open.set()
+    media.open.set()
     await life.close()
-    assert desk.of(call) == ["warm", "release"]
+    assert media.of(call) == ["warm", "release"]
 
 
-async def test_one_calls_trouble_is_not_anothers(life: LocalLife, phone: Phone, a_call: MakeCall):
+async def test_one_calls_trouble_is_not_anothers(life: LocalRunner, phone: Phone, a_call: MakeCall):
     stuck = await life.place(a_call(), placed(life))
     phone.open.clear()
     waiting = asyncio.create_task(life.place(a_call(), placed(life)))
@@ -381,7 +390,7 @@ async def test_one_calls_trouble_is_not_anothers(life: LocalLife, phone: Phone, 
 
 
 async def test_news_at_once_is_decided_one_after_the_other(
-    life: LocalLife, call_log: CallLog, ends: Ends, a_call: MakeCall
+    life: LocalRunner, call_log: CallLog, ends: Ends, a_call: MakeCall
 ):
     call = await life.place(a_call(), placed(life))
     now = life.now()
@@ -419,7 +428,7 @@ async def test_what_another_process_was_told_counts(
     assert (await kinds(call_log, call)).count("life.stream_started") == 1
 
 
-async def test_waiting_for_the_end(life: LocalLife, a_call: MakeCall):
+async def test_waiting_for_the_end(life: LocalRunner, a_call: MakeCall):
     call = await life.place(a_call(), placed(life))
     assert await life.ended(call.id, 0.01) is None
     waiting = [asyncio.create_task(life.ended(call.id, SECS)) for _ in range(3)]
@@ -431,7 +440,7 @@ async def test_waiting_for_the_end(life: LocalLife, a_call: MakeCall):
     assert await life.ended(call.id, 0) is not None
 
 
-async def test_unknown_calls(life: LocalLife):
+async def test_unknown_calls(life: LocalRunner):
     with pytest.raises(NoSuchCall):
         await life.tell("none", Terminate(life.now()))
     with pytest.raises(NoSuchCall):
@@ -465,7 +474,7 @@ async def test_a_restart_goes_on_where_the_process_stopped(
 
 
 async def test_a_restart_prepares_anew_what_may_still_ring(
-    start: Start, phone: Phone, desk: Desk, a_call: MakeCall
+    start: Start, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):
     before = await start(Patience())
     rings = await before.place(a_call(), placed(before))
@@ -480,20 +489,20 @@ async def test_a_restart_prepares_anew_what_may_still_ring(
     await after.resume()
     await phone.until(lambda: {"CA1", "CA2", "CA3"} <= {*phone.looked_up})
     await after.close()
-    assert desk.of(rings) == ["warm", "warm"]
-    assert desk.of(talks) == desk.of(rang) == ["warm"]
+    assert media.of(rings) == ["warm", "warm"]
+    assert media.of(talks) == media.of(rang) == ["warm"]
 
 
 async def test_a_call_is_prepared_and_dialled_side_by_side(
-    life: LocalLife, phone: Phone, desk: Desk, a_call: MakeCall
+    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):
     phone.open.clear()
-    desk.open.clear()
+    media.open.clear()
     placing = asyncio.create_task(life.place(call := a_call(), placed(life)))
     await phone.until(lambda: len(phone.dialled) == 1)
-    desk.open.set()
+    media.open.set()
     async with asyncio.timeout(SECS):
-        while not desk.of(call):  # noqa: ASYNC110 (the desk has no other sign)
+        while not media.of(call):  # noqa: ASYNC110 (the desk has no other sign)
             await asyncio.sleep(0)
     assert not placing.done()
     phone.open.set()
@@ -571,7 +580,9 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
     database.away = True
-    surely = asyncio.create_task(life.tell_surely(call.id, ConversationEnded(life.now(), "agent")))
+    surely = asyncio.create_task(
+        life.tell_until_kept(call.id, ConversationEnded(life.now(), "agent"))
+    )
     await database.tried.wait()
     with pytest.raises(DatabaseAway):
         await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
@@ -583,7 +594,7 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
     assert (await kinds(call_log, call)).count("life.conversation_ended") == 1
 
 
-async def test_no_timer_is_left_of_an_ended_call(life: LocalLife, a_call: MakeCall):
+async def test_no_timer_is_left_of_an_ended_call(life: LocalRunner, a_call: MakeCall):
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
     assert life._timers.armed(call.id) == set((await life.state(call.id)).deadlines)
@@ -655,7 +666,7 @@ async def test_what_a_caller_told_who_was_cancelled_is_carried_out(
 
 
 async def test_an_end_whose_answer_was_lost_is_an_end(
-    start: Start, engine: AsyncEngine, desk: Desk, ends: Ends, a_call: MakeCall
+    start: Start, engine: AsyncEngine, media: ScriptedMedia, ends: Ends, a_call: MakeCall
 ):
     call_log = Forgetful(engine)
     life = await start(call_log=call_log)
@@ -672,7 +683,7 @@ async def test_an_end_whose_answer_was_lost_is_an_end(
         await ends.came.wait()
     await life.close()
     assert [one.id for one in ends.calls] == [call.id]
-    assert desk.of(call) == ["warm", "end caller"]
+    assert media.of(call) == ["warm", "end caller"]
 
 
 async def test_a_timer_is_kept_when_a_decision_was_not(

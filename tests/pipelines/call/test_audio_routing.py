@@ -21,17 +21,17 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from agent.ports import LiveCall
 from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
-from pipelines.call.audio_routing import lay_sound
+from pipelines.call.audio_routing import route_audio
 from pipelines.definition import DefinitionError, PipelineDefinition, Step
 from pipelines.steps import (
     custom,
     gemini_live,
     keypad,
-    microphone,
     record_turns,
     remember_caller,
     resample,
-    speaker,
+    transport_input,
+    transport_output,
 )
 from processors.direct import DirectProcessor
 from tests.pipelines.call.test_run_call import call, scene
@@ -60,12 +60,12 @@ def definition(*between: Step, behind: tuple[Step, ...] = ()) -> PipelineDefinit
         name="mine",
         tools=[hang_up],
         steps=[
-            microphone(),
+            transport_input(),
             resample(to=16_000),
             *between,
             gemini_live(),
             *behind,
-            speaker(),
+            transport_output(),
             record_turns(),
         ],
     )
@@ -131,7 +131,7 @@ def test_a_step_that_takes_what_every_processor_is_told_is_not() -> None:
 async def test_between_our_own_steps_nothing_stands() -> None:
     steps = catalogue.find("phone_call").steps
     built: list[FrameProcessor] = [DirectProcessor() for _ in steps]
-    laid = lay_sound(
+    laid = route_audio(
         built,
         {
             InputAudioRawFrame: [step.caller for step in steps],
@@ -146,10 +146,10 @@ async def test_between_our_own_steps_nothing_stands() -> None:
         if isinstance(processor, DirectProcessor) and processor.sound_to is not None
     }
     assert ways == {
-        "microphone": "answer_shield",
+        "transport_input": "answer_shield",
         "answer_shield": "resample(to=16000)",
         "resample(to=16000)": "gemini_live",
-        "gemini_live": "speaker",
+        "gemini_live": "transport_output",
     }
 
 

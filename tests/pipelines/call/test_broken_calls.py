@@ -16,7 +16,7 @@ from agent.record.models import EndReason, Speaker
 from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini.client import ModelSession
-from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 from tests.pipelines.call.test_run_call import call, scene
 from tests.pipelines.model import PlayedModel, PlayedSession
 from tests.pipelines.scripted_phone import Phone
@@ -306,8 +306,10 @@ async def test_a_stream_that_takes_nothing_ends_with_the_call() -> None:
 
 
 def with_step(step: FrameProcessor) -> PipelineDefinition:
-    steps = [microphone(), resample(to=16000), custom("broken", lambda _: step)]
-    return PipelineDefinition("broken", steps=[*steps, gemini_live(), speaker()], tools=[hang_up])
+    steps = [transport_input(), resample(to=16000), custom("broken", lambda _: step)]
+    return PipelineDefinition(
+        "broken", steps=[*steps, gemini_live(), transport_output()], tools=[hang_up]
+    )
 
 
 class FailsAtStart(FrameProcessor):
@@ -387,7 +389,7 @@ async def test_two_calls_of_a_tool_at_once_are_both_answered() -> None:
         await release.wait()
         return word
 
-    steps = [microphone(), resample(to=16000), gemini_live(), speaker()]
+    steps = [transport_input(), resample(to=16000), gemini_live(), transport_output()]
     definition = PipelineDefinition("slow", steps=steps, tools=[slow])
     async with call(definition=definition) as stage:
         session = await stage.greeted()
@@ -415,7 +417,7 @@ async def test_a_tool_that_runs_when_the_call_ends_is_stopped() -> None:
             stopped.set()
         return ""
 
-    steps = [microphone(), resample(to=16000), gemini_live(), speaker()]
+    steps = [transport_input(), resample(to=16000), gemini_live(), transport_output()]
     definition = PipelineDefinition("slow", steps=steps, tools=[slow])
     async with call(definition=definition) as stage:
         session = await stage.greeted()
@@ -541,7 +543,7 @@ async def test_the_answer_of_a_tool_that_outlived_its_session_is_told_in_words()
         await release.wait()
         return "It is sunny."
 
-    steps = [microphone(), resample(to=16000), gemini_live(), speaker()]
+    steps = [transport_input(), resample(to=16000), gemini_live(), transport_output()]
     definition = PipelineDefinition("slow", steps=steps, tools=[slow])
     async with call(definition=definition) as stage:
         session = await stage.greeted()

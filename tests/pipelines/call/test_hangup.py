@@ -13,7 +13,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from agent.ports import MemoryRecord
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
-from pipelines.call.hangup import CALLER_WAITS, CallEnd, CallSummary
+from pipelines.call.hangup import CALLER_WAITS, CallSummary, HangupController
 from pipelines.phone.caller_speech import CallerSpeech, Stretch
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback
@@ -25,12 +25,12 @@ PROFILE = AgentProfile(max_duration_seconds=60, silence_seconds=10)
 
 
 class Call:
-    """The parts around a `CallEnd`, and an agent that speaks when told to."""
+    """The parts around a `HangupController`, and an agent that speaks when told to."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
         self.line, self.playback, self.speech = PhoneLine(clock), Playback(clock), CallerSpeech()
-        self.end = CallEnd(self.line, self.playback, self.speech, PROFILE, MemoryRecord())
+        self.end = HangupController(self.line, self.playback, self.speech, PROFILE, MemoryRecord())
 
     def told(self, stage: Stage) -> list[str]:
         frames = stage.before.of(InputTextRawFrame, FrameDirection.UPSTREAM)

@@ -9,7 +9,7 @@ import pytest
 from agent.measures import FirstSound
 from agent.profile import AgentProfile, VadConfig
 from agent.record.models import Speaker
-from pipelines.gemini.greeting_cache import GreetingKey, Greetings
+from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.phone.transport_output import BARGES_IN_AFTER_SECS
 from pipelines.steps import PAUSE_IN_WORD_SECS
 from tests.pipelines.call.test_run_call import OnStage, call, scene
@@ -324,7 +324,7 @@ async def test_a_cough_stops_nobody() -> None:
 
 @scene
 async def test_a_greeting_that_calls_share_is_generated_once_and_played_at_once() -> None:
-    greetings = Greetings()
+    greetings = GreetingCache()
     words = {"greeting": "Hello there, my friend."}
     async with call(greetings=greetings, **words) as first:
         await prepared(first)
@@ -346,7 +346,7 @@ async def test_a_greeting_that_calls_share_is_generated_once_and_played_at_once(
 
 @scene
 async def test_a_greeting_that_came_with_half_a_sample_is_shared_as_it_was_heard() -> None:
-    greetings = Greetings()
+    greetings = GreetingCache()
     heard = []
     async with call(greetings=greetings, greeting="Hello.") as first:
         session = await first.model.session()
@@ -371,7 +371,7 @@ async def test_a_greeting_that_came_with_half_a_sample_is_shared_as_it_was_heard
 
 @scene
 async def test_a_greeting_that_was_begun_twice_is_not_shared() -> None:
-    greetings = Greetings()
+    greetings = GreetingCache()
     async with call(greetings=greetings, greeting="Hello.") as stage:
         cut_short = await stage.model.session()
         await cut_short.until(lambda s: s.texts)
@@ -390,7 +390,7 @@ async def test_a_greeting_that_was_begun_twice_is_not_shared() -> None:
 
 @scene
 async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
-    greetings = Greetings()
+    greetings = GreetingCache()
     async with call(greetings=greetings, greeting="Hello.") as stage:
         await prepared(stage)
         await stage.phone.pick_up()
@@ -410,7 +410,7 @@ async def test_a_greeting_said_in_other_words_is_not_shared() -> None:
     ],
 )
 def test_a_greeting_is_shared_by_calls_that_sound_the_same(other: dict[str, str]) -> None:
-    greetings, profile = Greetings(), AgentProfile(greeting="Hello.", voice="Kore")
+    greetings, profile = GreetingCache(), AgentProfile(greeting="Hello.", voice="Kore")
     greetings.keep(GreetingKey.of(profile, "m"), b"\x00\x01", "Hello!")
     same = profile.model_copy(update={"system_prompt": "You talk with Ms Lee."})
     assert greetings.find(GreetingKey.of(same, "m")) == b"\x00\x01"
@@ -419,7 +419,7 @@ def test_a_greeting_is_shared_by_calls_that_sound_the_same(other: dict[str, str]
 
 
 def test_the_least_used_greeting_is_dropped_first() -> None:
-    greetings = Greetings(most_bytes=100)
+    greetings = GreetingCache(most_bytes=100)
     a, b, c = (GreetingKey.of(AgentProfile(greeting=word), "m") for word in ("a", "b", "c"))
     greetings.keep(a, bytes(40), "A.")
     greetings.keep(b, bytes(40), "b")

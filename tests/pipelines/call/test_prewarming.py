@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.measures import Measure, WarmUp, WarmWaste
 from agent.record.models import Call
-from pipelines.call.prewarming import WARM_FOR_SECS, WarmSessions
+from pipelines.call.prewarming import WARM_FOR_SECS, Prewarming
 from tests import virtual_time
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 
@@ -29,7 +29,7 @@ class Hall:
         self.may_find = asyncio.Event()
         self.may_find.set()
         self.finds: Callable[[str], Call] = a_call
-        self.warm = WarmSessions(
+        self.warm = Prewarming(
             self._start,  # type: ignore[arg-type]
             self._find,
             limit=limit,

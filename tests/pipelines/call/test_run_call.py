@@ -30,7 +30,7 @@ from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.definition import PipelineDefinition
-from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 from tests import virtual_time
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.scripted_phone import Phone
@@ -325,7 +325,7 @@ async def test_a_tool_that_fails_is_answered_and_the_call_goes_on() -> None:
 
     definition = PipelineDefinition(
         "broken",
-        steps=[microphone(), resample(to=16000), gemini_live(), speaker()],
+        steps=[transport_input(), resample(to=16000), gemini_live(), transport_output()],
         tools=[broken, hang_up],
     )
     async with call(definition=definition) as stage:
@@ -357,7 +357,9 @@ async def test_a_tool_that_the_model_takes_back_is_stopped() -> None:
         return ""
 
     definition = PipelineDefinition(
-        "slow", steps=[microphone(), resample(to=16000), gemini_live(), speaker()], tools=[slow]
+        "slow",
+        steps=[transport_input(), resample(to=16000), gemini_live(), transport_output()],
+        tools=[slow],
     )
     async with call(definition=definition) as stage:
         session = await stage.greeted()
@@ -438,8 +440,8 @@ class Loudness(FrameProcessor):
 @scene
 async def test_a_processor_as_pipecat_documents_it_hears_every_packet_and_loses_none() -> None:
     levels: list[int] = []
-    steps = [microphone(), resample(to=16000), custom("loudness", lambda _: Loudness(levels))]
-    definition = PipelineDefinition("loud", steps=[*steps, gemini_live(), speaker()])
+    steps = [transport_input(), resample(to=16000), custom("loudness", lambda _: Loudness(levels))]
+    definition = PipelineDefinition("loud", steps=[*steps, gemini_live(), transport_output()])
     async with call(definition=definition) as stage:
         session = await stage.greeted()
         stage.phone.speak(mulaw_tone(1.0))

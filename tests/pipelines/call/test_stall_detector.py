@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.call.stall_detector import OwedAnswer
+from pipelines.call.stall_detector import StallDetector
 from pipelines.phone.caller_speech import CallerSpeech, Stretch
 from pipelines.phone.playback import Playback
 
@@ -13,7 +13,7 @@ class Line:
     def __init__(self, turn_ends_after_secs: float = 0.0) -> None:
         self.now = 100.0
         self.speech, self.playback = CallerSpeech(), Playback(lambda: self.now)
-        self.answer = OwedAnswer(
+        self.answer = StallDetector(
             self.speech, self.playback, turn_ends_after_secs=turn_ends_after_secs
         )
         self.answer.replied(self.now)

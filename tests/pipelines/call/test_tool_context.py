@@ -6,8 +6,8 @@ import pytest
 
 from agent.ports import MemoryRecord, TransferRefused
 from agent.profile import AgentProfile
-from pipelines.call.hangup import CallEnd
-from pipelines.call.tool_context import TheCall
+from pipelines.call.hangup import HangupController
+from pipelines.call.tool_context import ToolContext
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback
@@ -20,8 +20,10 @@ async def test_a_transfer_to_a_number_that_may_not_be_called_is_refused_and_the_
 ):
     clock = asyncio.get_running_loop().time
     record = MemoryRecord()
-    end = CallEnd(PhoneLine(clock), Playback(clock), CallerSpeech(), AgentProfile(), record)
-    call = TheCall("call-1", "+15550100", {}, record, end, may_transfer=ALLOWED.__eq__)
+    end = HangupController(
+        PhoneLine(clock), Playback(clock), CallerSpeech(), AgentProfile(), record
+    )
+    call = ToolContext("call-1", "+15550100", {}, record, end, may_transfer=ALLOWED.__eq__)
     with pytest.raises(TransferRefused):
         await call.transfer("+19005550100")
     assert record.events == []

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agent.profile import AgentProfile
 from pipelines.gemini import websocket_client as quick_socket
-from pipelines.gemini.audio_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, ModelSocket
+from pipelines.gemini.audio_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, AudioSocket
 from pipelines.gemini.client import GeminiClient, ModelSession
 from pipelines.gemini.live_config import live_config
 from pipelines.gemini.messages import Words, read_content
@@ -109,8 +109,8 @@ async def test_speech_that_has_come_by_now_goes_on_together_and_past_nothing() -
     async with serve(talk, "127.0.0.1", 0, compression=None) as listening:
         port = listening.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}"
-        async with connect(url, compression=None, create_connection=ModelSocket) as socket:
-            assert isinstance(socket, ModelSocket)
+        async with connect(url, compression=None, create_connection=AudioSocket) as socket:
+            assert isinstance(socket, AudioSocket)
             socket.listen(keep, keep)
             async with asyncio.timeout(10):
                 while len(socket._unread) < 5 + many:  # noqa: ASYNC110
@@ -146,8 +146,8 @@ async def test_half_a_sample_shifts_nothing_of_what_comes_behind_it() -> None:
     async with serve(talk, "127.0.0.1", 0, compression=None) as listening:
         port = listening.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}"
-        async with connect(url, compression=None, create_connection=ModelSocket) as socket:
-            assert isinstance(socket, ModelSocket)
+        async with connect(url, compression=None, create_connection=AudioSocket) as socket:
+            assert isinstance(socket, AudioSocket)
             socket.listen(keep, nothing)
             async with asyncio.timeout(10):
                 while len(socket._unread) < 7:  # noqa: ASYNC110
@@ -250,7 +250,7 @@ def test_of_a_session_that_was_refused_no_tls_waits_for_the_collector(
     gc.disable()
     try:
         uvloop.run(be_refused())
-        left = [one for one in gc.get_objects() if type(one) is ModelSocket]
+        left = [one for one in gc.get_objects() if type(one) is AudioSocket]
         assert [socket for socket in left if "transport" in vars(socket)] == []
     finally:
         gc.enable()

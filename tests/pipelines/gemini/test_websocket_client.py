@@ -11,14 +11,14 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-from pipelines.gemini.websocket_client import MOST_UNREAD, QuickSocket
+from pipelines.gemini.websocket_client import MOST_UNREAD, FastClientConnection
 from pipelines.gemini.websocket_frames import MOST_FRAGMENTS
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking_to(talk: Talk, *, max_size: int = 1 << 20) -> AsyncIterator[QuickSocket]:
+async def talking_to(talk: Talk, *, max_size: int = 1 << 20) -> AsyncIterator[FastClientConnection]:
     """A socket to a server that does `talk`, and then waits for the end."""
 
     async def serve_one(server: ServerConnection) -> None:
@@ -27,9 +27,13 @@ async def talking_to(talk: Talk, *, max_size: int = 1 << 20) -> AsyncIterator[Qu
 
     async with serve(serve_one, "127.0.0.1", 0, compression=None) as listening:
         port = listening.sockets[0].getsockname()[1]
-        options = {"compression": None, "max_size": max_size, "create_connection": QuickSocket}
+        options = {
+            "compression": None,
+            "max_size": max_size,
+            "create_connection": FastClientConnection,
+        }
         async with connect(f"ws://127.0.0.1:{port}", **options) as socket:
-            assert isinstance(socket, QuickSocket)
+            assert isinstance(socket, FastClientConnection)
             yield socket
 
 
@@ -235,9 +239,9 @@ async def test_an_answer_may_come_in_any_pieces(at_a_time: int) -> None:
         writer.close()
 
     came = asyncio.Event()
-    made: list[QuickSocket] = []
+    made: list[FastClientConnection] = []
 
-    class Kept(QuickSocket):
+    class Kept(FastClientConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             made.append(self)

@@ -16,7 +16,7 @@ from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini.client import ModelSession
 from pipelines.phone.packet_stamp import STAMPED_EVERY, stamped, take_stamp
-from pipelines.steps import custom, gemini_live, microphone, resample, speaker
+from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 from tests.pipelines.call.test_run_call import OnStage, call, scene
 from tests.pipelines.model import PlayedModel, PlayedSession
 
@@ -64,11 +64,11 @@ def with_slow_step(secs: float, *, direct: bool) -> PipelineDefinition:
         name="slow",
         tools=[hang_up],
         steps=[
-            microphone(),
+            transport_input(),
             resample(to=16_000),
             custom("slow", lambda _: Slow(secs, direct=direct)),
             gemini_live(),
-            speaker(),
+            transport_output(),
         ],
     )
 

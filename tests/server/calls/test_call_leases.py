@@ -1,4 +1,4 @@
-"""Claims on live calls outlast their time to live, on a real Valkey server."""
+"""CallLeases on live calls outlast their time to live, on a real Valkey server."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from agent.live_calls import LiveCallsInMemory
-from server.calls.call_leases import Claims
+from server.calls.call_leases import CallLeases
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import ServerFactory
 from tests.server.routes.test_twilio_media import (
@@ -59,7 +59,7 @@ async def test_a_redis_that_fails_is_asked_again() -> None:
 
     kept = asyncio.Event()
     live_calls = Flaky()
-    claims = Claims(live_calls, lambda: ["c1"], instance="here", ttl_secs=0.03)
+    claims = CallLeases(live_calls, lambda: ["c1"], instance="here", ttl_secs=0.03)
     claims.open()
     await kept.wait()
     await claims.close()
@@ -78,7 +78,7 @@ async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None
 
     carried, released = ["c1"], asyncio.Event()
     live_calls = Slow()
-    claims = Claims(live_calls, lambda: list(carried), instance="here", ttl_secs=0.03)
+    claims = CallLeases(live_calls, lambda: list(carried), instance="here", ttl_secs=0.03)
     claims.open()
     await released.wait()
     await claims.close()

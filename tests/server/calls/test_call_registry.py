@@ -1,4 +1,4 @@
-"""The desk: places, pipelines that outlive their streams, and who is told of the end first."""
+"""The registry: places, pipelines that outlive their streams, and who is told of the end first."""
 
 import asyncio
 import gc
@@ -11,9 +11,9 @@ from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCallsInMemory
 from agent.measures import Measure, WarmUp
 from agent.record.models import Call, EndReason
-from pipelines.call.prewarming import WarmSessions
+from pipelines.call.prewarming import Prewarming
 from pipelines.call.run_call import CallSummary
-from server.calls.call_registry import ConversationOver, Desk
+from server.calls.call_registry import CallRegistry, ConversationOver
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 
 
@@ -38,7 +38,7 @@ class ScriptedLife:
         self.there.set()
         self.told = asyncio.Event()
 
-    async def tell_surely(self, call_id: str, event: Event) -> None:
+    async def tell_until_kept(self, call_id: str, event: Event) -> None:
         await self.there.wait()
         self._log.append("life told")
         self.events.append(event)
@@ -60,13 +60,13 @@ class Office:
         self.life = ScriptedLife(self.log)
         warming = None
         if warm is not None:
-            warming = WarmSessions(
+            warming = Prewarming(
                 self._start,  # type: ignore[arg-type]
                 self._find,
                 limit=warm,
                 measure=self.measures.append,
             )
-        self.desk = Desk(
+        self.registry = CallRegistry(
             self._start,  # type: ignore[arg-type]
             self.live_calls,
             instance="here",
@@ -74,7 +74,7 @@ class Office:
             clock=lambda: 1.0,
             warming=warming,
         )
-        self.desk.report_to(self.life)  # type: ignore[arg-type]
+        self.registry.report_to(self.life)  # type: ignore[arg-type]
 
     async def _find(self, call_id: str) -> Call:
         return a_call(call_id)
@@ -91,29 +91,29 @@ class Office:
 
 
 async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
-    desk = Office(capacity=2).desk
-    assert [desk.reserve(call) for call in ("1", "1", "2", "3")] == [True, True, True, False]
-    await desk.warm("1")
-    assert desk.held == 2
-    desk.give_back("2")
-    assert desk.reserve("3")
-    await desk.release("1")
-    await desk.end("3", EndReason.API)
-    await desk.end("3", EndReason.API)
-    assert desk.held == 0
+    registry = Office(capacity=2).registry
+    assert [registry.reserve(call) for call in ("1", "1", "2", "3")] == [True, True, True, False]
+    await registry.warm("1")
+    assert registry.held == 2
+    registry.give_back("2")
+    assert registry.reserve("3")
+    await registry.release("1")
+    await registry.end("3", EndReason.API)
+    await registry.end("3", EndReason.API)
+    assert registry.held == 0
 
 
 async def test_one_pipeline_carries_a_call_over_all_of_its_streams() -> None:
     office = Office()
     first, second = office.stream("MZ1"), office.stream("MZ2")
-    line = await office.desk.carry(a_call(), first)
+    line = await office.registry.carry(a_call(), first)
     line.unbind(first)
-    assert await office.desk.carry(a_call(), second) is line
+    assert await office.registry.carry(a_call(), second) is line
     assert len(office.pipelines) == 1
     await asyncio.sleep(0)  # the claim is made beside the audio
     assert await office.live_calls.owner("1") == "here"
-    assert office.desk.talking == 1
-    await office.desk.close()
+    assert office.registry.talking == 1
+    await office.registry.close()
 
 
 async def test_a_registry_that_hangs_holds_up_no_audio_and_is_let_go_at_the_end() -> None:
@@ -128,27 +128,27 @@ async def test_a_registry_that_hangs_holds_up_no_audio_and_is_let_go_at_the_end(
         released.set()
 
     office.live_calls.claim, office.live_calls.release = hangs, releases  # type: ignore[method-assign]
-    line = await office.desk.carry(a_call(), office.stream("MZ1"))
+    line = await office.registry.carry(a_call(), office.stream("MZ1"))
     assert line.bound
-    ending = asyncio.create_task(office.desk.end("1", EndReason.API))
+    ending = asyncio.create_task(office.registry.end("1", EndReason.API))
     await asyncio.sleep(0)
     claims.set()
     await ending
     assert released.is_set()
-    await office.desk.close()
+    await office.registry.close()
 
 
 async def test_the_life_is_told_before_the_stream_closes() -> None:
     office = Office()
-    await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.registry.carry(a_call(), office.stream("MZ1"))
     office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT, transfer_to="+3"))
-    await office.desk.told("1")
+    await office.registry.told("1")
     assert office.log == ["life told", "pipeline ended", "MZ1 closed"]
     assert office.life.events == [ConversationEnded(1.0, "agent", transfer_to="+3")]
     with pytest.raises(ConversationOver):
-        await office.desk.carry(a_call(), office.stream("MZ2"))
-    await office.desk.end("1", EndReason.AGENT)
-    assert office.desk.talking == 0
+        await office.registry.carry(a_call(), office.stream("MZ2"))
+    await office.registry.end("1", EndReason.AGENT)
+    assert office.registry.talking == 0
     assert await office.live_calls.owner("1") is None
 
 
@@ -158,43 +158,43 @@ async def test_a_life_that_cannot_be_told_yet_still_frees_the_stream(
     monkeypatch.setattr(desk_module, "TELL_PATIENCE_SECS", 0.01)
     office = Office()
     office.life.there.clear()
-    await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.registry.carry(a_call(), office.stream("MZ1"))
     office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT))
-    await office.desk.told("1")
+    await office.registry.told("1")
     assert office.log[-1] == "MZ1 closed"
     # It is told as soon as it can be.
     assert office.life.events == []
     office.life.there.set()
     await office.life.told.wait()
     assert office.life.events == [ConversationEnded(1.0, "agent")]
-    await office.desk.close()
+    await office.registry.close()
 
 
 async def test_a_pipeline_that_fails_ends_the_call_for_our_reason() -> None:
     office = Office()
-    await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.registry.carry(a_call(), office.stream("MZ1"))
     office.pipelines[0].over.set_exception(RuntimeError("broken"))
-    await office.desk.told("1")
+    await office.registry.told("1")
     assert office.life.events == [ConversationEnded(1.0, "system", error="the pipeline failed")]
 
 
 async def test_what_was_ended_from_outside_is_not_reported() -> None:
     office = Office()
-    await office.desk.carry(a_call(), office.stream("MZ1"))
-    await office.desk.end("1", EndReason.API)
+    await office.registry.carry(a_call(), office.stream("MZ1"))
+    await office.registry.end("1", EndReason.API)
     assert office.life.events == []
     assert "MZ1 closed" in office.log
-    assert (office.desk.held, office.desk.talking) == (0, 0)
+    assert (office.registry.held, office.registry.talking) == (0, 0)
 
 
 async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
     office = Office(capacity=1)
-    await office.desk.carry(a_call("1"), office.stream("MZ1"))
-    await office.desk.carry(a_call("2"), office.stream("MZ2"))
-    assert office.desk.talking == 2
-    assert not office.desk.reserve("3")
-    await office.desk.close()
-    assert office.desk.talking == 0
+    await office.registry.carry(a_call("1"), office.stream("MZ1"))
+    await office.registry.carry(a_call("2"), office.stream("MZ2"))
+    assert office.registry.talking == 2
+    assert not office.registry.reserve("3")
+    await office.registry.close()
+    assert office.registry.talking == 0
 
 
 async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
@@ -204,59 +204,59 @@ async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
         raise ConnectionError("no Redis")
 
     office.live_calls.claim = office.live_calls.release = broken  # type: ignore[method-assign]
-    await office.desk.carry(a_call(), office.stream("MZ1"))
-    assert office.desk.talking == 1
-    await office.desk.end("1", EndReason.API)
-    assert office.desk.talking == 0
+    await office.registry.carry(a_call(), office.stream("MZ1"))
+    assert office.registry.talking == 1
+    await office.registry.end("1", EndReason.API)
+    assert office.registry.talking == 0
 
 
 async def test_a_call_that_rings_is_prepared_and_its_first_stream_joins() -> None:
     office = Office(warm=5)
-    await office.desk.warm("1")
-    assert (len(office.pipelines), office.desk.carried) == (1, [])
-    line = await office.desk.carry(a_call(), office.stream("MZ1"))
+    await office.registry.warm("1")
+    assert (len(office.pipelines), office.registry.carried) == (1, [])
+    line = await office.registry.carry(a_call(), office.stream("MZ1"))
     assert line is office.pipelines[0].line
-    assert (len(office.pipelines), office.desk.talking) == (1, 1)
-    await office.desk.warm("1")
+    assert (len(office.pipelines), office.registry.talking) == (1, 1)
+    await office.registry.warm("1")
     assert len(office.pipelines) == 1
     assert office.warm_ups() == ["used"]
-    await office.desk.close()
+    await office.registry.close()
 
 
 async def test_a_call_that_nobody_answers_gives_back_its_place_and_what_was_prepared() -> None:
     office = Office(warm=5)
-    await office.desk.warm("1")
-    await office.desk.release("1")
-    assert (office.desk.held, office.log) == (0, ["pipeline ended"])
+    await office.registry.warm("1")
+    await office.registry.release("1")
+    assert (office.registry.held, office.log) == (0, ["pipeline ended"])
     assert office.warm_ups() == ["released"]
     assert office.life.events == []
 
 
 async def test_a_call_that_was_answered_and_ends_before_its_stream_is_released_too() -> None:
     office = Office(warm=5)
-    await office.desk.warm("1")
-    await office.desk.end("1", EndReason.CALLER)
+    await office.registry.warm("1")
+    await office.registry.end("1", EndReason.CALLER)
     assert (office.log, office.warm_ups()) == (["pipeline ended"], ["released"])
 
 
 async def test_who_is_not_prepared_has_a_place_and_is_answered_cold() -> None:
     office = Office(capacity=5, warm=1)
-    await office.desk.warm("1")
-    await office.desk.warm("2")
-    assert (len(office.pipelines), office.desk.held) == (1, 2)
-    await office.desk.carry(a_call("2"), office.stream("MZ1"))
+    await office.registry.warm("1")
+    await office.registry.warm("2")
+    assert (len(office.pipelines), office.registry.held) == (1, 2)
+    await office.registry.carry(a_call("2"), office.stream("MZ1"))
     assert len(office.pipelines) == 2
     assert office.warm_ups() == ["limit", "cold"]
-    await office.desk.close()
+    await office.registry.close()
 
 
 async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
     office = Office(warm=5)
-    await office.desk.warm("1")
+    await office.registry.warm("1")
     office.pipelines[0].fails()
-    await office.desk.until_prepared("1", 10)
-    await office.desk.carry(a_call(), office.stream("MZ1"))
-    await office.desk.close()
+    await office.registry.until_prepared("1", 10)
+    await office.registry.carry(a_call(), office.stream("MZ1"))
+    await office.registry.close()
     assert len(office.pipelines) == 2
     assert office.warm_ups() == ["cold", "failed_no_model"]
     assert office.life.events == []
@@ -264,27 +264,27 @@ async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
 
 async def test_no_more_than_the_patience_is_waited_for_the_first_words() -> None:
     office = Office(warm=5, is_prepared=False)
-    await office.desk.warm("1")
-    await office.desk.until_prepared("1", 0.01)
-    await office.desk.until_prepared("1", 0)
-    await office.desk.until_prepared("unknown", 10)
-    waiting = asyncio.create_task(office.desk.until_prepared("1", 10))
+    await office.registry.warm("1")
+    await office.registry.until_prepared("1", 0.01)
+    await office.registry.until_prepared("1", 0)
+    await office.registry.until_prepared("unknown", 10)
+    waiting = asyncio.create_task(office.registry.until_prepared("1", 10))
     await asyncio.sleep(0)
     assert not waiting.done(), "the words are not ready, and its patience is not over"
     office.pipelines[0].gets_ready()
     await waiting
     assert office.pipelines[0].is_prepared
-    await office.desk.close()
+    await office.registry.close()
 
 
 async def test_a_process_that_stops_leaves_nothing_prepared_behind_and_prepares_nothing_more() -> (
     None
 ):
     office = Office(capacity=5, warm=5)
-    await office.desk.warm("1")
-    await office.desk.warm("2")
-    await office.desk.close()
-    await office.desk.warm("3")
+    await office.registry.warm("1")
+    await office.registry.warm("2")
+    await office.registry.close()
+    await office.registry.warm("3")
     assert office.log == ["pipeline ended"] * 2
     assert office.warm_ups() == ["stopped"] * 2
     assert len(office.pipelines) == 2
@@ -294,22 +294,22 @@ async def test_the_lives_of_calls_that_are_cut_off_are_told_before_a_process_sto
     office = Office(capacity=5)
     talks, lost, hung_up, over = (a_call(name) for name in ("talks", "lost", "hung up", "over"))
     for call in (talks, over):
-        await office.desk.carry(call, office.stream(f"MZ of {call.id}"))
+        await office.registry.carry(call, office.stream(f"MZ of {call.id}"))
     for call in (lost, hung_up):
         stream = office.stream(f"MZ of {call.id}")
-        line = await office.desk.carry(call, stream)
+        line = await office.registry.carry(call, stream)
         if call is hung_up:
             assert not await line.receive('{"event": "stop", "stop": {}}')
         line.unbind(stream)
     office.pipelines[1].over.set_result(CallSummary(EndReason.AGENT))
-    await office.desk.told("over")
+    await office.registry.told("over")
     office.life.events.clear()
     office.life.told_of.clear()
-    await office.desk.leave()
+    await office.registry.leave()
     assert office.life.told_of == ["talks", "lost"]
     assert office.life.events == [InstanceStopped(1.0)] * 2
-    assert office.desk.talking == 4
-    await office.desk.close()
+    assert office.registry.talking == 4
+    await office.registry.close()
     assert len(office.life.events) == 2
 
 
@@ -317,32 +317,32 @@ async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.M
     monkeypatch.setattr(desk_module, "TELL_PATIENCE_SECS", 0.01)
     office = Office()
     office.life.there.clear()
-    await office.desk.carry(a_call(), office.stream("MZ1"))
-    await office.desk.leave()
-    await office.desk.close()
+    await office.registry.carry(a_call(), office.stream("MZ1"))
+    await office.registry.leave()
+    await office.registry.close()
     assert office.life.events == []
 
 
 async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:
     office = Office()
     comes, never = a_call("1"), a_call("2")
-    office.desk.expect(comes)
-    office.desk.expect(never)
-    assert office.desk.expected("1") is comes
-    await office.desk.carry(comes, office.stream("MZ1"))
-    await office.desk.end("2", EndReason.CALLER)
-    assert office.desk.expected("1") is office.desk.expected("2") is None
-    await office.desk.close()
+    office.registry.expect(comes)
+    office.registry.expect(never)
+    assert office.registry.expected("1") is comes
+    await office.registry.carry(comes, office.stream("MZ1"))
+    await office.registry.end("2", EndReason.CALLER)
+    assert office.registry.expected("1") is office.registry.expected("2") is None
+    await office.registry.close()
 
 
 @pytest.mark.parametrize("answered", [True, False])
 async def test_nothing_of_a_call_is_kept_once_it_is_over(answered: bool) -> None:
     office = Office(warm=5)
-    await office.desk.warm("1")
+    await office.registry.warm("1")
     if answered:
-        await office.desk.carry(a_call(), office.stream("MZ1"))
-    await office.desk.end("1", EndReason.API)
-    await office.desk.told("1")
+        await office.registry.carry(a_call(), office.stream("MZ1"))
+    await office.registry.end("1", EndReason.API)
+    await office.registry.told("1")
     pipeline = weakref.ref(office.pipelines.pop())
     await asyncio.sleep(0)
     gc.collect()

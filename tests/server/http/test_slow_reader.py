@@ -104,13 +104,13 @@ async def test_whoever_reads_late_but_reads_is_not_cut_off(
 ) -> None:
     relaxed = asyncio.Event()
 
-    class Watched(patient_socket.PatientSocket):
+    class Watched(patient_socket.MediaWebSocketProtocol):
         def resume_writing(self) -> None:
             super().resume_writing()
             assert self.patience is None
             relaxed.set()
 
-    monkeypatch.setattr("server.http.serving.PatientSocket", Watched)
+    monkeypatch.setattr("server.http.serving.MediaWebSocketProtocol", Watched)
     app = FastAPI()
 
     @app.websocket("/talk")
@@ -134,7 +134,7 @@ async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
 ) -> None:
     monkeypatch.setattr(patient_socket, "SLOW_READER_SECS", 0.1)
     app, stopped = FastAPI(), asyncio.Event()
-    closed: list[patient_socket.PatientSocket] = []
+    closed: list[patient_socket.MediaWebSocketProtocol] = []
 
     @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
@@ -168,15 +168,15 @@ async def test_an_answer_that_is_not_read_keeps_no_connection(
     monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.1)
     monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.1)
     lost = asyncio.Event()
-    watched: list[patient_http.PatientHttp] = []
+    watched: list[patient_http.LimitedHttpProtocol] = []
 
-    class Watched(patient_http.PatientHttp):
+    class Watched(patient_http.LimitedHttpProtocol):
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             watched.append(self)
             lost.set()
 
-    monkeypatch.setattr("server.http.serving.PatientHttp", Watched)
+    monkeypatch.setattr("server.http.serving.LimitedHttpProtocol", Watched)
     app = FastAPI()
     app.add_api_route("/", lambda: Response("x" * answer_bytes))
     bound = tight("127.0.0.1", 0)

@@ -193,7 +193,7 @@ def long_call(sound_of: SoundOf = tone, *, minutes: float = 5) -> Replay:
     replies = (
         "Parking is free for two hours, and then two euros an hour.",
         "On Sundays it is free all day.",
-        "For two weeks it is forty euros, and you can pay at the desk.",
+        "For two weeks it is forty euros, and you can pay at the registry.",
     )
     speech = [Stretch("agent", 0.1, 2.0, "Hello, how can I help?")]
     waits: list[float] = []

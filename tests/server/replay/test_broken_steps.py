@@ -20,7 +20,7 @@ from agent.ports import SpokenTurn
 from agent.record.models import EndReason, Speaker
 from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
-from pipelines.call.hangup import CallEnd
+from pipelines.call.hangup import HangupController
 from pipelines.definition import PipelineDefinition, Step
 from processors.frames import TurnFrame
 from server.replay.reading import read_scenarios
@@ -106,17 +106,17 @@ class SwapsTurns(Broken):
 
 
 class HangsUpTooEarly(Broken):
-    def __init__(self, call_end: CallEnd) -> None:
+    def __init__(self, hangup: HangupController) -> None:
         super().__init__()
-        self.call_end = call_end
+        self.hangup = hangup
 
     async def spoil(self, frame: Frame) -> list[Frame]:
         if isinstance(frame, FunctionCallInProgressFrame):
-            self.call_end.fail(EndReason.AGENT, "")
+            self.hangup.fail(EndReason.AGENT, "")
         return [frame]
 
 
-BEFORE_SPEAKER, BEFORE_RECORD = "speaker", "record_turns"
+BEFORE_SPEAKER, BEFORE_RECORD = "transport_output", "record_turns"
 
 
 def break_phone_call(monkeypatch: pytest.MonkeyPatch, broken: Step, before: str) -> None:
@@ -171,7 +171,7 @@ def test_a_broken_step_is_caught_by_a_shipped_scenario(
     sign: str,
 ) -> None:
     def build(parts: object) -> Broken:
-        return broken(parts.call_end) if broken is HangsUpTooEarly else broken()  # type: ignore[attr-defined]
+        return broken(parts.hangup) if broken is HangsUpTooEarly else broken()  # type: ignore[attr-defined]
 
     break_phone_call(monkeypatch, Step("broken", build), before)
     played = replay(scenario)

@@ -16,11 +16,11 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
 from pipelines.gemini.websocket_frames import MOST_FRAGMENTS
-from server.http.http_protocol import PatientHttp
+from server.http.http_protocol import LimitedHttpProtocol
 from server.http.serving import MESSAGE_LIMIT_BYTES, listen, serving
 from server.routes.twilio_media import TwilioSocket
 from server.twilio.inbox import MOST_UNREAD
-from server.twilio.media_websocket import DIRECT_SOCKET, PatientSocket
+from server.twilio.media_websocket import DIRECT_SOCKET, MediaWebSocketProtocol
 
 
 @contextlib.asynccontextmanager
@@ -121,7 +121,7 @@ def test_a_connection_that_became_a_websocket_needs_no_collector_to_be_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[weakref.ref[object]] = []
-    for kind in (PatientHttp, PatientSocket):
+    for kind in (LimitedHttpProtocol, MediaWebSocketProtocol):
         begin = kind.__init__
 
         def remembered(
