@@ -9,7 +9,7 @@ from pipecat.processors.filters.identity_filter import IdentityFilter
 
 from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
-from pipelines.definition import DefinitionError, PipelineDefinition, Sound, Step
+from pipelines.definition import AudioRoute, DefinitionError, PipelineDefinition, Step
 from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 
 
@@ -64,13 +64,13 @@ def not_async(day: str) -> str:
         ),
         ([*works(), resample(to=16000)], "no caller's sound reaches"),
         (
-            [*works()[:3], Step("gong", lambda _: IdentityFilter(), agent=Sound(takes=8000))],
+            [*works()[:3], Step("gong", lambda _: IdentityFilter(), agent=AudioRoute(takes=8000))],
             "needs one transport_output",
         ),
         (
             [
                 *works()[:3],
-                Step("deep", lambda _: IdentityFilter(), agent=Sound(takes=8000)),
+                Step("deep", lambda _: IdentityFilter(), agent=AudioRoute(takes=8000)),
                 transport_output(),
             ],
             "'deep' takes the agent's sound at 8000 Hz, and 24000 Hz reaches it",
