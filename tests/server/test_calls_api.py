@@ -256,6 +256,58 @@ async def test_every_endpoint_of_the_api_needs_a_key(
         assert "API key" in answer.json()["detail"]
 
 
+FIRST = '{"phone_number": "+15550100123"'
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "status"),
+    [
+        (FIRST + "}", {}, 201),
+        (FIRST + "}", {"Content-Type": "application/vnd.api+json"}, 201),
+        (FIRST + ', "metadata": {"a": 1e3, "ö": "€"}}', {}, 201),
+        (FIRST + ', "phone_number": "+15550100777"}', {}, 201),
+        (FIRST + "}", {"Idempotency-Key": "one"}, 201),
+        (FIRST + "}", {"Idempotency-Key": "x" * 201}, 422),
+        (FIRST + "}", {"Idempotency-Key": "ö"}, 422),
+        (FIRST + "}", {"Idempotency-Key": ""}, 422),
+        (FIRST + "}", {"Content-Type": "text/plain"}, 422),
+        (FIRST + ', "pipeline": "none"}', {}, 422),
+        (FIRST + ', "max_duration_seconds": 1e400}', {}, 422),
+        ("null", {}, 422),
+        ("", {}, 422),
+        ("[" * 10_000, {}, 400),
+        ('{"phone_number": "+1900555"}', {}, 403),
+        # The key is looked at before what the body says, not before whether it is JSON.
+        (FIRST + "}", {"Authorization": "Bearer another"}, 401),
+        (FIRST + "}", {"Authorization": "Basic right"}, 401),
+        ('{"phone_number": 1}', {"Authorization": ""}, 401),
+        ("null", {"Authorization": "", "Idempotency-Key": ""}, 401),
+        ('{"phone_number": ', {"Authorization": ""}, 422),
+    ],
+)
+async def test_a_request_for_a_call_is_placed_or_refused(
+    start_server: ServerFactory,
+    twilio: TwilioEmulator,
+    content: str,
+    more: dict[str, str],
+    status: int,
+) -> None:
+    twilio.anyone = Invalid()  # so that all has happened when it is answered
+    known = {"Authorization": "Bearer right", "Content-Type": "application/json"}
+    # Bytes, as names and values of headers may be any.
+    headers = {name: value.encode("latin-1") for name, value in (known | more).items()}
+    async with start_server(api_keys=("right",), allowed_destinations=("+1555",)) as server:
+        answer = await server.http.post("/calls", content=content.encode(), headers=headers)
+        calls = (await server.http.get("/calls", headers=known)).json()["calls"]
+    assert answer.status_code == status
+    if status == 201:
+        assert calls == [answer.json()]
+        assert answer.headers["Location"] == f"/calls/{calls[0]['id']}"
+    else:
+        assert set(answer.json()) == {"detail"}
+        assert (calls, twilio.requests) == ([], [])
+
+
 async def test_each_key_lets_in(start_server: ServerFactory) -> None:
     async with start_server(api_keys=("one", "two")) as server:
         for key in ("one", "two"):
