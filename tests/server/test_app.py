@@ -1,9 +1,17 @@
-"""The app as a whole: what it refuses to start with, and what a restart keeps."""
+"""The app as a whole: what it refuses to start with, its errors, and what a restart keeps."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
 import pytest
+from fastapi import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from agent.record.call_log import DatabaseAway, NoSuchCall
 from server.app import create_app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
+from server.observability.metrics import Metrics
 from server.settings.settings import Settings, SettingsError
 from tests.server.conftest import ServerFactory
 
@@ -12,6 +20,48 @@ def test_a_number_for_a_pipeline_that_there_is_not_stops_the_start() -> None:
     settings = Settings.model_validate({"inbound_numbers": "+15550100=no_such_pipeline"})
     with pytest.raises(SettingsError, match=r"INBOUND_NUMBERS: \+15550100: .*no_such_pipeline"):
         create_app(settings)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (HTTPException(409, "No.", headers={"X-Why": "so"}), 409, {"X-Why": "so"}),
+        (NoSuchCall("a"), 404, {}),
+        (DatabaseAway("busy"), 503, {"Retry-After": "5"}),
+        (ValueError("nobody expected it"), 500, {}),
+    ],
+    ids=repr,
+)
+async def test_every_error_of_a_route_is_a_detail_with_its_status(
+    error: Exception, status: int, headers: dict[str, str]
+) -> None:
+    app, metrics, raised = create_app(Settings()), Metrics(), list[Exception]()
+
+    async def fail() -> None:
+        raise error
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"resources": SimpleNamespace(metrics=metrics)}
+        try:
+            await app(scope, receive, send)
+        except Exception as unknown:
+            raised.append(unknown)
+
+    app.add_api_route("/thing", fail, methods=["POST"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://a") as web:
+        answer = await web.post("/thing")
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert list(body) == ["detail"]
+    assert "expected" not in body["detail"]
+    assert headers.items() <= {name: answer.headers.get(name) for name in headers}.items()
+    # The server logs what nobody expected.
+    assert raised == ([error] if status == 500 else [])
+    counted = metrics.registry.get_sample_value(
+        "voice_ai_rejected_requests_total", {"reason": "database"}
+    )
+    assert counted == (1 if status == 503 else None)
 
 
 async def test_a_call_that_ended_while_the_server_was_away_is_settled_after_it(

@@ -1,7 +1,8 @@
 """What senders must not do to us, beside a healthy call: each is told, counted, and alone.
 
-Others of the kind are where what they are about is tested: `test_calls_api.py`, `test_security.py`,
-`test_twilio_webhooks.py`, `test_media_stream.py`, `test_slow_reader.py`, `test_full_disk.py`.
+Others of the kind are where what they are about is tested: `test_calls_api.py`,
+`test_body_limit.py`, `test_signatures.py`, `test_twilio_webhooks.py`, `test_media_stream.py`,
+`test_slow_reader.py`, `test_full_disk.py`.
 """
 
 import asyncio

@@ -153,6 +153,30 @@ async def test_without_credentials_it_says_which_are_missing(
     assert twilio.calls == []
 
 
+FIRST = '{"phone_number": "+15550100123"'
+
+
+async def test_a_request_that_is_in_order_is_placed_however_it_is_written(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    twilio.anyone = Invalid()  # so that all has happened when it is answered
+    requests: list[tuple[str, dict[str, str]]] = [
+        (FIRST + "}", {}),
+        (FIRST + "}", {"Content-Type": "application/vnd.api+json"}),
+        (FIRST + ', "metadata": {"a": 1e3, "ö": "€"}}', {}),
+        (FIRST + ', "phone_number": "+15550100777"}', {}),
+        (FIRST + "}", {"Idempotency-Key": "one"}),
+    ]
+    async with start_server() as server:
+        for content, more in requests:
+            headers = {"Content-Type": "application/json"} | more
+            answer = await server.http.post("/calls", content=content.encode(), headers=headers)
+            assert answer.status_code == 201
+            newest = (await server.http.get("/calls")).json()["calls"][0]
+            assert newest == answer.json()
+            assert answer.headers["Location"] == f"/calls/{newest['id']}"
+
+
 async def test_terminating_ends_the_call_once_and_again_is_fine(
     server: Running, twilio: TwilioEmulator
 ) -> None:

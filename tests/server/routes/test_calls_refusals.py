@@ -28,6 +28,57 @@ async def keyed_server(
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def strict_server(
+    shared_twilio: TwilioEmulator, shared_folder: Path
+) -> AsyncIterator[Running]:
+    """A server that asks for a key, and may call some numbers alone."""
+    strict: dict[str, Any] = {"api_keys": ("right",), "allowed_destinations": ("+1555",)}
+    async with running_server(shared_twilio, shared_folder, **strict) as running:
+        yield running
+
+
+FIRST = '{"phone_number": "+15550100123"'
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "status"),
+    [
+        (FIRST + "}", {"Idempotency-Key": "x" * 201}, 422),
+        (FIRST + "}", {"Idempotency-Key": "ö"}, 422),
+        (FIRST + "}", {"Idempotency-Key": ""}, 422),
+        (FIRST + "}", {"Content-Type": "text/plain"}, 422),
+        (FIRST + ', "pipeline": "none"}', {}, 422),
+        (FIRST + ', "max_duration_seconds": 1e400}', {}, 422),
+        ("null", {}, 422),
+        ("", {}, 422),
+        ("[" * 10_000, {}, 400),
+        ('{"phone_number": "+1900555"}', {}, 403),
+        # The key is looked at before what the body says, not before whether it is JSON.
+        (FIRST + "}", {"Authorization": "Bearer another"}, 401),
+        (FIRST + "}", {"Authorization": "Basic right"}, 401),
+        ('{"phone_number": 1}', {"Authorization": ""}, 401),
+        ("null", {"Authorization": "", "Idempotency-Key": ""}, 401),
+        ('{"phone_number": ', {"Authorization": ""}, 422),
+    ],
+)
+async def test_a_refused_request_for_a_call_leaves_nothing_behind(
+    strict_server: Running,
+    shared_twilio: TwilioEmulator,
+    content: str,
+    more: dict[str, str],
+    status: int,
+) -> None:
+    known = {"Authorization": "Bearer right", "Content-Type": "application/json"}
+    # Bytes, as names and values of headers may be any.
+    headers = {name: value.encode("latin-1") for name, value in (known | more).items()}
+    answer = await strict_server.http.post("/calls", content=content.encode(), headers=headers)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"detail"}
+    listed = await strict_server.http.get("/calls", headers=known)
+    assert (listed.json()["calls"], shared_twilio.requests) == ([], [])
+
+
 @pytest.mark.parametrize(
     "body",
     [
