@@ -135,6 +135,11 @@ class Ends:
 
 
 @pytest.fixture
+def database_server() -> None:
+    """SQLite alone: `CallLog` answers alike on both."""
+
+
+@pytest.fixture
 def phone() -> Phone:
     return Phone()
 

@@ -5,9 +5,11 @@ import signal
 import ssl
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Callable
 from pathlib import Path
 
 from google import genai
+from typer.testing import Result
 
 COMMAND = [sys.executable, "-c", "from server.cli.main import app; app()", "emulate", "gemini"]
 
@@ -47,18 +49,18 @@ async def test_prints_what_a_client_needs_and_serves_until_it_is_stopped() -> No
     assert not is_file(environment["SSL_CERT_FILE"])
 
 
-async def test_a_wrong_script_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_wrong_script_is_named_with_its_line(
+    tmp_path: Path, voice_ai: Callable[..., Result]
+) -> None:
     script = tmp_path / "wrong.yaml"
     script.write_text("rules:\n  - hear: hello\n")
-    process = await run("--script", str(script))
-    _, error = await process.communicate()
-    assert process.returncode == 2
-    assert "wrong.yaml:2" in "".join(error.decode().split("\n")).replace("│", "").replace(" ", "")
+    result = voice_ai("emulate", "gemini", "--script", str(script))
+    assert result.exit_code == 2
+    assert "wrong.yaml:2" in "".join(result.output.split("\n")).replace("│", "").replace(" ", "")
 
 
-async def test_a_port_that_there_is_not_is_a_sentence() -> None:
-    process = await run("--port", "80000")
-    _, error = await process.communicate()
-    assert process.returncode == 2
-    assert "--port" in error.decode()
-    assert "Traceback" not in error.decode()
+def test_a_port_that_there_is_not_is_a_sentence(voice_ai: Callable[..., Result]) -> None:
+    result = voice_ai("emulate", "gemini", "--port", "80000")
+    assert result.exit_code == 2
+    assert "--port" in result.output
+    assert "Traceback" not in result.output

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from server.cli.main import app
 from server.settings.settings import Settings
 
+Here = Callable[..., tuple[int, str]]
 COMMAND = (sys.executable, "-c", "from server.cli.main import app; app()", "replay")
 
 HOLDS = """\
@@ -47,6 +48,23 @@ scenarios:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "holds.yaml").write_text(HOLDS)
     return tmp_path
+
+
+@pytest.fixture
+def replay_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Run `voice-ai replay` with these words, in this process: its code, and what it said."""
+    monkeypatch.chdir(folder)
+    for name in environ_of_ours():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    # It would silence this process's log, too.
+    monkeypatch.setitem(sys.modules, "server.replay.quiet", ModuleType("quiet"))
+
+    def run(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["replay", *words])
+        return result.exit_code, result.output
+
+    return run
 
 
 @pytest.fixture
@@ -99,12 +117,14 @@ async def replay(folder: Path, *words: str, **more: str) -> tuple[int | None, st
         return process.returncode, said.decode()
 
 
-async def test_the_code_is_0_when_all_held_and_1_when_one_did_not(folder: Path) -> None:
-    code, said = await replay(folder, "holds.yaml")
+def test_the_code_is_0_when_all_held_and_1_when_one_did_not(
+    folder: Path, replay_here: Here
+) -> None:
+    code, said = replay_here("holds.yaml")
     assert code == 0, said
     assert "2 passed in " in said
     (folder / "fails.yaml").write_text(FAILS)
-    code, said = await replay(folder, ".", "--filter", "s")
+    code, said = replay_here(".", "--filter", "s")
     assert code == 1
     assert "fails.yaml:3: expected status completed — saw status busy" in said
     assert "2 passed, 1 failed" in said
@@ -133,8 +153,8 @@ async def test_repeated_replays_in_processes_are_reported_in_every_form(folder: 
         assert file.getnframes() > 8_000
 
 
-async def test_a_filter_picks_by_name(folder: Path) -> None:
-    code, said = await replay(folder, ".", "--filter", "holds/bu")
+def test_a_filter_picks_by_name(replay_here: Here) -> None:
+    code, said = replay_here(".", "--filter", "holds/bu")
     assert (code, "1 passed" in said) == (0, True)
 
 
@@ -158,13 +178,8 @@ async def test_a_filter_picks_by_name(folder: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_played_is_told_with_code_2(
-    folder: Path, words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, words: list[str], sentence: str, replay_here: Here
 ) -> None:
-    monkeypatch.chdir(folder)
-    for name in environ_of_ours():
-        monkeypatch.delenv(name, raising=False)
-    # It would silence this process's log, too.
-    monkeypatch.setitem(sys.modules, "server.replay.quiet", ModuleType("quiet"))
     (folder / "empty").mkdir()
     (folder / "file").write_text("")
     (folder / "wrong.yaml").write_text("turns:\n  - expect:\n      - evnt: response\n")
@@ -172,15 +187,17 @@ def test_what_cannot_be_played_is_told_with_code_2(
     if words[0] == ".":
         for name in ("wrong.yaml", "no_yaml.yaml"):
             (folder / name).unlink()
-    result = CliRunner().invoke(app, ["replay", *words])
-    assert result.exit_code == 2, result.output
-    assert sentence in result.output
-    assert "Traceback" not in result.output
+    code, said = replay_here(*words)
+    assert code == 2, said
+    assert sentence in said
+    assert "Traceback" not in said
 
 
-async def test_a_call_that_the_server_refuses_is_broken_with_its_sentence(folder: Path) -> None:
+def test_a_call_that_the_server_refuses_is_broken_with_its_sentence(
+    folder: Path, replay_here: Here
+) -> None:
     (folder / "holds.yaml").write_text("call: {pipeline: nowhere}\noutcome: {status: completed}\n")
-    code, said = await replay(folder, "holds.yaml")
+    code, said = replay_here("holds.yaml")
     assert code == 1
     assert "POST /calls: 422" in said
     assert "nowhere" in said
