@@ -32,13 +32,10 @@ from typing import Any
 from server.emulators.ears import Ears
 from server.emulators.gemini_live.faults import ConnectFault
 from server.emulators.gemini_live.rules import ANY_SPEECH, Hears, Rule
+from server.emulators.gemini_live.script_parser import parse, parse_yaml
 from server.emulators.gemini_live.steps import Say, Step
 
 _WORD_FOR_WORD = re.compile(r'word for word:\s*(?:“(.+)”|"(.+)"|«(.+)»)', re.DOTALL)
-
-
-class ScriptError(ValueError):
-    """The script is wrong. Says where (file, line, key) and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,7 @@ class Script:
 
         Raises: ScriptError, OSError.
         """
-        from server.emulators.gemini_live.script_parser import parse_yaml
-
-        return parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        return parse_yaml(Path(path).read_text(encoding="utf-8"), str(path), cls)
 
     @classmethod
     def parse(cls, script: Mapping[str, Any]) -> "Script":
@@ -66,17 +61,13 @@ class Script:
 
         Raises: ScriptError.
         """
-        from server.emulators.gemini_live.script_parser import parse
-
-        return parse(script)
+        return parse(script, cls)
 
     @classmethod
     def default(cls) -> "Script":
         """A restaurant that tells its hours, books tables and says goodbye."""
-        from server.emulators.gemini_live.script_parser import parse_yaml
-
         source = files("server.emulators.gemini_live") / "default_script.yaml"
-        return parse_yaml(source.read_text(encoding="utf-8"), "default_script.yaml")
+        return parse_yaml(source.read_text(encoding="utf-8"), "default_script.yaml", cls)
 
     @cached_property
     def ears(self) -> Ears:

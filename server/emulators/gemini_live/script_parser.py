@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import yaml
 
+from server.emulators.ears import Ears
 from server.emulators.gemini_live.faults import ConnectFault
 from server.emulators.gemini_live.rules import Hears, Rule, TextMatches, ToolResult, Trigger
-from server.emulators.gemini_live.script import Script, ScriptError
 from server.emulators.gemini_live.steps import (
     INTERNAL_ERROR,
     Call,
@@ -28,13 +28,34 @@ TRIGGERS = ("hears", "text_contains", "text_matches", "tool_result")
 STEPS = ("say", "call", "pause_secs", "go_away", "drop", "stall", "garbage")
 
 
-def parse(script: Any) -> Script:
-    """Raises: ScriptError."""
-    return _Parser("script", {}).script(script)
+class ScriptError(ValueError):
+    """The script is wrong. Says where (file, line, key) and what would be right."""
 
 
-def parse_yaml(text: str, source: str) -> Script:
-    """Raises: ScriptError, which names `source` and the line."""
+class HasEars(Protocol):
+    """What a script is made into: it fails with a ValueError when no ears can hear its rules."""
+
+    @property
+    def ears(self) -> Ears:
+        """Hears the sentences of the rules."""
+
+
+S = TypeVar("S", bound=HasEars)
+
+
+def parse(script: Any, make: Callable[..., S]) -> S:
+    """Make a script of plain values.
+
+    Raises: ScriptError.
+    """
+    return _Parser("script", {}).script(script, make)
+
+
+def parse_yaml(text: str, source: str, make: Callable[..., S]) -> S:
+    """Make a script of YAML.
+
+    Raises: ScriptError, which names `source` and the line.
+    """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -46,7 +67,7 @@ def parse_yaml(text: str, source: str) -> Script:
     lines: dict[Path, int] = {}
     if node is not None:
         _note_lines(node, (), lines)
-    return _Parser(source, lines).script(value)
+    return _Parser(source, lines).script(value, make)
 
 
 def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
@@ -65,12 +86,12 @@ class _Parser:
         self._source = source
         self._lines = lines
 
-    def script(self, value: Any) -> Script:
+    def script(self, value: Any, make: Callable[..., S]) -> S:
         fields = self._mapping(value, (), {"language", "rules", "not_understood", "connects"})
         rules = self._list(fields.get("rules", []), ("rules",))
         connects = self._list(fields.get("connects", []), ("connects",))
         not_understood = fields.get("not_understood")
-        script = Script(
+        script = make(
             rules=tuple(self._rule(rule, ("rules", i)) for i, rule in enumerate(rules)),
             language=self._text(fields.get("language", "en-US"), ("language",)),
             not_understood=None

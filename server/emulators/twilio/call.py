@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from server.emulators.twilio.behaviour import (
@@ -23,7 +23,6 @@ from server.emulators.twilio.behaviour import (
 )
 from server.emulators.twilio.call_state import EVENT_OF, NEXT, CallState
 from server.emulators.twilio.callbacks import Callbacks, timestamp
-from server.emulators.twilio.conversation import Conversation
 from server.emulators.twilio.detection import detect
 from server.emulators.twilio.errors import Code
 from server.emulators.twilio.faults import CallbackPlan
@@ -59,6 +58,15 @@ class CallOver(Exception):
     """The call ended before it came to what was waited for."""
 
 
+class FollowsTwiml(Protocol):
+    """Follows TwiML for one call; `rejected` is the reason of a <Reject>."""
+
+    rejected: str | None
+
+    async def follow(self, document: Document) -> Document | None:
+        """Follow a document to its end: what to go on with, or None to hang up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What every call of one emulator shares."""
@@ -70,6 +78,7 @@ class Exchange:
     # None: nobody is registered for the number.
     behaviour: Callable[[str], Behaviour | None]
     tell: Callable[["EmulatedCall", Moment], None]
+    conversation: Callable[["EmulatedCall"], FollowsTwiml]
     tls: ssl.SSLContext | None = None
 
 
@@ -93,7 +102,7 @@ class EmulatedCall:
         self.line: Line | None = None
         self.stream: MediaStream | None = None
         self._behaviour = behaviour
-        self._conversation = Conversation(self)
+        self._conversation = exchange.conversation(self)
         self._next: Document | None = None
         self._sip_code = 200
         self._sequence = 0
@@ -301,10 +310,24 @@ class EmulatedCall:
             self._work = None
 
     async def _detect(self, detection: Detection, is_machine: bool) -> None:
-        detecting = asyncio.create_task(detect(self, detection, is_machine=is_machine))
-        self._detecting = detecting
+        self._detecting = asyncio.create_task(self._find_out(detection, is_machine))
         if not detection.is_async:
-            await asyncio.wait({detecting})
+            await asyncio.wait({self._detecting})
+
+    async def _find_out(self, detection: Detection, is_machine: bool) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.answered_by = await detect(
+            self.record,
+            self.changes,
+            is_machine=is_machine,
+            waits_for_beep=detection.waits_for_beep,
+        )
+        self.record.note("answered_by", who=self.answered_by)
+        if detection.is_async and detection.callback_url:
+            took_ms = round((loop.time() - started) * 1_000)
+            form = self.form() | {"MachineDetectionDuration": str(took_ms)}
+            self.callbacks.send("amd", detection.callback_url, detection.callback_method, form)
 
     async def _put_down(self) -> set[asyncio.Task[None]]:
         """Close the line; whoever has not left it at once."""

@@ -3,13 +3,11 @@
 When a document cannot be had or followed, Twilio says so to the person and hangs up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from server.emulators.speech import speak, voice_for
+from server.emulators.twilio.call import EmulatedCall
 from server.emulators.twilio.errors import Code
 from server.emulators.twilio.media_stream import MediaStream
 from server.emulators.twilio.mulaw import RATE, encode
@@ -29,9 +27,6 @@ from server.emulators.twilio.twiml import (
     parse,
 )
 from server.emulators.twilio.webhooks import TimedOut, Unreachable
-
-if TYPE_CHECKING:
-    from server.emulators.twilio.call import EmulatedCall
 
 APOLOGY = "We are sorry, an application error has occurred. Goodbye."
 TWIML_TYPES = frozenset({"text/xml", "application/xml", "text/html"})

@@ -21,6 +21,7 @@ import httpx
 from server.emulators.twilio.behaviour import QUIET, Answer, Behaviour, Invalid, behaviour_of
 from server.emulators.twilio.call import EmulatedCall, Exchange
 from server.emulators.twilio.callbacks import Subscription
+from server.emulators.twilio.conversation import Conversation
 from server.emulators.twilio.errors import Code, RestError
 from server.emulators.twilio.faults import CallbackPlan, RestFault
 from server.emulators.twilio.faults import Request as Kind
@@ -102,6 +103,7 @@ class TwilioEmulator:
                 plan=lambda: self.callbacks,
                 behaviour=self._registered,
                 tell=self._tell,
+                conversation=Conversation,
                 tls=self._tls,
             )
             self._port = await opening.enter_async_context(

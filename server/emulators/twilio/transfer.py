@@ -1,11 +1,9 @@
 """`<Dial>`: another phone rings, and the two people hear each other."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
 from server.emulators.twilio.behaviour import Answer, Ring, ring
+from server.emulators.twilio.call import EmulatedCall
 from server.emulators.twilio.handset import Handset
 from server.emulators.twilio.line import Line
 from server.emulators.twilio.mulaw import PACKET, SILENCE
@@ -13,9 +11,6 @@ from server.emulators.twilio.person import Person, live_through
 from server.emulators.twilio.record import CallRecord, Moment, Transfer
 from server.emulators.twilio.twiml import Dial
 from server.emulators.twilio.waiting import Changes
-
-if TYPE_CHECKING:
-    from server.emulators.twilio.call import EmulatedCall
 
 # What two clocks may be apart without a hole in what is heard.
 _LEAD = bytes((SILENCE,)) * (2 * PACKET)
