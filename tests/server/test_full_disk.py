@@ -12,8 +12,8 @@ from server.emulators.twilio import NoAnswer, Person, Say, TwilioEmulator, WaitF
 from tests.e2e.conftest import GOODBYE, GREETING, SCRIPT, THANKS, turns
 from tests.server.conftest import THEIRS
 from tests.server.own_process import own_process
-from tests.server.routes.test_twilio_media import kinds
 from tests.server.routes.test_bad_input import rejected
+from tests.server.routes.test_twilio_media import kinds
 
 
 class Disk:
