@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Delete, and_, delete, false, func, insert, or_
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +24,7 @@ from agent.lifecycle.state import CallState
 from agent.record.database import DatabaseAway as DatabaseAway
 from agent.record.database import is_passing, writing_engine
 from agent.record.database import open_engine as open_engine
+from agent.record.decision import LifeDecision
 from agent.record.models import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
 from agent.record.page_cursor import BadCursor as BadCursor
 from agent.record.page_cursor import cursor_after, read_cursor
@@ -38,22 +39,6 @@ _POSTGRES_COUNTING = 7_265_190_114
 # What is written behind a running call.
 Row = Turn | CallEvent | TokenUsage
 
-
-class Decision(Protocol):
-    """How the life of a call goes on; without events, nothing of it has changed."""
-
-    @property
-    def state(self) -> CallState:
-        """The state that it is in now."""
-        ...
-
-    @property
-    def events(self) -> Sequence[CallEvent]:
-        """What brought it there, to be kept with it."""
-        ...
-
-
-D = TypeVar("D", bound=Decision)
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -120,7 +105,7 @@ class CallLog:
         self._reader = engine
         self._writer = writing_engine(engine)
         self._daily_limit = daily_limit
-        # The loop itself keeps tasks only weakly.
+        # Writes under way; the loop itself refers to tasks only weakly.
         self.writes: set[asyncio.Task[Any]] = set()
 
     # --- the call and its life
@@ -174,12 +159,14 @@ class CallLog:
             return await self._by_key(session, key)
 
     @_to_its_end
-    async def change_life(self, call_id: str, decide: Callable[[Call], D]) -> tuple[Call, D]:
+    async def change_life(
+        self, call_id: str, decide: Callable[[Call], LifeDecision]
+    ) -> tuple[Call, LifeDecision]:
         """Have `decide` say how the life of a call goes on, and keep that with its events.
 
         The record stays locked from the moment that `decide` gets it to the commit, so that nobody
-        decides on a state that is no longer true. `decide` must not wait, nor change the record.
-        Returns the record as it is kept.
+        decides on a state that is no longer true. `decide` must not wait, nor change the record;
+        without events, its decision changes nothing. Returns the record as it is kept.
 
         Raises: NoSuchCall.
         """

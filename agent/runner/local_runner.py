@@ -40,8 +40,8 @@ from agent.lifecycle.statuses import Direction
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
 from agent.record.database import DatabaseAway, is_passing
+from agent.record.decision import LifeDecision, decide_all, happened
 from agent.record.models import Call
-from agent.runner.decision import LifeDecision, decide_all, happened
 from agent.runner.dials import DialsUnderWay
 from agent.runner.end_waiters import EndWaiters
 from agent.runner.orders import MediaOrders, PhoneOrders, Timers
