@@ -233,7 +233,7 @@ def _make_warming(
     if not settings.prewarm_limit or not settings.gemini_api_key:
         return None
     warming = Prewarming(start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe)
-    metrics.prewarming.set_function(lambda: warming.open)
+    metrics.warm_sessions.set_function(lambda: warming.open)
     return warming
 
 

@@ -182,8 +182,8 @@ class Metrics:
         self.talking = _gauge(
             registry, "running_pipelines", "Calls whose pipeline runs on this instance."
         )
-        self.prewarming = _gauge(
-            registry, "prewarming", "Sessions that are open for phones that ring."
+        self.warm_sessions = _gauge(
+            registry, "warm_sessions", "Sessions that are open for phones that ring."
         )
         self.bad_messages = _counter(
             registry,
