@@ -10,8 +10,6 @@ unless time is up.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,6 +29,8 @@ from pipecat.processors.frame_processor import FrameDirection
 from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
+from pipelines.call.last_words import LastWords
+from pipelines.call.limit_watch import LimitWatch
 from pipelines.call.silence_watch import SilenceWatch
 from pipelines.call.stall_detector import StallDetector
 from pipelines.phone.caller_speech import CallerSpeech
@@ -51,9 +51,6 @@ BYE_TO_LIMIT = (
     "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
 )
 
-# How long the model may take to begin its last words, and how late the last mark may be.
-WORDS_WITHIN_SECS = 8.0
-MARK_WITHIN_SECS = 3.0
 # How often the model is looked at.
 LOOKS_EVERY_SECS = 1.0
 
@@ -90,25 +87,17 @@ class HangupController(DirectProcessor):
         self._line = line
         self._playback = playback
         self._speech = speech
-        self._profile = profile
         self._record = record
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
         self._started = False
         self._phase = Phase.TALKING
-        self._reason: EndReason | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._saying: asyncio.Task[None] | None = None
-        # When silence is looked for next, and a model that stalls; and when time is up.
+        self._last_words = LastWords(line, playback)
+        self._limit = LimitWatch(profile.max_duration_seconds, self._time_is_up)
+        # When silence is looked for next, and a model that stalls; None before the answer.
         self._silence: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._limit: asyncio.TimerHandle | None = None
-        self._turn_ended = False
-        # Set when the last words may have been heard: a turn is over, or playback has moved on.
-        self._may_be_heard = asyncio.Event()
-        playback.on_progress = self._may_be_heard.set
-        # The turn that goes on, or comes next, may be the one with the last words.
-        self._last_turn = True
-        self._time_up = False
         self._silence_watch = SilenceWatch(
             speech, playback, silent_after_secs=profile.silence_seconds
         )
@@ -128,11 +117,9 @@ class HangupController(DirectProcessor):
         """
         if self._phase is not Phase.TALKING:
             return
-        self._phase, self._reason = Phase.LEAVING, reason
+        self._phase = Phase.LEAVING
         self._record.event("call.leaving", {"reason": reason.value})
-        self._turn_ended = False
-        # Words that were asked for come in a turn of their own, behind one that goes on.
-        self._last_turn = instruction is None
+        self._last_words.expect(in_a_new_turn=instruction is not None)
         self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
 
     def fail(self, reason: EndReason, error: str) -> None:
@@ -156,32 +143,32 @@ class HangupController(DirectProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Watch turns and signs of life; what only steps care for ends here."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, LLMFullResponseEndFrame):
-            if self._last_turn:
-                self._turn_ended = True
-                self._may_be_heard.set()
-        elif isinstance(frame, LLMFullResponseStartFrame):
-            self._last_turn = True
-            self._model_is_there()
-        elif isinstance(frame, InterruptionFrame):
-            self._model_is_there()
-            self._caller_is_there()
-            self._take_leave_back()
-        elif isinstance(frame, InputDTMFFrame):
-            self._caller_is_there()
-        elif isinstance(frame, FunctionCallInProgressFrame):
-            self._model_is_there()
-        elif isinstance(frame, StartFrame):
-            self._started = True
-            if self._line.bound:
-                self._bound()
+        match frame:
+            case LLMFullResponseEndFrame():
+                self._last_words.turn_ended()
+            case LLMFullResponseStartFrame():
+                self._last_words.turn_started()
+                self._model_is_there()
+            case InterruptionFrame():
+                self._model_is_there()
+                self._caller_is_there()
+                self._take_leave_back()
+            case InputDTMFFrame():
+                self._caller_is_there()
+            case FunctionCallInProgressFrame():
+                self._model_is_there()
+            case StartFrame():
+                self._started = True
+                if self._line.bound:
+                    self._bound()
         if direction is FrameDirection.UPSTREAM or not isinstance(frame, OF_THE_CONVERSATION):
             await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
         """Stop all watches; a conversation that was not over is ended from outside."""
         self._finish(CallSummary(None))
-        for timer in (self._silence, self._stall, self._limit):
+        self._limit.stop()
+        for timer in (self._silence, self._stall):
             if timer is not None:
                 timer.cancel()
         for task in (self._leaving, self._saying):
@@ -193,11 +180,10 @@ class HangupController(DirectProcessor):
         if not self._started:
             return  # the StartFrame comes, and finds the line bound
         self._model_is_there()  # a stream that was lost took with it what was said meanwhile
-        if self._limit is None and self._line.answered_at is not None:
-            loop = asyncio.get_running_loop()
-            up = self._line.answered_at + self._profile.max_duration_seconds
-            self._limit = loop.call_at(up, self._time_is_up)
+        if self._silence is None and self._line.answered_at is not None:
+            self._limit.start(self._line.answered_at)
             self._look_for_silence()
+            loop = asyncio.get_running_loop()
             self._stall = loop.call_later(LOOKS_EVERY_SECS, self._look_for_a_stall)
 
     def _model_is_there(self) -> None:
@@ -209,16 +195,14 @@ class HangupController(DirectProcessor):
         self._silence_watch.caller_is_there(asyncio.get_running_loop().time())
 
     def _time_is_up(self) -> None:
-        self._time_up = True
-        if self._phase is Phase.LEAVING:
-            return  # on the way out anyway; nobody takes that back now
+        # A call that is on its way out anyway goes on so; nobody takes that back now.
         self.leave(EndReason.LIMIT, instruction=BYE_TO_LIMIT)
 
     def _take_leave_back(self) -> None:
-        if self._phase is Phase.LEAVING and not self._time_up:
+        if self._phase is Phase.LEAVING and not self._limit.is_up:
             if self._leaving is not None:
                 self._leaving.cancel()
-            self._phase, self._leaving, self._reason = Phase.TALKING, None, None
+            self._phase, self._leaving = Phase.TALKING, None
             self._silence_watch.take_question_back()
             self._record.event("call.staying")
 
@@ -230,8 +214,7 @@ class HangupController(DirectProcessor):
         sound_before = self._playback.last_sound
         if instruction is not None:
             await self.say(instruction)
-        await self._until(lambda: self._turn_ended, WORDS_WITHIN_SECS)
-        heard = await self._until(lambda: self._playback.idle, MARK_WITHIN_SECS)
+        heard = await self._last_words.heard()
         self._record.event("call.left", {"heard_to_the_end": heard})
         unheard = self._playback.last_sound == sound_before
         if instruction is not None and unheard and self._line.bound:
@@ -239,21 +222,6 @@ class HangupController(DirectProcessor):
             self._finish(CallSummary(EndReason.NO_MODEL, error="Gemini fell silent"))
         else:
             self._finish(CallSummary(reason, transfer_to))
-
-    async def _until(self, reached: Callable[[], bool], silence_secs: float) -> bool:
-        """Wait for a state; give up after so long without any sound of the agent."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while not reached():
-            quiet_since = max(began, self._playback.last_sound or 0.0)
-            left_secs = quiet_since + silence_secs - loop.time()
-            if left_secs <= 0 or not self._line.bound:
-                return False
-            self._may_be_heard.clear()
-            with contextlib.suppress(TimeoutError):
-                # Less may be too little for the clock to move.
-                await asyncio.wait_for(self._may_be_heard.wait(), max(left_secs, 0.001))
-        return True
 
     def _finish(self, summary: CallSummary) -> None:
         self._phase = Phase.OVER

@@ -38,13 +38,15 @@ from agent.profile import AgentProfile
 from agent.record.models import EndReason
 from pipelines.call.hangup import HangupController
 from pipelines.gemini.client import ConnectModel, ModelSession
+from pipelines.gemini.greeting import Greeting
 from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.gemini.live_config import live_config
 from pipelines.gemini.messages import Words
-from pipelines.gemini.model_instructions import GREET, REMEMBER
+from pipelines.gemini.model_instructions import REMEMBER
 from pipelines.gemini.reply_state import ReplyState
 from pipelines.gemini.retry_budget import SessionPatience
-from pipelines.gemini.session import GeminiSession, NoModel, Send
+from pipelines.gemini.send_queue import Send
+from pipelines.gemini.session import GeminiSession, NoModel
 from pipelines.gemini.tool_calls import ToolCalls
 from pipelines.gemini.tools import Tool
 from pipelines.rates import GEMINI_SPEAKS_AT
@@ -106,14 +108,9 @@ class GeminiLive(DirectProcessor):
             answer=self._answer_tool,
             connections=lambda: self._connections,
         )
-        self._greetings = greetings
         self._unheard_text = unheard_text
-        self._greeting_key = GreetingKey.of(profile, client.model)
-        # The sound of the greeting while it is being made, to be kept for other calls.
-        self._greeting_pcm: bytearray | None = None
+        self._greeting = Greeting(GreetingKey.of(profile, client.model), greetings)
         self._running: asyncio.Task[None] | None = None
-        # The session that was asked for the greeting.
-        self._greeting: ModelSession | None = None
         self._connections = 0
         self._reply = ReplyState()
         # Settles the words that came late.
@@ -184,12 +181,12 @@ class GeminiLive(DirectProcessor):
         """A session is open: greet once; tell a later one what was said, if it does not know."""
         self._connections += 1
         if self._reply.is_replying:
-            self._greeting_pcm = None  # its end is lost, or said by another session
+            self._greeting.broken_off()  # its end is lost, or said by another session
         frames, instruction = self._reply.reconnected()
         await self._push_all(frames)
         if instruction is not None:
             self._session.send_first(_text(instruction))
-        if not self._reply.has_spoken and self._profile.greeting:
+        if not self._reply.has_spoken and self._greeting.words:
             self._session.send_first(self._greet)
         elif not remembers and (said := self._said_so_far()):
             turn = types.UserContent(REMEMBER.format(said))
@@ -204,30 +201,20 @@ class GeminiLive(DirectProcessor):
 
     async def _play_shared_greeting(self) -> None:
         """Say at once what another call's session has said before; this one's is told so."""
-        if self._greetings is None or not self._profile.greeting:
-            return
-        sound = self._greetings.find(self._greeting_key)
+        sound = self._greeting.shared_sound()
         if not sound:
-            self._greeting_pcm = bytearray()
             return
         self._record.event("greeting.shared")
-        await self._push_all(self._reply.words(self._profile.greeting))
+        await self._push_all(self._reply.words(self._greeting.words))
         for start in range(0, len(sound), CHUNK_BYTES):
             await self._speak(sound[start : start + CHUNK_BYTES])
             await asyncio.sleep(0)  # other calls have their turn
         await self._push_all(self._reply.completed())
 
-    def _keep_greeting(self) -> None:
-        """The first reply was said whole: it may be what the next call begins with."""
-        pcm, self._greeting_pcm = self._greeting_pcm, None
-        if pcm and self._greetings is not None:
-            self._greetings.keep(self._greeting_key, bytes(pcm), self._reply.text)
-
     async def _greet(self, session: ModelSession) -> None:
         # One that could not be sent waits still, behind the one for this session.
-        if self._greeting is not session and not self._reply.has_spoken:
-            self._greeting = session
-            await session.send_realtime_input(text=GREET.format(self._profile.greeting))
+        if not self._reply.has_spoken:
+            await self._greeting.ask(session)
 
     # --- messages out ------------------------------------------------------------------------
 
@@ -250,7 +237,7 @@ class GeminiLive(DirectProcessor):
         # One message may hold several of these; the interruption is about what came before it.
         if content.interrupted:
             self._reply.interrupted()
-            self._greeting_pcm = None
+            self._greeting.broken_off()
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
             await self._take_words(Words(content.input_transcription.text, by_caller=True))
@@ -263,7 +250,7 @@ class GeminiLive(DirectProcessor):
         if content.generation_complete:
             await self._push_all(self._reply.generated())
         if content.turn_complete:
-            self._keep_greeting()
+            self._greeting.completed(self._reply.text)
             await self._push_all(self._reply.completed())
             if (reason := content.turn_complete_reason) is not None:
                 self._record.event("model.turn_complete", {"reason": str(reason.value)})
@@ -287,9 +274,7 @@ class GeminiLive(DirectProcessor):
         if not pcm:
             return
         await self._push_all(self._reply.sound())
-        if self._greeting_pcm is not None:
-            # Half a sample at the end of a message is left out, and would shift what follows.
-            self._greeting_pcm += pcm[: len(pcm) // 2 * 2]
+        self._greeting.collect(pcm)
         await self.push_sound(AgentSound(pcm, GEMINI_SPEAKS_AT))
 
     async def _settle(self) -> None:

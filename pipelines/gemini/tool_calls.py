@@ -17,7 +17,7 @@ from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCa
 from agent.ports import LiveCall, Record
 from pipelines.gemini.client import ModelSession
 from pipelines.gemini.model_instructions import TOOL_ANSWERED
-from pipelines.gemini.session import Send
+from pipelines.gemini.send_queue import Send
 from pipelines.gemini.tools import Tool
 
 StartTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]

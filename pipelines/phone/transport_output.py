@@ -87,28 +87,26 @@ class TransportOutput(DirectProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Book words, take back on an interruption."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, InterruptionFrame):
-            await self._interrupt()
-        elif isinstance(frame, LateTextFrame):
-            self._playback.said_late(frame.text)
-        elif isinstance(frame, TTSTextFrame):
-            if self._line.carries:
+        match frame:
+            case InterruptionFrame():
+                await self._interrupt()
+            case LateTextFrame():
+                self._playback.said_late(frame.text)
+            case TTSTextFrame() if self._line.carries:
                 self._playback.said(frame.text)
-        elif isinstance(frame, TTSStoppedFrame):
-            await self._complete()
-        elif isinstance(frame, LLMFullResponseEndFrame):
-            await self._complete()
-            self._playback.closed()
-        elif isinstance(frame, UserStartedSpeakingFrame):
-            if self._playback.hears_early_speech:
+            case TTSStoppedFrame():
+                await self._complete()
+            case LLMFullResponseEndFrame():
+                await self._complete()
+                self._playback.closed()
+            case UserStartedSpeakingFrame() if self._playback.hears_early_speech:
                 await self._forget_early_speech()
-                stopping = self.create_task(self._stop_early_speech(), name="barge-in")
-                self._stopping_speech = stopping
-        elif isinstance(frame, StartFrame):
-            self._started = True
-            self._passing_on = self.create_task(self._pass_on_what_was_heard(), name="heard")
-        elif isinstance(frame, EndFrame | CancelFrame):
-            await self._stop()
+                self._stopping_speech = self.create_task(self._stop_early_speech(), "barge-in")
+            case StartFrame():
+                self._started = True
+                self._passing_on = self.create_task(self._pass_on_what_was_heard(), "heard")
+            case EndFrame() | CancelFrame():
+                await self._stop()
         await self.push_frame(frame, direction)
 
     async def hear(self, frame: Sound) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -68,23 +68,28 @@ def twilio(
         on_moment=_teller(wav),
     )
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        async with emulator:
-            for variable, value in emulator.environment().items():
-                typer.echo(f"{variable}={value}")
-            if call_in is not None:
-                await emulator.call_in(from_, to or number, call_in, somebody)
-            await stop.wait()
-            await _hang_up_all(emulator)
+    async def call() -> None:
+        if call_in is not None:
+            await emulator.call_in(from_, to or number, call_in, somebody)
 
     try:
-        asyncio.run(run())
+        asyncio.run(_run(emulator, call))
     except OSError as problem:
         typer.echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
         raise typer.Exit(1) from None
+
+
+async def _run(emulator: TwilioEmulator, begin: Callable[[], Awaitable[None]]) -> None:
+    """Run until a signal comes; `begin` is awaited once the emulator listens."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with emulator:
+        for variable, value in emulator.environment().items():
+            typer.echo(f"{variable}={value}")
+        await begin()
+        await stop.wait()
+        await _hang_up_all(emulator)
 
 
 async def _hang_up_all(emulator: TwilioEmulator) -> None:

@@ -9,6 +9,7 @@ import typer
 from server.cli.environment import exit_without_package, settings_or_exit
 
 if TYPE_CHECKING:
+    from server.replay.player import PlayOptions
     from server.replay.stage import RemoteServer
 
 
@@ -51,24 +52,18 @@ def replay(
     import_module("server.replay.quiet")
     try:
         from server.replay.command import Outputs, ReplayError, replay_and_report
-        from server.replay.player import PlayOptions
         from server.replay.runner import RunOptions
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
 
-    if against == "gemini" and server is not None:
-        typer.echo("--server has a model of its own: leave --against out.", err=True)
-        raise typer.Exit(2)
+    play = _play_options(against, server, twilio_port, api_key)
     if against == "gemini" or server is not None:
         speed = "real"  # what runs elsewhere lives in real time
     options = RunOptions(
         speed=speed,
         jobs=1 if server is not None else jobs,
         repeat=repeat,
-        play=PlayOptions(
-            real_model_key=_gemini_key() if against == "gemini" else None,
-            server=None if server is None else _remote(server, twilio_port, api_key),
-        ),
+        play=play,
     )
     try:
         held = replay_and_report(paths, only, options, Outputs(junit, wav, html))
@@ -76,6 +71,20 @@ def replay(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
+
+
+def _play_options(
+    against: str, server: str | None, twilio_port: int, api_key: str | None
+) -> "PlayOptions":
+    """Which model and which server the calls are played against."""
+    from server.replay.player import PlayOptions
+
+    if server is None:
+        return PlayOptions(real_model_key=_gemini_key() if against == "gemini" else None)
+    if against == "gemini":
+        typer.echo("--server has a model of its own: leave --against out.", err=True)
+        raise typer.Exit(2)
+    return PlayOptions(server=_remote(server, twilio_port, api_key))
 
 
 def _gemini_key() -> str:
