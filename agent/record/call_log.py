@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Delete, and_, delete, false, func, insert, or_
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +24,7 @@ from agent.lifecycle.state import CallState
 from agent.record.database import DatabaseUnavailable as DatabaseUnavailable
 from agent.record.database import is_transient, writing_engine
 from agent.record.database import open_engine as open_engine
+from agent.record.decision import LifeDecision
 from agent.record.models import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
 from agent.record.page_cursor import BadCursor as BadCursor
 from agent.record.page_cursor import cursor_after, read_cursor
@@ -38,22 +39,6 @@ _POSTGRES_COUNT_LOCK = 7_265_190_114
 # Rows that a running call writes.
 Row = Turn | CallEvent | TokenUsage
 
-
-class Decision(Protocol):
-    """The outcome of a lifecycle decision; without events, nothing has changed."""
-
-    @property
-    def state(self) -> CallState:
-        """The new state."""
-        ...
-
-    @property
-    def events(self) -> Sequence[CallEvent]:
-        """The events that led to it, to be stored with it."""
-        ...
-
-
-D = TypeVar("D", bound=Decision)
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -120,7 +105,7 @@ class CallLog:
         self._reader = engine
         self._writer = writing_engine(engine)
         self._daily_limit = daily_limit
-        # The event loop holds only weak references to tasks.
+        # Writes under way; the event loop holds only weak references to tasks.
         self.writes: set[asyncio.Task[Any]] = set()
 
     # --- the call and its lifecycle state
@@ -174,11 +159,14 @@ class CallLog:
             return await self._by_key(session, key)
 
     @_shielded
-    async def change_life(self, call_id: str, decide: Callable[[Call], D]) -> tuple[Call, D]:
+    async def change_life(
+        self, call_id: str, decide: Callable[[Call], LifeDecision]
+    ) -> tuple[Call, LifeDecision]:
         """Read the call, let `decide` compute its next state, and store that with its events.
 
         The row is locked from the read to the commit, so that decisions never use a stale state.
-        `decide` must not block, nor change the record. Returns the record as stored.
+        `decide` must not block, nor change the record; without events, its decision changes
+        nothing. Returns the record as stored.
 
         Raises: NoSuchCall.
         """

@@ -40,8 +40,8 @@ from agent.lifecycle.statuses import Direction
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
 from agent.record.database import DatabaseUnavailable, is_transient
+from agent.record.decision import LifeDecision, as_call_event, decide_all
 from agent.record.models import Call
-from agent.runner.decision import LifeDecision, as_call_event, decide_all
 from agent.runner.dials import PendingDials
 from agent.runner.end_waiters import EndWaiters
 from agent.runner.orders import MediaOrders, PhoneOrders, Timers

@@ -4,7 +4,7 @@ from collections import deque
 
 from agent.lifecycle.events import Event
 from agent.lifecycle.state import CallState
-from agent.runner.decision import LifeDecision
+from agent.record.decision import LifeDecision
 
 
 class LifeOutbox:

@@ -11,11 +11,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    WithJsonSchema,
 )
 
 from agent.latency import Latency
-from agent.profile import LANGUAGE, AgentProfile, VadConfig
 from agent.record.models import (
     Call,
     CallEvent,
@@ -27,49 +25,11 @@ from agent.record.models import (
     Turn,
 )
 from server.calls.latency_view import LATENCY_EXAMPLE, LatencyView
+from server.settings.profile_fields import PhoneNumber, ProfileFields
 
 METADATA_LIMIT_BYTES = 16_384
 # Far below what JSON, Pydantic and the databases can nest.
 METADATA_LIMIT_LEVELS = 32
-
-# E.164 (ITU-T): a plus, a country code that never starts with 0, 15 digits at most.
-E164 = r"^\+[1-9][0-9]{6,14}$"
-
-
-def _e164(number: str) -> str:
-    if not re.fullmatch(E164.removesuffix("$"), number):
-        raise ValueError("must be a number with its country code, such as +15550100123")
-    return number
-
-
-PhoneNumber = Annotated[
-    str, AfterValidator(_e164), WithJsonSchema({"type": "string", "pattern": E164})
-]
-
-LANGUAGE_LONGEST = 35  # RFC 5646, section 4.4.1
-
-
-def _language_tag(tag: str) -> str:
-    if len(tag) > LANGUAGE_LONGEST or not re.fullmatch(LANGUAGE, tag):
-        raise ValueError("must be a language tag, such as en-US")
-    return tag
-
-
-Language = Annotated[
-    str,
-    AfterValidator(_language_tag),
-    WithJsonSchema({"type": "string", "pattern": LANGUAGE, "maxLength": LANGUAGE_LONGEST}),
-]
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain NUL characters")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be valid Unicode") from None
-    return text
 
 
 def _check_levels(value: Any, left: int = METADATA_LIMIT_LEVELS) -> None:
@@ -110,41 +70,8 @@ def _in_utc(time: datetime) -> datetime:
         raise ValueError("must be a moment from year 1 to 9999") from None
 
 
-Text = Annotated[str, AfterValidator(_storable)]
 UtcDateTime = Annotated[datetime, BeforeValidator(_written_as_iso_8601), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_storable_json)]
-
-
-class ProfileFields(BaseModel):
-    """What of the agent a request or a number may set; what is left out, the pipeline says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    greeting: Text | None = Field(
-        default=None, max_length=4_000, description="The agent's first words; empty: it waits."
-    )
-    system_prompt: Text | None = Field(default=None, max_length=32_000)
-    max_duration_seconds: int | None = Field(
-        default=None,
-        strict=True,
-        ge=1,
-        le=14_400,
-        description="1800 unless the pipeline says otherwise.",
-    )
-    vad_config: VadConfig | None = None
-    voice: Text | None = Field(default=None, min_length=1, max_length=64)
-    language: Language | None = Field(default=None, examples=["en-US"])
-
-    def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
-        """`profile` with these fields laid over it."""
-        given = {
-            "vad" if name == "vad_config" else name: getattr(self, name)
-            for name in ProfileFields.model_fields
-            if getattr(self, name) is not None
-        }
-        if profile.voice is None and default_voice is not None:
-            given.setdefault("voice", default_voice)
-        return profile.model_copy(update=given)
 
 
 class CallRequest(ProfileFields):

@@ -7,11 +7,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from agent.profile import VadConfig
-from server.calls.schemas import E164, CallRequest
+from server.calls.schemas import CallRequest
 from server.emulators.espeak import espeak
 from server.replay.fields import Fields
 from server.replay.scenario import Answer, CallPlan, Direction
 from server.settings.inbound_numbers import InboundRoute
+from server.settings.profile_fields import E164
 from server.settings.settings import DEFAULT_PIPELINE
 
 REQUEST_KEYS = tuple(name for name in CallRequest.model_fields if name != "phone_number")

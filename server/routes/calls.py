@@ -21,7 +21,6 @@ from server.calls.schemas import (
     CallView,
     EventPage,
     EventView,
-    Text,
     Transcript,
     TurnView,
     UtcDateTime,
@@ -30,6 +29,7 @@ from server.resources import Opened, Resources
 from server.routes.auth import NO_KEY, authenticate
 from server.routes.errors import Invalid, problem
 from server.routes.place_call import NO_LINE, NOT_ALLOWED, OTHER_BODY, place_call
+from server.settings.profile_fields import Text
 
 RECORDING_TYPE = "audio/wav"
 PIECE_BYTES = 262_144

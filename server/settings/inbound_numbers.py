@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from server.calls.schemas import ProfileFields
+from server.settings.profile_fields import ProfileFields
 
 # Twilio's are E.164; a short code has fewer digits.
 _OUR_NUMBER = re.compile(r"\*|\+[0-9]{1,15}")

@@ -16,8 +16,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.calls.schemas import E164, PhoneNumber
 from server.settings.inbound_numbers import InboundRoute, parse_routes
+from server.settings.profile_fields import E164, PhoneNumber
 
 DEFAULT_PIPELINE = "phone_call"
 LOG_LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}

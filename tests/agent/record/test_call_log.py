@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -22,6 +22,7 @@ from agent.record.call_log import (
     IdempotencyConflict,
     NoSuchCall,
 )
+from agent.record.decision import LifeDecision
 from agent.record.models import Call, CallEvent, TokenUsage, Turn
 
 MakeCall = Callable[..., Call]
@@ -41,19 +42,8 @@ def ended_state() -> CallState:
     )
 
 
-@dataclass
-class Decision:
-    state: CallState
-    events: list[CallEvent]
-
-    def over(self, seen: list[CallState]) -> Callable[[Call], "Decision"]:
-        """Decides so, and notes what there was to decide on."""
-
-        def decide(call: Call) -> Decision:
-            seen.append(CallState.from_json(call.life))
-            return self
-
-        return decide
+def decision(before: CallState, state: CallState, *events: CallEvent) -> LifeDecision:
+    return LifeDecision(before, state, (), events)
 
 
 async def test_a_call_comes_back_as_it_was_kept(call_log: CallLog, a_call: MakeCall):
@@ -127,13 +117,19 @@ async def test_a_life_goes_on_from_what_is_kept(call_log: CallLog, a_call: MakeC
         ),
         start=2,
     ):
-        decision = Decision(replace(before, **changes), [CallEvent(call_id=call.id, kind="x")])
+        state = replace(before, **changes)
+        made = decision(before, state, CallEvent(call_id=call.id, kind="x"))
         seen: list[CallState] = []
-        kept, made = await call_log.change_life(call.id, decision.over(seen))
-        assert (seen, made, kept.revision) == ([before], decision, revision)
+
+        def decide(call: Call) -> LifeDecision:
+            seen.append(CallState.from_json(call.life))  # noqa: B023
+            return made  # noqa: B023
+
+        kept, given = await call_log.change_life(call.id, decide)
+        assert (seen, given, kept.revision) == ([before], made, revision)
         found = await call_log.get(call.id)
         assert found.model_dump() == kept.model_dump()
-        before = decision.state
+        before = state
         assert CallState.from_json(found.life) == before
         assert (found.status, found.end_reason) == (before.status, before.end_reason)
         assert found.error == (before.error and before.error[:1000])
@@ -143,7 +139,8 @@ async def test_a_life_goes_on_from_what_is_kept(call_log: CallLog, a_call: MakeC
 async def test_a_life_that_does_not_go_on_is_left_alone(call_log: CallLog, a_call: MakeCall):
     call = await call_log.create(a_call())
     call = await call_log.save_life(call.id, new_call(Direction.OUTBOUND))
-    kept, _ = await call_log.change_life(call.id, Decision(ended_state(), []).over([]))
+    same = decision(new_call(Direction.OUTBOUND), ended_state())
+    kept, _ = await call_log.change_life(call.id, lambda _: same)
     assert kept.model_dump() == call.model_dump()
     assert (await call_log.get(call.id)).model_dump() == call.model_dump()
 
@@ -152,10 +149,10 @@ async def test_decisions_at_once_each_see_the_one_before(call_log: CallLog, a_ca
     call = await call_log.create(a_call())
     await call_log.save_life(call.id, new_call(Direction.OUTBOUND))
 
-    def one_more(kept: Call) -> Decision:
-        state = CallState.from_json(kept.life)
+    def one_more(kept: Call) -> LifeDecision:
+        before = CallState.from_json(kept.life)
         event = CallEvent(call_id=call.id, kind="x")
-        return Decision(replace(state, look_ups=state.look_ups + 1), [event])
+        return decision(before, replace(before, look_ups=before.look_ups + 1), event)
 
     await asyncio.gather(*(call_log.change_life(call.id, one_more) for _ in range(20)))
     assert (await call_log.get(call.id)).life["look_ups"] == 20

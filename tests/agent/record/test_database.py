@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,12 @@ COUNT = text("SELECT count(*) FROM placements")
 
 
 @pytest.fixture
-def locked(database_url: str) -> sqlite3.Connection:
+def locked(database_url: str) -> Iterator[sqlite3.Connection]:
     """Another process's connection to the SQLite file, which holds the lock until it rolls back."""
     other = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    return other
+    yield other
+    other.close()
 
 
 @pytest.fixture
