@@ -1,1 +1,1 @@
-"""What a call is: its words, its life, its record. No audio, no web, no vendor."""
+"""The domain of a phone call: lifecycle, record, profile and tools. No audio, web or vendor."""

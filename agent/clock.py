@@ -1,4 +1,4 @@
-"""The wall clock as the event loop tells it: when the loop's time jumps, so do the deadlines."""
+"""Wall clock that follows the event loop's time, so that virtual time also moves deadlines."""
 
 import asyncio
 import time
@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 # Seconds since the epoch.
 Clock = Callable[[], float]
 
-# Less is the clock being trimmed.
+# A smaller step is NTP adjusting the clock.
 _JUMP_SECS = 1.0
 
 
 def _ahead() -> float:
-    """How far the wall clock is ahead of the machine's running time, which stands in its sleep."""
+    """Seconds between wall clock and monotonic clock; it grows while the machine sleeps."""
     return time.time() - time.monotonic()
 
 
 def loop_clock(ahead: Callable[[], float] = _ahead) -> Clock:
-    """A clock for the running loop: the wall clock's moment now, moving on with the loop's time.
+    """A clock for the running loop: starts at the wall clock, then advances with the loop's time.
 
-    When the machine slept, or its clock was set forward, it is the wall clock's moment again; it
+    After the machine slept, or its clock was set forward, it catches up with the wall clock. It
     never goes back.
 
     Raises: RuntimeError outside of a running loop.
@@ -40,6 +40,6 @@ def loop_clock(ahead: Callable[[], float] = _ahead) -> Clock:
     return now
 
 
-def moment(at: float) -> datetime:
-    """Seconds since the epoch as an aware moment in UTC."""
+def utc_datetime(at: float) -> datetime:
+    """Seconds since the epoch as an aware datetime in UTC."""
     return datetime.fromtimestamp(at, UTC)

@@ -1,4 +1,4 @@
-"""What was said so far in a call, as heard: what a new session of the model is told."""
+"""Conversation so far: the turns as heard, as text for a new session of the model."""
 
 from agent.ports import SpokenTurn
 from agent.record.models import Speaker
@@ -11,7 +11,7 @@ class Conversation:
         self.turns: list[SpokenTurn] = []
 
     def add(self, turn: SpokenTurn) -> None:
-        """Take in a turn; one that became known late still finds its place."""
+        """Insert a turn by its start time; it may become known late."""
         position = len(self.turns)
         while position and self.turns[position - 1].start_ms > turn.start_ms:
             position -= 1

@@ -1,4 +1,4 @@
-"""How fast a call was, as its record tells: the events that hold it, and what they come to.
+"""Latency of one call, computed from the events in its record.
 
 latency.first_sound  {ms}              once
 latency.response     {ms}              each of the agent's replies to the caller
@@ -17,13 +17,13 @@ BARGE_IN = "latency.barge_in"
 SHARE = "latency.share"
 LATENCY_EVENTS = (FIRST_SOUND, RESPONSE, BARGE_IN, SHARE)
 
-# A longer wait than the longest call is no measurement.
+# The longest call; a longer value is not a measurement.
 LONGEST_MS = 14_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The latencies of one call in ms; None and empty: not known, or it did not come to that."""
+    """The latencies of one call in ms; None and empty: not measured."""
 
     # From the answer to the first speech heard, as a mark told.
     first_sound: float | None = None
@@ -31,7 +31,7 @@ class Latency:
     responses: tuple[float, ...] = ()
     # From the caller's first sound over the agent to `clear` sent, in order.
     barge_ins: tuple[float, ...] = ()
-    # Our share of it: from the caller's packet to Gemini, and from Gemini's chunk to the packet.
+    # Our processing time: from the caller's packet to Gemini, from Gemini's chunk to the packet.
     share_in: float | None = None
     share_out: float | None = None
 
@@ -46,10 +46,10 @@ class Latency:
         return max(self.responses, default=None)
 
     @classmethod
-    def told_by(cls, events: Iterable[tuple[str, Mapping[str, Any]]]) -> Self:
-        """What these events, as (kind, detail) in their order, say; others are passed over.
+    def from_events(cls, events: Iterable[tuple[str, Mapping[str, Any]]]) -> Self:
+        """Read the latencies from events, given as (kind, detail) in order; others are ignored.
 
-        A tool may note what it likes under any name, so what is no duration counts for nothing.
+        A tool may note anything under these names, so values that are no duration are ignored.
         """
         once: dict[str, float] = {}
         each: dict[str, list[float]] = {RESPONSE: [], BARGE_IN: []}
@@ -65,7 +65,7 @@ class Latency:
 
 
 def _keep(once: dict[str, float], name: str, value: object) -> None:
-    """The first of several stays: a stream that was lost begins nothing anew."""
+    """Keep the first of several: a stream that replaces a lost one starts no new measurement."""
     if (ms := _duration(value)) is not None:
         once.setdefault(name, ms)
 

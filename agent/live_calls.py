@@ -1,7 +1,7 @@
-"""What is live now and which instance has it, and the tokens that were used up.
+"""Registry of live calls across instances (who carries which call), and of used one-time tokens.
 
-In Redis when several instances share it, in memory when there is one. Nothing here is the record:
-all of it may be lost, and claims run out by themselves when an instance dies.
+In Redis when several instances share it, in memory when there is one. All of it may be lost: it is
+not the record. Each call is a lease, which expires when its instance dies.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from redis.exceptions import RedisError
 
 
 class LiveCalls(Protocol):
-    """The live calls of all instances. What Redis raises (`RedisError`) comes through.
+    """The live calls of all instances. Methods raise `RedisError` when Redis fails.
 
-    But for tokens: a caller's line does not hang on a Redis that is away. Which tokens this process
-    has seen is then what counts; that a stream comes from Twilio is told by its signature.
+    `use_token` does not: without Redis, a token is checked against those that this process has
+    seen. The signature still proves that a stream comes from Twilio.
     """
 
     async def claim(self, call_id: str, instance: str) -> None:
-        """`instance` carries the call from now on, whoever did before; `keep` keeps it."""
+        """Give `instance` the call's lease, whoever had it before; `renew` extends it."""
         ...
 
-    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
-        """`instance` still carries these calls; one that another instance claimed stays its own."""
+    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+        """Extend the leases of `instance` on these calls; it takes no other instance's lease."""
         ...
 
     async def owner(self, call_id: str) -> str | None:
@@ -33,7 +33,7 @@ class LiveCalls(Protocol):
         ...
 
     async def release(self, call_id: str, instance: str) -> None:
-        """`instance` carries the call no more; nothing happens when another one does by now."""
+        """End the lease of `instance` on the call; another instance's lease is left alone."""
         ...
 
     async def count(self) -> int:
@@ -45,28 +45,28 @@ class LiveCalls(Protocol):
         ...
 
     async def use_token(self, token_id: str, ttl_secs: int) -> bool:
-        """Use a one-time token that is valid for at most `ttl_secs` more; True only once."""
+        """Mark a one-time token, valid for at most `ttl_secs` more, as used; True only once."""
         ...
 
     async def ping(self) -> None:
-        """Raise what keeps the others from working."""
+        """Raise when the registry cannot be used."""
         ...
 
 
 class LiveCallsInMemory:
-    """For one instance: gone when the process is."""
+    """For one instance: lost when the process ends."""
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
-        # Token → the loop's time from when on it would be refused anyway.
+        # Token → the loop's time at which it expires.
         self._used: dict[str, float] = {}
 
     async def claim(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.claim`."""
         self._owners[call_id] = instance
 
-    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
-        """As `LiveCalls.keep`."""
+    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+        """As `LiveCalls.renew`."""
         for call_id in call_ids:
             self._owners.setdefault(call_id, instance)
 
@@ -101,7 +101,7 @@ class LiveCallsInMemory:
 
 
 # The braces keep all keys on one node of a Redis cluster, as scripts need it. `live` orders the
-# calls by when their claim runs out, in Redis's own time, so that instances' clocks do not matter.
+# calls by when their lease expires, by Redis's clock, so that instances' clocks do not matter.
 _LIVE = "{voice-ai}:live"
 _OWNER = "{voice-ai}:owner:"
 _TOKEN = "{voice-ai}:token:"  # noqa: S105
@@ -112,14 +112,14 @@ redis.call('ZADD', KEYS[1], tonumber(redis.call('TIME')[1]) + ARGV[3], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3] * 2)
 return 1
 """
-# A claim that is gone was lost by Redis or ran out; a call that is carried gets it back.
-_KEEP = """
-local runs_out = tonumber(redis.call('TIME')[1]) + ARGV[2]
+# A lease that is missing expired or was lost by Redis; a call that is still carried gets it back.
+_RENEW = """
+local expires = tonumber(redis.call('TIME')[1]) + ARGV[2]
 for i = 2, #KEYS do
   local owner = redis.call('GET', KEYS[i])
   if not owner or owner == ARGV[1] then
     redis.call('SET', KEYS[i], ARGV[1], 'EX', ARGV[2])
-    redis.call('ZADD', KEYS[1], runs_out, ARGV[i + 1])
+    redis.call('ZADD', KEYS[1], expires, ARGV[i + 1])
   end
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2] * 2)
@@ -142,18 +142,18 @@ return redis.call('ZCARD', KEYS[1])
 
 
 class LiveCallsInRedis:
-    """For all instances that share a Redis; a claim runs out after `ttl_secs` unless kept.
+    """For all instances that share a Redis; a lease expires after `ttl_secs` unless renewed.
 
-    The client is the caller's to close.
+    The client is not closed here.
     """
 
     def __init__(self, client: Redis, ttl_secs: int = 7200) -> None:
         self._client = client
         self._ttl_secs = ttl_secs
-        # Its claims are not used: what it knows of tokens stands in for a Redis that is away.
+        # Only its tokens are used, while Redis is unavailable.
         self._seen_here = LiveCallsInMemory()
         self._claim = client.register_script(_CLAIM)
-        self._keep = client.register_script(_KEEP)
+        self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
         self._all = client.register_script(_ALL)
         self._count = client.register_script(_COUNT)
@@ -162,10 +162,10 @@ class LiveCallsInRedis:
         """As `LiveCalls.claim`."""
         await self._claim(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance, self._ttl_secs])
 
-    async def keep(self, call_ids: Sequence[str], instance: str) -> None:
-        """As `LiveCalls.keep`, in one round trip."""
+    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+        """As `LiveCalls.renew`, in one round trip."""
         keys = [_LIVE, *(_OWNER + call_id for call_id in call_ids)]
-        await self._keep(keys=keys, args=[instance, self._ttl_secs, *call_ids])
+        await self._renew(keys=keys, args=[instance, self._ttl_secs, *call_ids])
 
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""
@@ -193,7 +193,9 @@ class LiveCallsInRedis:
         try:
             first = await self._client.set(_TOKEN + token_id, 1, nx=True, ex=max(1, ttl_secs))
         except RedisError as error:
-            logger.bind(error=type(error).__name__).error("Redis cannot say whether a token is new")
+            logger.bind(error=type(error).__name__).error(
+                "Redis failed; a token was checked only here"
+            )
             return await self._seen_here.use_token(token_id, ttl_secs)
         return bool(first) and await self._seen_here.use_token(token_id, ttl_secs)
 

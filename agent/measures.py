@@ -1,4 +1,4 @@
-"""What we measure, as plain values; whoever counts them (Prometheus, a bench, a test) takes these.
+"""Measurements of running calls, as plain values for a sink (Prometheus, a bench, a test).
 
 Durations are seconds. A sink is called on the event loop and must not block.
 """
@@ -53,9 +53,9 @@ class Packets:
 
 @dataclass(frozen=True, slots=True)
 class UplinkShare:
-    """Our share of the way in: from the caller's packet to Gemini's socket.
+    """Our processing time inbound: from the caller's packet to Gemini's socket.
 
-    A sample of a call's packets: see `pipelines/phone/packet_stamp.py`.
+    Sampled, one packet in 50: see `pipelines/phone/packet_stamp.py`.
     """
 
     secs: float
@@ -63,18 +63,18 @@ class UplinkShare:
 
 @dataclass(frozen=True, slots=True)
 class DownlinkShare:
-    """Our share of the way out: from Gemini's chunk to the packet at Twilio's socket."""
+    """Our processing time outbound: from Gemini's chunk to the packet at Twilio's socket."""
 
     secs: float
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What became of preparing a call while it rang; `secs` from the beginning to that.
+    """Outcome of prewarming a call while it rang, `secs` after prewarming began.
 
     `outcome`: used, joined (answered while it was being prepared), cold (answered unprepared),
-    released (nobody answered), limit, too_old, spare (made to replace one that was too old, and
-    came too late), stopped (with this process), or failed_ and the reason.
+    released (nobody answered), limit, too_old, spare (a replacement for one that was too old, not
+    ready in time), stopped (with this process), or failed_ and the reason.
     """
 
     outcome: str
@@ -83,7 +83,7 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class WarmWaste:
-    """Tokens of a session that was prepared and that nobody ever talked to."""
+    """Tokens of a prewarmed session that was never used."""
 
     direction: str
     modality: str
@@ -92,7 +92,7 @@ class WarmWaste:
 
 @dataclass(frozen=True, slots=True)
 class RecordingEnded:
-    """What became of the recording of a call.
+    """Outcome of a call's recording.
 
     `outcome`: whole, limit (cut at its longest), no_space, cannot_write, too_slow (the disk),
     erased.
@@ -103,7 +103,7 @@ class RecordingEnded:
 
 @dataclass(frozen=True, slots=True)
 class RecordingWritten:
-    """How much all recordings together have grown since the last report."""
+    """Bytes written to all recordings since the last report."""
 
     byte_count: int
 

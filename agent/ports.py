@@ -1,6 +1,6 @@
-"""What a call needs from outside, and what a tool may do to the call it runs in.
+"""Ports: the interfaces between the lifecycle, the telephone network, the media side and tools.
 
-`server` implements these with Twilio's SDK and the running pipelines; tests with scripted parts.
+`server` implements them with Twilio's SDK and the running pipelines, tests with scripted parts.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class DialRequest:
 
 
 class DialRefused(Exception):
-    """Twilio answered that it will not place the call: nothing rings, nothing will."""
+    """Twilio refused to place the call: no phone rings."""
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class DialRefused(Exception):
 
 
 class DialUncertain(Exception):
-    """No clear answer came: the call may or may not have been placed. Look it up, never retry."""
+    """No clear answer came: the call may have been placed. Look it up, never retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TelephoneCall:
 
 
 class Telephone(Protocol):
-    """The telephone network, as the life of a call needs it. No method blocks the event loop."""
+    """The telephone network, as the lifecycle uses it. No method blocks the event loop."""
 
     async def dial(self, request: DialRequest) -> str:
         """Place the call once and return Twilio's call SID.
@@ -54,11 +54,11 @@ class Telephone(Protocol):
         ...
 
     async def hang_up(self, twilio_sid: str) -> None:
-        """End the call whatever its status; a call that is over already is fine."""
+        """End the call whatever its status. Does nothing when it has ended already."""
         ...
 
     async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
-        """What Twilio knows of the call; None when it knows no such call."""
+        """The call's status at Twilio; None when Twilio knows no such call."""
         ...
 
     async def find(self, request: DialRequest) -> TelephoneCall | None:
@@ -67,36 +67,36 @@ class Telephone(Protocol):
 
 
 class CallMedia(Protocol):
-    """The side that carries the audio. Each method is safe to repeat."""
+    """The side that carries audio: pipelines and streams. Each method is safe to repeat."""
 
     async def warm(self, call_id: str) -> None:
-        """Prepare to talk, while the phone rings."""
+        """Start the call's pipeline while the phone rings."""
         ...
 
     async def release(self, call_id: str) -> None:
-        """Give back what `warm` prepared: nobody answered."""
+        """Stop what `warm` started: nobody answered."""
         ...
 
     async def end(self, call_id: str, reason: EndReason) -> None:
-        """Stop talking: the call is over or must end now."""
+        """Stop the pipeline: the call is over or must end now."""
         ...
 
 
 class CallLifecycle(Protocol):
-    """The life of every call: in this process (`LocalRunner`) or in workflows."""
+    """Runs the lifecycle of every call: in this process (`LocalRunner`) or in workflows."""
 
     async def place(self, call: Call, event: Placed) -> Call:
-        """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
+        """Create the record and dial (outbound); return the call as it is after Twilio's answer.
 
-        Waits at most 15 s for that answer. A call with the same idempotency key is returned as it
-        is, and nothing is dialled.
+        Waits at most 15 s for that answer. When the idempotency key was used before, the call that
+        it created is returned and nothing is dialled.
 
         Raises: agent.record.call_log.IdempotencyConflict when the key came with another request.
         """
         ...
 
     async def tell(self, call_id: str, *events: Event) -> CallState:
-        """Say what happened to a call, all at once; return its state after that.
+        """Apply events to a call in one transaction; return its state after them.
 
         Never waits for Twilio.
 
@@ -105,13 +105,15 @@ class CallLifecycle(Protocol):
         ...
 
     async def tell_until_kept(self, call_id: str, event: Event) -> None:
-        """Say what nobody would say again: however long the record is away, and one after the
-        other for each call. Returns when it was told, or when there is no such call any more.
+        """Apply an event that nobody else reports, retrying while the database is unavailable.
+
+        Events of one call keep their order. Returns when the event was applied, or when the call
+        no longer exists.
         """
         ...
 
     async def record(self, call_id: str) -> Call:
-        """The record of a call as it is known here, without what goes on at other instances.
+        """The record of a call.
 
         Raises: agent.record.call_log.NoSuchCall.
         """
@@ -148,11 +150,11 @@ class LiveCall(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What `POST /calls` brought as `metadata`."""
+        """The `metadata` of `POST /calls`."""
         ...
 
     async def hang_up(self) -> None:
-        """End the call once what the agent has to say was heard to its end."""
+        """End the call once the agent's last words were heard."""
         ...
 
     async def say(self, text: str) -> None:
@@ -167,7 +169,7 @@ class LiveCall(Protocol):
         ...
 
     def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep in the call's record that something happened; `kind` is a dotted constant."""
+        """Add an event to the call's record; `kind` is a dotted constant."""
         ...
 
 
@@ -192,18 +194,18 @@ class TokenCount:
 
 
 class Record(Protocol):
-    """Where a running call's record goes: written behind, so no method waits or fails."""
+    """Takes a running call's record. It is written asynchronously: no method waits or fails."""
 
     def turn(self, turn: SpokenTurn) -> None:
-        """Keep a finished turn."""
+        """Record a finished turn."""
         ...
 
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep that something happened; `kind` is a dotted constant."""
+        """Record an event; `kind` is a dotted constant."""
         ...
 
     def usage(self, counts: list[TokenCount]) -> None:
-        """Keep what one turn cost."""
+        """Record the tokens of one turn."""
         ...
 
 
@@ -216,13 +218,13 @@ class MemoryRecord:
     counts: list[TokenCount] = field(default_factory=list)
 
     def turn(self, turn: SpokenTurn) -> None:
-        """Keep a finished turn."""
+        """Record a finished turn."""
         self.turns.append(turn)
 
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep an event."""
+        """Record an event."""
         self.events.append((kind, dict(detail or {})))
 
     def usage(self, counts: list[TokenCount]) -> None:
-        """Keep token counts."""
+        """Record token counts."""
         self.counts.extend(counts)

@@ -1,4 +1,4 @@
-"""Who the agent is on one call: what it is told, how it sounds, how long it may take."""
+"""Agent profile of one call: prompt, greeting, voice, language, turn detection and limits."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 
 
 class TooLong(ValueError):
-    """A prompt or a greeting would be too long with the values that it names."""
+    """The prompt or greeting is too long once its placeholders are filled."""
 
 
 class VadConfig(BaseModel):
-    """How the model decides that the caller speaks; fields left out keep the model's defaults.
+    """Voice activity detection of the model; fields left out keep the model's defaults.
 
     Source: https://ai.google.dev/api/live#AutomaticActivityDetection
     """
@@ -42,7 +42,7 @@ class VadConfig(BaseModel):
 
 
 class AgentProfile(BaseModel):
-    """Everything about the agent that a call may set; the pipeline brings steps and tools."""
+    """Everything about the agent that a call may set; the pipeline defines steps and tools."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,9 +60,9 @@ class AgentProfile(BaseModel):
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
-        """The same profile with each `$name` in prompt and greeting filled from `metadata`.
+        """Fill each `$name` in prompt and greeting from `metadata`; return the filled profile.
 
-        A name that `metadata` does not hold stays as it is written.
+        Unknown names are left as they are.
 
         Raises: TooLong when one of them would have more than 64,000 characters then.
         """

@@ -1,1 +1,1 @@
-"""What a call sounds like: definitions of pipelines and the parts that carry audio."""
+"""Pipelines of calls: definitions to edit, and the parts that carry audio."""

@@ -1,7 +1,7 @@
-"""A call's pipeline as data: steps in order, tools, and who the agent is.
+"""PipelineDefinition: a call's pipeline as data: steps in order, tools and agent profile.
 
-A step is a small value that says what it does to the two streams of sound, and can build its
-Pipecat processor for one call. A definition that cannot work is refused when it is declared.
+A `Step` declares what it does to the two audio streams, and builds its Pipecat processor for one
+call. A definition that cannot work raises when it is declared.
 
     caller's sound   transport_input 8000 ─▶ resample ─▶ 16000 ─▶ model
     agent's sound                                            model 24000 ─▶ transport_output
@@ -37,7 +37,7 @@ from pipelines.phone.playback import Playback
 
 
 class Role(Enum):
-    """What a step is to the call; of the first three there is exactly one each."""
+    """Role of a step; a definition has exactly one of each of the first three."""
 
     TRANSPORT_INPUT = "transport_input"
     MODEL = "model"
@@ -47,7 +47,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class CallParts:
-    """What the steps of one call are built from and share."""
+    """Parts of one call that its steps share."""
 
     call: LiveCall
     profile: AgentProfile
@@ -62,7 +62,7 @@ class CallParts:
     greetings: GreetingCache | None
     record: Record
     measure: MeasureSink
-    # What our own share is timed with, in seconds; an event loop's clock may tick by the ms only.
+    # Clock for processing latency, in seconds; an event loop's clock may tick in ms only.
     stopwatch: Callable[[], float]
 
 
@@ -75,19 +75,19 @@ class Step:
     role: Role = Role.PROCESSOR
     caller: AudioRoute = HEARD
     agent: AudioRoute = HEARD
-    # The frames, sound apart, that it acts on and that it makes; all others pass.
+    # The frames, apart from audio, that it acts on and that it makes; all others pass.
     takes: tuple[type[Frame], ...] = ()
     gives: tuple[type[Frame], ...] = ()
-    # Rates that depend on what comes: given the rate before the step, the step that is meant.
+    # Makes the final step from the caller's rate before it, for steps that depend on that rate.
     fit: "Callable[[int], Step] | None" = field(default=None, compare=False)
 
 
-# Every processor of a pipeline is told of these.
-_COME_ANYWAY: list[type[Frame]] = [StartFrame, EndFrame, CancelFrame]
+# Pipecat sends these to every processor.
+_LIFECYCLE_FRAMES: list[type[Frame]] = [StartFrame, EndFrame, CancelFrame]
 
 
 class DefinitionError(ValueError):
-    """A definition that cannot work; the text is a sentence that says why."""
+    """A definition that cannot work; the message says why in a sentence."""
 
 
 class PipelineDefinition:
@@ -105,7 +105,7 @@ class PipelineDefinition:
         profile: AgentProfile | None = None,
         description: str = "",
     ) -> None:
-        """`profile` is who the agent is when a request does not say otherwise."""
+        """`profile` is the agent's profile where a request does not override it."""
         if not name.replace("_", "").isalnum() or not name.isascii():
             raise DefinitionError(f"pipeline {name!r}: a name is letters, digits and underscores")
         self.name = name
@@ -126,8 +126,8 @@ class PipelineDefinition:
         )
 
     def as_text(self) -> str:
-        """The pipeline drawn for a terminal, the sound beside its steps."""
-        rows = [(step.name, _sound_after(step)) for step in self.steps]
+        """The pipeline drawn for a terminal, with the audio rates beside the steps."""
+        rows = [(step.name, _audio_after(step)) for step in self.steps]
         width = max(len(name) for name, _ in rows)
         lines = [f"{self.name}: {self.description}".rstrip(": ")]
         for index, (name, sound) in enumerate(rows):
@@ -142,7 +142,7 @@ class PipelineDefinition:
         for index, step in enumerate(self.steps):
             lines.append(f'  s{index}["{step.name}"]')
         for index, step in enumerate(self.steps[:-1]):
-            sound = _sound_after(step)
+            sound = _audio_after(step)
             arrow = f'-- "{sound}" -->' if sound else "-->"
             lines.append(f"  s{index} {arrow} s{index + 1}")
         for index, step in enumerate(self.steps):
@@ -186,10 +186,10 @@ class PipelineDefinition:
         return tuple(fitted)
 
     def _check_frames(self, steps: Sequence[Step]) -> None:
-        """What a step acts on must come from somewhere, upstream or down."""
+        """Check that another step makes each frame that a step acts on."""
         for step in steps:
             given = [frame for other in steps if other is not step for frame in other.gives]
-            given += _COME_ANYWAY
+            given += _LIFECYCLE_FRAMES
             for frame in step.takes:
                 if not any(issubclass(kind, frame) for kind in given):
                     raise DefinitionError(
@@ -232,7 +232,7 @@ class PipelineDefinition:
         return does.gives or rate
 
 
-def _sound_after(step: Step) -> str:
+def _audio_after(step: Step) -> str:
     if step.role is Role.MODEL:
         return f"agent {step.agent.gives} Hz"
     if step.caller.gives is not None:

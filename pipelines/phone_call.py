@@ -1,4 +1,4 @@
-"""The default call, top to bottom. Copy this file to make a call of your own."""
+"""Pipeline `phone_call`, the default. Copy this file to write a pipeline of your own."""
 
 from agent.tools.hang_up import hang_up
 from pipelines.definition import PipelineDefinition

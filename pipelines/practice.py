@@ -1,4 +1,4 @@
-"""A call to practise with: its tools are one that fails and one that takes three seconds."""
+"""Pipeline `practice`: a call with one tool that fails and one that takes three seconds."""
 
 from agent.tools.hang_up import hang_up
 from agent.tools.practice_delay import check_stock

@@ -1,4 +1,4 @@
-"""Every sample rate and packet length, named once. Rates in Hz, lengths as their names say."""
+"""Sample rates (Hz) and packet lengths of the phone line and of Gemini."""
 
 # A telephone line: mu-law, one byte a sample.
 PHONE_RATE = 8_000

@@ -1,6 +1,6 @@
-"""A call that reminds somebody of an appointment: by voice or by keypad, confirmed or moved.
+"""Pipeline `reminder`: reminds of an appointment, which is confirmed or moved by voice or keypad.
 
-`metadata` brings the words: `{"name": "Ms Lee", "appointment": "Tuesday at ten"}`.
+`metadata` fills the prompt and greeting: `{"name": "Ms Lee", "appointment": "Tuesday at ten"}`.
 """
 
 from agent.profile import AgentProfile

@@ -1,4 +1,4 @@
-"""The steps that ship, as a definition writes them down; `custom` makes one of any processor."""
+"""Steps for pipeline definitions; `custom` makes a step of any Pipecat processor."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -36,12 +36,12 @@ from processors.remember_agent import RememberAgent
 from processors.remember_caller import RememberCaller
 from processors.resample import Resample
 
-# Who was silent for less has not finished a word, let alone a sentence.
+# A pause this short lies within a word.
 PAUSE_IN_WORD_SECS = 0.2
 
 
 def transport_input() -> Step:
-    """Twilio's media messages, decoded from mu-law: PCM16 at 8 kHz."""
+    """The caller's audio from Twilio: mu-law decoded to PCM16 at 8 kHz."""
     return Step(
         "transport_input",
         lambda parts: TransportInput(parts.line, parts.speech, parts.playback, parts.stopwatch),
@@ -52,7 +52,7 @@ def transport_input() -> Step:
 
 
 def resample(*, to: int) -> Step:
-    """The caller's sound at another rate, a whole multiple or part of the one before."""
+    """Resample the caller's audio by a whole-number ratio. `to` in Hz."""
 
     def fit(rate: int) -> Step:
         Polyphase(rate, to)  # raises when the rates do not fit
@@ -66,13 +66,13 @@ def resample(*, to: int) -> Step:
 
 
 def answer_shield() -> Step:
-    """Keeps the callee's first "Hello?" from the model, as `AgentProfile.answer_shield` says."""
+    """Keep the callee's first "Hello?" from the model; set by `AgentProfile.answer_shield`."""
     speaking = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
     return Step("answer_shield", _answer_shield, caller=AudioRoute(hears=True), takes=speaking)
 
 
 def keypad(pause_secs: float = 1.5) -> Step:
-    """Key presses reach the model as one line of text."""
+    """Send key presses to the model as one line of text."""
     return Step(
         "keypad",
         lambda _: Keypad(pause_secs),
@@ -84,7 +84,7 @@ def keypad(pause_secs: float = 1.5) -> Step:
 
 
 def remember_caller() -> Step:
-    """What the caller said becomes turns; before the model, whose transcripts come upstream."""
+    """Add the caller's turns to the conversation; before the model: transcripts go upstream."""
     return Step(
         "remember_caller",
         _remember_caller,
@@ -96,7 +96,7 @@ def remember_caller() -> Step:
 
 
 def gemini_live() -> Step:
-    """The model: speech in; speech, transcripts and tool calls out."""
+    """Gemini Live: speech in; speech, transcripts and tool calls out."""
     return Step(
         "gemini_live",
         _gemini_live,
@@ -108,7 +108,7 @@ def gemini_live() -> Step:
 
 
 def transport_output() -> Step:
-    """Back to mu-law and out; a barge-in empties Twilio's queue."""
+    """Send the agent's audio to Twilio as mu-law; a barge-in empties Twilio's queue."""
     return Step(
         "transport_output",
         _transport_output,
@@ -120,7 +120,7 @@ def transport_output() -> Step:
 
 
 def remember_agent() -> Step:
-    """What the caller heard of the agent becomes part of the conversation."""
+    """Add the agent's turns, as the caller heard them, to the conversation."""
     return Step(
         "remember_agent",
         lambda parts: RememberAgent(parts.conversation),
@@ -131,7 +131,7 @@ def remember_agent() -> Step:
 
 
 def record_turns() -> Step:
-    """Every finished turn goes into the record."""
+    """Write every finished turn to the record."""
     return Step(
         "record_turns",
         lambda parts: RecordTurns(parts.record),
@@ -173,7 +173,7 @@ def _unfitted(_: CallParts) -> FrameProcessor:
 
 
 def _answer_shield(parts: CallParts) -> FrameProcessor:
-    # Where the callee speaks first, their first word is what the model waits for.
+    # Without a greeting the caller speaks first, and the model waits for that.
     shield = parts.profile.answer_shield if parts.profile.greeting else 0
 
     def up() -> bool:
@@ -198,8 +198,8 @@ def _answer_shield(parts: CallParts) -> FrameProcessor:
 
 
 def _remember_caller(parts: CallParts) -> FrameProcessor:
-    def stretches_since(moment: float) -> list[tuple[float, float]]:
-        return [(stretch.start, stretch.end) for stretch in parts.speech.since(moment)]
+    def stretches_since(time: float) -> list[tuple[float, float]]:
+        return [(stretch.start, stretch.end) for stretch in parts.speech.since(time)]
 
     return RememberCaller(parts.conversation, stretches_since, parts.line.ms_from_answer)
 

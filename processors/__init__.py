@@ -1,1 +1,1 @@
-"""One step of a call each, one file each: frames in, frames out."""
+"""Pipecat processors, one per file: frames in, frames out."""

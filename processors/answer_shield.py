@@ -1,6 +1,6 @@
-"""Keeps the callee's "Hello?" from cutting the greeting: at first, the model hears no speech.
+"""AnswerShield: replaces the callee's first "Hello?" by noise, so that it cuts off no greeting.
 
-It hears the line instead, noise and all: from silence to noise would sound like speech, too.
+The model gets the line's own noise instead: a step from silence to noise could sound like speech.
 
 answer |---- shield ----|
 caller    ▁hello?▁          short: the model never hears it
@@ -23,24 +23,23 @@ from pipecat.processors.frame_processor import FrameDirection
 from processors.direct import DirectProcessor, Sound
 from processors.sound_frames import CallerSound
 
-# Speech under the shield that is longer than this is more than a hello.
+# Speech under the shield that is longer than this is passed on afterwards.
 MORE_THAN_HELLO_SECS = 0.7
-# What is sent afterwards begins this much before the speech, so that no sound of it is clipped.
+# What is passed on begins this much before the speech, so that nothing is clipped.
 LEAD_SECS = 0.2
-# Longer than any shield: what is kept of the caller's sound at the most.
+# The longest shield: how much of the caller's audio is kept at most.
 LONGEST_SECS = 30.0
-# So many packets before loud ones are taken for the soft beginning of speech, and so many behind
-# them for its end.
+# Packets before and after loud ones that count as the soft beginning and end of speech.
 BEFORE_SPEECH_PACKETS = 3
-BEHIND_SPEECH_PACKETS = 15
+AFTER_SPEECH_PACKETS = 15
 DIGITAL_SILENCE = 8
 
 
 class AnswerShield(DirectProcessor):
-    """Takes speech out of the caller's sound while `up()`, and sends real speech on afterwards.
+    """Replaces speech by noise while `up()`, and passes longer speech on afterwards.
 
-    `stretches` gives when the caller was heard so far, in seconds of the call's clock; `speaking`
-    whether they speak this moment; `loud` whether the packet that comes now may be speech.
+    `stretches` returns when the caller spoke so far, in seconds of the call's clock; `speaking`
+    whether they speak now; `loud` whether the current packet may be speech.
     """
 
     hears = InputAudioRawFrame
@@ -57,19 +56,19 @@ class AnswerShield(DirectProcessor):
         self._stretches = stretches
         self._speaking = speaking
         self._loud = loud
-        # The quietest packet of the line's own noise so far, and packets that may be noise, too.
+        # The quietest noise packet so far, and packets that may be noise.
         self._noise = b""
         self._noise_level = 0
         self._maybe_noise: deque[bytes] = deque()
-        self._since_loud = BEHIND_SPEECH_PACKETS
+        self._since_loud = AFTER_SPEECH_PACKETS
         # (end of the packet, its frame), oldest first, while the shield is up.
         self._kept: deque[tuple[float, Sound]] = deque()
         self._over = False
-        # They began to speak, and nobody was told.
+        # UserStartedSpeakingFrame was held back.
         self._held_start = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Shield the signs of the caller's speech; everything but their sound passes."""
+        """Hold back User{Started,Stopped}SpeakingFrame while shielded; other frames pass."""
         await super().process_frame(frame, direction)
         signs = UserStartedSpeakingFrame | UserStoppedSpeakingFrame
         shielded = not self._over or self._held_start
@@ -79,11 +78,11 @@ class AnswerShield(DirectProcessor):
         await self.push_frame(frame, direction)
 
     async def hear(self, frame: Sound) -> None:
-        """Shield the caller's sound while `up()`."""
+        """Replace the caller's audio by noise while `up()`."""
         if self._over:
-            # A hello that was kept back was only the beginning, when it is loud again.
+            # Loud again: the held-back hello was only the beginning.
             if self._held_start and self._loud():
-                await self._tell_of_speech()
+                await self._push_started()
             await self.push_sound(frame)
             return
         now = self.get_event_loop().time()
@@ -96,7 +95,7 @@ class AnswerShield(DirectProcessor):
             await self.push_sound(CallerSound(noise, frame.sample_rate))
             return
         self._over = True
-        await self._send_what_mattered()
+        await self._pass_on_speech()
         await self.push_sound(frame)
 
     def _learn_noise(self, pcm: bytes) -> None:
@@ -105,19 +104,19 @@ class AnswerShield(DirectProcessor):
             self._since_loud = 0
             return
         self._since_loud += 1
-        if self._since_loud <= BEHIND_SPEECH_PACKETS:
+        if self._since_loud <= AFTER_SPEECH_PACKETS:
             return
         self._maybe_noise.append(pcm)
         if len(self._maybe_noise) <= BEFORE_SPEECH_PACKETS:
             return
         noise = self._maybe_noise.popleft()
         level = audioop.rms(noise, 2)
-        # A digital silence says nothing of the noise that may begin.
+        # Digital silence says nothing about the line's noise.
         if level >= DIGITAL_SILENCE and (not self._noise or level < self._noise_level):
             self._noise, self._noise_level = noise, level
 
-    async def _send_what_mattered(self) -> None:
-        """What was said under the shield, if it goes on or was more than a hello."""
+    async def _pass_on_speech(self) -> None:
+        """Pass on the speech under the shield, if it goes on or was more than a hello."""
         kept, self._kept = self._kept, deque()
         stretches = self._stretches()
         if not kept or not stretches:
@@ -127,7 +126,7 @@ class AnswerShield(DirectProcessor):
             return
         goes_on = self._held_start
         self._held_start = True
-        await self._tell_of_speech()
+        await self._push_started()
         since = stretches[0][0] - LEAD_SECS
         for ended, frame in kept:
             if ended > since:
@@ -135,7 +134,7 @@ class AnswerShield(DirectProcessor):
         if not goes_on:
             await self.push_frame(UserStoppedSpeakingFrame())
 
-    async def _tell_of_speech(self) -> None:
+    async def _push_started(self) -> None:
         if self._held_start:
             self._held_start = False
             await self.push_frame(UserStartedSpeakingFrame())

@@ -1,12 +1,11 @@
-"""What our steps share: they run at once, and sound takes the short way through them.
+"""DirectProcessor: base class of our steps. No queues or tasks; audio goes directly to its hearers.
 
-Pipecat gives each frame to each processor of a call, with a hook, an observer and a log line at
-every hop. That is right for what happens now and then; sound happens a hundred times a second. A
-step that hears one kind of sound gets it by `hear`, straight from the step that gave it, and the
-definition lays the way around all steps that do not hear it.
+Pipecat passes each frame through each processor, with hooks, observers and a log line at every hop.
+That is fine for occasional frames; audio comes a hundred times a second. A step that hears one kind
+of audio gets it by `hear`, directly from the step that produced it; `route_audio` sets the target.
 
     transport_input ──▶ keypad ──▶ loudness ──▶ remember_caller ──▶ model        all other frames
-        └───────────────────────▲ └─────────────────────────────▲           the caller's sound
+        └───────────────────────▲ └─────────────────────────────▲           the caller's audio
 """
 
 from pipecat.frames.frames import (
@@ -30,7 +29,7 @@ from pipecat.processors.frame_processor import (
 Sound = InputAudioRawFrame | OutputAudioRawFrame
 
 
-# What a processor of Pipecat's acts on by itself.
+# Frames on which Pipecat's FrameProcessor acts itself.
 _ITS_OWN = (
     StartFrame,
     InterruptionFrame,
@@ -43,30 +42,30 @@ _ITS_OWN = (
 
 
 class DirectProcessor(FrameProcessor):
-    """A processor without queues or tasks: what it is given, it has done when that call returns.
+    """A processor without queues or tasks: a frame is handled when `queue_frame` returns.
 
-    Pipecat's hooks (`on_before_push_frame` and its like) and observers are not told of its frames.
+    Pipecat's hooks (`on_before_push_frame` and the like) and observers do not see its frames.
     """
 
-    # The one kind of sound that comes by `hear` and not by `process_frame`, if any does.
+    # The kind of audio frame that goes to `hear` instead of `process_frame`, if any.
     hears: type[Sound] | None = None
 
     def __init__(self) -> None:
         super().__init__(enable_direct_mode=True)
-        # Where sound goes that this step gives; None: to the next step, as all else.
+        # Target of this step's audio; None: the next step, as for other frames.
         self.sound_to: FrameProcessor | None = None
 
     async def hear(self, frame: Sound) -> None:
-        """Take one piece of the sound that `hears` names."""
+        """Handle one audio frame of the kind `hears`."""
         raise TypeError(f"{self} hears nothing")
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """What Pipecat does with the frames of a pipeline's life; others it only has observed."""
+        """Let Pipecat handle frames such as StartFrame and CancelFrame; ignore others."""
         if isinstance(frame, _ITS_OWN):
             await super().process_frame(frame, direction)
 
     async def push_sound(self, frame: Sound) -> None:
-        """Give sound to the next step that hears it."""
+        """Push an audio frame to the next step that hears it."""
         following = self.sound_to or self._next
         if following is not None and not self._cancelling:
             await following.queue_frame(frame, FrameDirection.DOWNSTREAM)
@@ -74,7 +73,7 @@ class DirectProcessor(FrameProcessor):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Give a frame to the next step, or to the one before."""
+        """Push a frame to the next step, or to the previous one."""
         beside = self._next if direction is FrameDirection.DOWNSTREAM else self._prev
         if beside is not None:
             await beside.queue_frame(frame, direction)
@@ -85,7 +84,7 @@ class DirectProcessor(FrameProcessor):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Take a frame now: sound by `hear`, all else by `process_frame`."""
+        """Handle a frame at once: audio by `hear`, all others by `process_frame`."""
         if callback is not None or isinstance(frame, StartFrame):
             await super().queue_frame(frame, direction, callback)
         elif not self._cancelling:
@@ -99,7 +98,7 @@ class DirectProcessor(FrameProcessor):
 
 
 class AudioBypass(DirectProcessor):
-    """Takes sound around the steps behind it, which do not hear it; all else goes through them."""
+    """Passes audio around the steps behind it that do not hear it; other frames go through them."""
 
     def __init__(self, hears: type[Sound], beyond: FrameProcessor) -> None:
         super().__init__()
@@ -107,10 +106,10 @@ class AudioBypass(DirectProcessor):
         self.sound_to = beyond
 
     async def hear(self, frame: Sound) -> None:
-        """Pass it on to the step that hears it."""
+        """Push it to the step that hears it."""
         await self.push_sound(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Everything passes."""
+        """Pass every frame."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)

@@ -1,4 +1,4 @@
-"""Our own frames; all others are Pipecat's."""
+"""Frames that Pipecat does not have: finished turns and late words."""
 
 from dataclasses import dataclass
 
@@ -21,18 +21,18 @@ from agent.ports import SpokenTurn
 
 @dataclass
 class TurnFrame(SystemFrame):
-    """A turn that is over, as it was heard. A system frame: no interruption may drop it."""
+    """A finished turn, as it was heard. A system frame, so that no interruption drops it."""
 
     turn: SpokenTurn
 
 
 @dataclass
 class LateTextFrame(TTSTextFrame):
-    """Words of the agent's that came after their turn was over."""
+    """Words of the agent that came after their turn was over."""
 
 
-# What steps tell each other of the conversation. Pipecat's own ends of a pipeline do nothing with
-# it, so the first and the last step let it go no further.
+# Frames that only our steps use. The first and the last step stop them, because Pipecat's own
+# source and sink do nothing with them.
 OF_THE_CONVERSATION = (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,

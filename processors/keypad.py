@@ -1,17 +1,18 @@
-"""Key presses reach the model as one line of text, once the caller has stopped pressing."""
+"""Keypad: sends key presses to the model as one line of text, once the caller stops pressing."""
 
 import asyncio
 
 from pipecat.frames.frames import Frame, InputDTMFFrame, InputTextRawFrame
 from pipecat.processors.frame_processor import FrameDirection
 
+from agent.model_instructions import KEYS_PRESSED
 from processors.direct import DirectProcessor
 
 
 class Keypad(DirectProcessor):
-    """Collects digits until `pause_secs` without one, or until `#`, and pushes a text for them.
+    """Collects digits until `#` or a pause of `pause_secs`, and pushes a text for them.
 
-    `most` digits are a line of their own: a stuck key is not one endless text.
+    After `most` digits a text is pushed anyway, in case of a stuck key.
     """
 
     def __init__(self, pause_secs: float = 1.5, most: int = 32) -> None:
@@ -22,14 +23,14 @@ class Keypad(DirectProcessor):
         self._timer: asyncio.TimerHandle | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Keep keys; pass everything, the keys too."""
+        """Collect keys; pass every frame, keys too."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         if isinstance(frame, InputDTMFFrame):
             await self._press(frame.button.value)
 
     async def cleanup(self) -> None:
-        """Forget what was not sent: the call is over."""
+        """Stop the timer: the call is over."""
         self._stop_timer()
         await super().cleanup()
 
@@ -50,7 +51,7 @@ class Keypad(DirectProcessor):
         if not digits:
             return  # sent by `#` while the pause ran out
         spelled = " ".join(digits)
-        await self.push_frame(InputTextRawFrame(f"[The caller pressed {spelled} on the keypad.]"))
+        await self.push_frame(InputTextRawFrame(KEYS_PRESSED.format(spelled)))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

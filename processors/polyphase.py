@@ -1,7 +1,7 @@
-"""A resampler for a live line: whole-number ratios, 2 ms of delay, nothing held back.
+"""Polyphase resampler for live audio: whole-number ratios, 2 ms of delay, no blocks.
 
-A windowed-sinc low-pass, split into phases. Each call gives all samples that its input completes,
-so a 20 ms packet in is 20 ms out, late only by the filter's own 2 ms; `flush` gives that tail.
+A windowed-sinc low-pass, split into phases. Each call returns all samples that its input completes:
+20 ms in are 20 ms out, delayed only by the filter's 2 ms. `flush` returns that tail.
 
     in   |--- packet 1 ---|--- packet 2 ---|
     out  ..|--- packet 1 ---|--- packet 2 --|+ flush
@@ -42,21 +42,21 @@ class Polyphase:
     def __init__(self, from_rate: int, to_rate: int) -> None:
         if from_rate <= 0 or to_rate <= 0 or max(from_rate, to_rate) % min(from_rate, to_rate):
             raise ValueError(f"{from_rate} Hz and {to_rate} Hz are not multiples of each other")
-        # A step reads `down` samples further on and gives `up`.
+        # A step advances by `down` input samples and returns `up` output samples.
         self._up = max(1, to_rate // from_rate)
         self._down = max(1, from_rate // to_rate)
         self._filter = _filter_steps(self._up, self._down)
         self._row_samples = self._filter.shape[0]
-        # So many samples of before are in the first window.
+        # Previous samples in the first window.
         self._kept = self._row_samples - (_STEPS - 1) * self._down - 1
         self._line: _Samples = np.zeros(self._kept, dtype=np.float32)
         self._laid_out_for = (-1, 0)
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard so far; what follows is unrelated to it."""
+        """Drop the filter's state, for unrelated audio to follow."""
         self._line[: self._kept] = 0.0
-        # Input samples to pass over before the next one that an output is made for.
+        # Input samples to skip before the next one that makes an output.
         self._skip = 0
 
     def convert(self, pcm: bytes) -> bytes:
@@ -64,7 +64,7 @@ class Polyphase:
         return self._convert(np.frombuffer(pcm, dtype="<i2", count=len(pcm) // 2))
 
     def flush(self) -> bytes:
-        """The 2 ms that the filter still holds; then as new."""
+        """The 2 ms that the filter still holds; then reset."""
         tail = self._convert(np.zeros((self._kept + 1) // 2, dtype=np.int16))
         self.reset()
         return tail
@@ -85,7 +85,7 @@ class Polyphase:
         return self._pcm.tobytes()
 
     def _lay_out(self, count: int) -> None:
-        """Make room for packets of `count` samples; the next ones are most likely as long."""
+        """Allocate arrays for packets of `count` samples; the next ones are probably as long."""
         kept, skip = self._kept, self._skip
         steps = max(0, -(-(count - skip) // self._down))
         rows = -(-steps // _STEPS)

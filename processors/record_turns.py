@@ -1,4 +1,4 @@
-"""Every finished turn goes into the call's record."""
+"""RecordTurns: writes every finished turn to the call's record."""
 
 from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameDirection
@@ -9,14 +9,14 @@ from processors.frames import TurnFrame
 
 
 class RecordTurns(DirectProcessor):
-    """Hands the turns of `TurnFrame`s that hold words to the record."""
+    """Writes the turns of `TurnFrame`s to the record, unless they have no words."""
 
     def __init__(self, record: Record) -> None:
         super().__init__()
         self._record = record
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Keep turns; everything passes."""
+        """Record turns; pass every frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, TurnFrame) and frame.turn.text:
             self._record.turn(frame.turn)

@@ -1,8 +1,8 @@
-"""What the caller said becomes turns of the conversation.
+"""RememberCaller: makes turns of the caller's transcript, and adds them to the conversation.
 
-The model's transcripts come upstream, in pieces, and some come late; the times come from the
-stretches in which the caller was heard. What was heard before the agent began to answer is one
-turn; it is over when the answer was heard or interrupted, so that late words still find it.
+The model's transcripts come upstream in pieces, some of them late; the times come from the
+stretches in which the caller spoke. What was said before the agent began to answer is one turn. It
+ends when the answer was heard or interrupted, so that it still gets late words.
 
     caller    ████ ██████                 ███
     words        ..what are ..your hours?     ..thank you
@@ -29,7 +29,7 @@ from agent.record.models import Speaker
 from processors.direct import DirectProcessor
 from processors.frames import TurnFrame
 
-# Who speaks this shortly before the agent has finished is already at their answer.
+# Speech this shortly before the agent's end is the beginning of the caller's answer.
 OVER_THE_END_SECS = 1.5
 
 # Seconds on the call's clock.
@@ -39,7 +39,7 @@ StretchesSince = Callable[[float], list[tuple[float, float]]]
 class RememberCaller(DirectProcessor):
     """Collects `TranscriptionFrame`s into `TurnFrame`s, which go downstream.
 
-    `stretches_since` gives when the caller was heard, `ms` turns the clock into ms from answer.
+    `stretches_since` returns when the caller spoke, `ms` converts the clock to ms from answer.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RememberCaller(DirectProcessor):
         self._answered_at: float | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Keep words; close the turn when the answer to it is over. Everything passes."""
+        """Collect words; end the turn when its answer is over. Every frame passes."""
         await super().process_frame(frame, direction)
         if isinstance(frame, TranscriptionFrame):
             if not self._text:
@@ -71,7 +71,7 @@ class RememberCaller(DirectProcessor):
             if self._answered_at is not None:
                 await self._close()
             if isinstance(frame, BotStoppedSpeakingFrame):
-                # What was said over the agent and did not stop it begins no turn, but for its end.
+                # Speech over the agent that did not interrupt it starts no turn, except at its end.
                 self._began_after = max(self._began_after, self._now() - OVER_THE_END_SECS)
         elif isinstance(frame, EndFrame | CancelFrame):
             await self._close()

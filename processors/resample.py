@@ -1,4 +1,4 @@
-"""The caller's audio at another rate, with 2 ms of delay and nothing held back."""
+"""Resample: converts the caller's audio to another rate, with 2 ms of delay."""
 
 from pipecat.frames.frames import Frame, InputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection
@@ -9,7 +9,7 @@ from processors.sound_frames import CallerSound
 
 
 class Resample(DirectProcessor):
-    """Turns `InputAudioRawFrame`s of `from_rate` into ones of `to_rate` Hz, PCM16 mono."""
+    """Converts `InputAudioRawFrame`s from `from_rate` to `to_rate` Hz, PCM16 mono."""
 
     hears = InputAudioRawFrame
 
@@ -19,11 +19,11 @@ class Resample(DirectProcessor):
         self._line = Polyphase(from_rate, to_rate)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything that is not the caller's sound."""
+        """Pass all other frames."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
 
     async def hear(self, frame: Sound) -> None:
-        """Resample the caller's sound."""
+        """Resample the caller's audio."""
         pcm = self._line.convert(frame.audio)
         await self.push_sound(CallerSound(pcm, self._to_rate))

@@ -1,8 +1,8 @@
-"""Pipecat's frames of sound, made a hundred times a second and call: what few ask for comes late.
+"""Audio frames that create Pipecat's id, name and metadata only when asked.
 
-A frame of Pipecat's counts itself and names itself when it is made. Hardly anybody asks a packet
-of sound for its name, so these do so when they are asked. They are made with what Pipecat's own are
-made with: a step may have another made of the same class.
+Pipecat sets these when a frame is constructed, which costs time a hundred times a second and call,
+and an audio frame is hardly ever asked for them. The constructors take the same arguments as
+Pipecat's, so that a step may construct another frame of the same class.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ _SET_LATE = frozenset(
 
 
 class _LateFrame(Frame):
-    """A frame with what all frames have, as soon as somebody asks for any of it."""
+    """A frame that sets the attributes of all frames when one of them is first read."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _SET_LATE or name in vars(self):
@@ -36,7 +36,7 @@ class _LateFrame(Frame):
 
 
 class CallerSound(_LateFrame, InputAudioRawFrame):
-    """What the caller says: PCM16 at `sample_rate` Hz."""
+    """Audio of the caller: PCM16 at `sample_rate` Hz."""
 
     def __init__(self, audio: bytes, sample_rate: int, num_channels: int = 1) -> None:
         self.audio = audio
@@ -46,7 +46,7 @@ class CallerSound(_LateFrame, InputAudioRawFrame):
 
 
 class AgentSound(_LateFrame, TTSAudioRawFrame):
-    """What the agent says: PCM16 at `sample_rate` Hz."""
+    """Audio of the agent: PCM16 at `sample_rate` Hz."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Everything that listens, reads the environment, or is typed by a person."""
+"""The server: HTTP, WebSockets, Twilio, settings, command line, and tools for tests."""

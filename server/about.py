@@ -1,10 +1,10 @@
-"""What this program is, as the package's metadata says."""
+"""Version of this program, from the package's metadata."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def own_version() -> str:
-    """The version that is installed; "0" in a checkout that was never installed."""
+    """The installed version; "0" in a checkout that was never installed."""
     try:
         return version("voice-ai-system")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The app: its lifespan, its routes, and the one shape of its errors."""
+"""Creates the FastAPI app: lifespan, routes, middleware and error responses."""
 
 import contextlib
 import json
@@ -10,15 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from starlette.types import Scope
 
-from agent.record.call_log import DatabaseAway, NoSuchCall
+from agent.record.call_log import DatabaseUnavailable, NoSuchCall
 from pipelines.call import catalogue
 from server.about import own_version
 from server.http.body_limit import BodyLimit
 from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
-from server.routes import calls as calls_api
-from server.routes import health, twilio_webhooks
-from server.routes import twilio_media as media_stream
+from server.routes import calls, health, twilio_media, twilio_webhooks
 from server.routes.place_call import RETRY_AFTER_SECS
 from server.settings.settings import Settings, SettingsError
 
@@ -26,7 +24,7 @@ from server.settings.settings import Settings, SettingsError
 def create_app(settings: Settings) -> FastAPI:
     """The server for these settings; nothing is opened before its lifespan begins.
 
-    Raises: SettingsError when a number is to be answered by a pipeline that there is not.
+    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline.
     """
     _check_routes(settings)
 
@@ -40,17 +38,17 @@ def create_app(settings: Settings) -> FastAPI:
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
         version=own_version(),
         lifespan=lifespan,
-        # A redirect would send a client's key to whatever scheme and host its request names.
+        # A redirect would send a client's key to the scheme and host of its Host header.
         redirect_slashes=False,
     )
     app.add_middleware(BodyLimit, refused=_count_refused_body)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(NoSuchCall, _erased_meanwhile)
-    app.add_exception_handler(DatabaseAway, _without_database)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(NoSuchCall, _call_not_found)
+    app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
+    app.add_exception_handler(Exception, _internal_error)
     app.include_router(twilio_webhooks.router)
-    app.include_router(media_stream.router)
-    app.include_router(calls_api.router)
+    app.include_router(twilio_media.router)
+    app.include_router(calls.router)
     app.include_router(health.router)
     app.add_api_route(
         "/metrics",
@@ -71,7 +69,7 @@ def _check_routes(settings: Settings) -> None:
 
 
 async def _metrics(opened: Opened) -> Response:
-    """What is counted and measured, for Prometheus."""
+    """All metrics, in Prometheus' text format."""
     return Response(opened.metrics.as_text(), media_type=CONTENT_TYPE)
 
 
@@ -79,14 +77,14 @@ def _count_refused_body(scope: Scope, why: str) -> None:
     scope["state"]["resources"].metrics.rejected.labels(why).inc()
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
-    # What came is not sent back: it may be long, personal, or no valid text at all.
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    # The input is not echoed: it may be long, personal, or no valid text.
     assert isinstance(error, RequestValidationError)
     request.state.resources.metrics.rejected.labels("invalid_request").inc()
     detail = [
         {
             "loc": problem["loc"],
-            # Pydantic's own words before a sentence of ours.
+            # Pydantic's prefix of our sentences.
             "msg": problem["msg"].removeprefix("Value error, "),
             "type": problem["type"],
         }
@@ -95,11 +93,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return _answer(422, detail)
 
 
-async def _erased_meanwhile(_: Request, error: Exception) -> Response:
+async def _call_not_found(_: Request, error: Exception) -> Response:
     return _answer(404, "There is no call with this id any more.")
 
 
-async def _without_database(request: Request, error: Exception) -> Response:
+async def _database_unavailable(request: Request, error: Exception) -> Response:
     request.state.resources.metrics.rejected.labels("database").inc()
     logger.error("The database cannot be used", path=request.url.path, why=str(error))
     answer = _answer(503, "The database cannot be used now; try again.")
@@ -107,7 +105,7 @@ async def _without_database(request: Request, error: Exception) -> Response:
     return answer
 
 
-async def _failed(_: Request, error: Exception) -> Response:
+async def _internal_error(_: Request, error: Exception) -> Response:
     return _answer(500, "Something went wrong on our side.")
 
 

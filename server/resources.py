@@ -1,7 +1,7 @@
-"""What the server holds open while it runs: opened in one order, closed in the reverse one.
+"""Resources of the server: opened in this order in its lifespan, closed in reverse.
 
 migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ registry
-─▶ life (resumes)
+─▶ lifecycle (resumes calls)
 """
 
 import contextlib
@@ -41,12 +41,12 @@ from server.twilio.rest_client import NoTelephone, TwilioTelephone
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
 
-REDIS_PATIENCE_SECS = 3.0
+REDIS_TIMEOUT_SECS = 3.0
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Everything that a request may need."""
+    """Everything that routes may use."""
 
     settings: Settings
     clock: Clock
@@ -62,7 +62,7 @@ class Resources:
 
 
 class State(TypedDict):
-    """What the lifespan gives to each request and WebSocket, as `state`."""
+    """Lifespan state, which each request and WebSocket has as `state`."""
 
     resources: Resources
 
@@ -76,7 +76,7 @@ Opened = Annotated[Resources, Depends(_opened)]
 
 
 class NoModel:
-    """`ConnectModel` without an API key: every attempt is refused."""
+    """`ConnectModel` without an API key: refuses every attempt."""
 
     model = "none"
 
@@ -92,8 +92,8 @@ class NoModel:
 
 @contextlib.asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that these settings ask for; on the way out, running pipelines are ended."""
-    _mention_what_is_missing(settings)
+    """Open everything that the settings ask for; on exit, running pipelines are ended."""
+    _warn_about_missing_settings(settings)
     clock, metrics = loop_clock(), Metrics()
     async with AsyncExitStack() as stack:
         call_log, records = await _open_record(settings, clock, stack)
@@ -104,9 +104,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(telephone.close)
 
         start = _pipeline_starter(settings, records, recordings, model, metrics)
-        warming = _make_warming(settings, start, call_log, metrics)
-        registry = _make_registry(settings, start, live_calls, warming, clock, metrics)
-        life = _open_life(call_log, telephone, registry, clock, metrics, stack)
+        prewarming = _make_prewarming(settings, start, call_log, metrics)
+        registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
+        life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
         _open_leases(settings, live_calls, registry, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
@@ -127,13 +127,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-def _mention_what_is_missing(settings: Settings) -> None:
+def _warn_about_missing_settings(settings: Settings) -> None:
     if not settings.twilio_is_configured:
         logger.warning("Twilio is not configured: no call can be placed")
     if not settings.gemini_api_key:
         logger.warning("GEMINI_API_KEY is not set: callers will hear an apology")
     if settings.temporal_address:
-        logger.warning("TEMPORAL_ADDRESS is not used: the life of a call is kept in this process")
+        logger.warning("TEMPORAL_ADDRESS is not used: calls run in this process")
 
 
 async def _open_record(
@@ -169,8 +169,8 @@ def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
         return LiveCallsInMemory()
     client = Redis.from_url(
         settings.redis_url,
-        socket_timeout=REDIS_PATIENCE_SECS,
-        socket_connect_timeout=REDIS_PATIENCE_SECS,
+        socket_timeout=REDIS_TIMEOUT_SECS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECS,
     )
     stack.push_async_callback(client.aclose)
     return LiveCallsInRedis(client, settings.redis_session_ttl)
@@ -227,21 +227,23 @@ def _pipeline_starter(
     return start
 
 
-def _make_warming(
+def _make_prewarming(
     settings: Settings, start: StartCall, call_log: CallLog, metrics: Metrics
 ) -> Prewarming | None:
     if not settings.prewarm_limit or not settings.gemini_api_key:
         return None
-    warming = Prewarming(start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe)
-    metrics.warm_sessions.set_function(lambda: warming.open)
-    return warming
+    prewarming = Prewarming(
+        start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
+    )
+    metrics.warm_sessions.set_function(lambda: prewarming.open)
+    return prewarming
 
 
 def _make_registry(
     settings: Settings,
     start: StartCall,
     live_calls: LiveCalls,
-    warming: Prewarming | None,
+    prewarming: Prewarming | None,
     clock: Clock,
     metrics: Metrics,
 ) -> CallRegistry:
@@ -251,14 +253,14 @@ def _make_registry(
         instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
         capacity=settings.max_concurrent_calls,
         clock=clock,
-        warming=warming,
+        prewarming=prewarming,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
 
 
-def _open_life(
+def _open_lifecycle(
     call_log: CallLog,
     telephone: TwilioTelephone | NoTelephone,
     registry: CallRegistry,
@@ -268,7 +270,7 @@ def _open_life(
 ) -> LocalRunner:
     life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
     stack.push_async_callback(life.close)
-    # Pipelines end before the life closes, so that it still takes what they report.
+    # Pipelines end before the lifecycle closes, so that it still takes their reports.
     registry.report_to(life)
     stack.push_async_callback(registry.close)
     return life
@@ -277,14 +279,14 @@ def _open_life(
 def _open_leases(
     settings: Settings, live_calls: LiveCalls, registry: CallRegistry, stack: AsyncExitStack
 ) -> None:
-    claims = CallLeases(
+    leases = CallLeases(
         live_calls,
         lambda: registry.carried,
         instance=registry.instance,
         ttl_secs=settings.redis_session_ttl,
     )
-    claims.open()
-    stack.push_async_callback(claims.close)
+    leases.open()
+    stack.push_async_callback(leases.close)
 
 
 def _make_signatures(settings: Settings) -> TwilioSignatures:

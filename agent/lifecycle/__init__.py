@@ -1,1 +1,1 @@
-"""The life of a call as pure rules: statuses, events, state, and the function that decides."""
+"""Call lifecycle as a pure state machine: statuses, events, state and transition rules."""

@@ -9,7 +9,7 @@ API, LIMIT ───────────────────────
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.events import ConversationEnded, EndMedia, HangUp, Release, Timer
 from agent.lifecycle.look_ups import check_soon
-from agent.lifecycle.state import Apologise, HandOn, next_verbs
+from agent.lifecycle.state import Apologise, TransferVerb, next_verbs
 from agent.lifecycle.statuses import CallStatus, Direction, EndReason
 
 
@@ -40,10 +40,10 @@ def apologise(draft: Draft, reason: EndReason, error: str | None) -> None:
 def prepare_goodbye(draft: Draft) -> None:
     """Allow an apology or a transfer its time; it waits for the answer, then for the next TwiML."""
     goodbye = next_verbs(draft.state)
-    if not draft.is_answered or not isinstance(goodbye, Apologise | HandOn):
+    if not draft.is_answered or not isinstance(goodbye, Apologise | TransferVerb):
         return
     time_for_last_words(draft)
-    if isinstance(goodbye, HandOn):
+    if isinstance(goodbye, TransferVerb):
         draft.arm(Timer.LIMIT, draft.at + draft.state.patience.transfer_secs)
 
 

@@ -1,7 +1,7 @@
-"""What can happen to a call, and what shall be done about it, as plain values.
+"""Lifecycle events (what happened to a call) and commands (what to do about it), as plain values.
 
-`lifecycle.py` turns the one into the other. Standard library only, so that these values can go
-through a workflow as well as through this process.
+`rules.py` turns events into commands. Standard library only, so that the values can also pass
+through a workflow engine.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from agent.lifecycle.statuses import EndReason
 
 
 class Timer(StrEnum):
-    """What a call may wait for; each is armed at most once at a time."""
+    """Kinds of timer; a call has at most one of each."""
 
-    # The phone has been ringing for longer than Twilio should let it.
+    # The phone has been ringing for longer than Twilio's ring timeout.
     RING = "ring"
-    # The longest that the call may last, behind the media side's own polite end.
+    # The call's maximum duration, plus a margin in which the agent says goodbye.
     LIMIT = "limit"
-    # Time to ask Twilio what has become of the call.
+    # Time to ask Twilio for the call's status.
     RECONCILE = "reconcile"
-    # The caller had the time to hear the last sentence, or to be handed on.
+    # The last sentence has been spoken, or the transfer has started.
     HANG_UP = "hang_up"
 
 
@@ -41,7 +41,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
-    """Twilio took the call on."""
+    """Twilio accepted the call."""
 
     at: float
     twilio_sid: str
@@ -57,7 +57,7 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class DialUnclear:
-    """It is not known whether Twilio took the call on."""
+    """It is not known whether Twilio accepted the call."""
 
     at: float
 
@@ -84,7 +84,7 @@ class TwimlFetched:
 
 @dataclass(frozen=True, slots=True)
 class StreamStarted:
-    """A media stream was bound to the call's line on `instance`."""
+    """A media stream was connected to the call's line on `instance`."""
 
     at: float
     stream_sid: str
@@ -102,9 +102,9 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True)
 class InstanceStopped:
-    """The instance that carried the call has stopped, with the call still going on at Twilio.
+    """The instance that carried the call has stopped; the call still goes on at Twilio.
 
-    Twilio asks what to do next; when nobody answers it either, the call is over.
+    Twilio then asks another instance for TwiML; when none answers, Twilio ends the call.
     """
 
     at: float
@@ -112,10 +112,10 @@ class InstanceStopped:
 
 @dataclass(frozen=True, slots=True)
 class ConversationEnded:
-    """The media side is done: the agent hung up, time or patience ran out, no model came.
+    """The conversation is over: the agent hung up, time ran out, or the model failed.
 
-    `reason` is an EndReason's value. `transfer_to` hands the caller on instead of hanging up.
-    `error`: what went wrong, in a sentence; for the record.
+    `reason` is an EndReason's value. `transfer_to` (E.164) connects the caller to that number
+    instead of hanging up. `error`: what went wrong, in a sentence, for the record.
     """
 
     at: float
@@ -133,7 +133,7 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """A timer that a `SetTimer` asked for has come."""
+    """A timer set by `SetTimer` has expired."""
 
     at: float
     timer: Timer
@@ -155,7 +155,7 @@ Event = (
 )
 
 
-# --- commands: what shall be done ------------------------------------------------------------
+# --- commands: what to do --------------------------------------------------------------------
 # Each is safe to repeat, except `Dial`, which is given once in the life of a call.
 
 
@@ -183,17 +183,17 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """Prepare to talk, before the phone is answered."""
+    """Start the call's pipeline before the phone is answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Give back what `Warm` prepared: nobody answered."""
+    """Stop what `Warm` started: nobody answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndMedia:
-    """Stop talking and close the call's stream."""
+    """Stop the pipeline and close the call's stream."""
 
     reason: EndReason
 
@@ -208,14 +208,14 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class CancelTimer:
-    """Forget the timer."""
+    """Cancel the timer."""
 
     timer: Timer
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOutcome:
-    """Status or end reason have changed: make it known."""
+    """Status or end reason have changed: report it."""
 
 
 Command = Dial | HangUp | LookUp | Warm | Release | EndMedia | SetTimer | CancelTimer | WriteOutcome

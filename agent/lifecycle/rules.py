@@ -1,7 +1,7 @@
 """The life of a call as a pure function: `(state, event) -> (state, commands)`.
 
 Standard library only, no clock and no I/O: time comes in with each event, and what shall happen
-goes out as commands, which `local_life.py` (in this process) or a workflow carries out.
+goes out as commands, which `agent/runner/` (in this process) or a workflow carries out.
 
     initiated ─▶ ringing ─▶ in_progress ─▶ completed
         │           │            └───────▶ failed

@@ -1,7 +1,7 @@
-"""What the rules of `lifecycle.py` remember of a call, how patient they are, and what TwiML says.
+"""Lifecycle state of a call, its timeouts, and the TwiML that follows from it.
 
-Standard library only; the state goes to JSON and back, so that
-a restart or another instance goes on.
+Standard library only. The state converts to JSON and back, so that a restarted server or another
+instance continues with it.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -15,22 +15,22 @@ RULES_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a call waits, in seconds, and how often it tries."""
+    """Timeouts of a call, in seconds, and how often it retries. Stored with its state."""
 
-    # Beyond the ring timeout, before Twilio is asked why it neither rings off nor answers.
+    # After the ring timeout, before Twilio is asked for the status.
     ring_margin_secs: float = 15.0
     # Twilio's own queue, when many calls are placed at once.
     queue_secs: float = 3600.0
-    # Beyond the maximum duration, for the media side's polite end.
+    # After the maximum duration, for the agent's goodbye.
     limit_margin_secs: float = 30.0
-    # How long a caller who was handed on may talk; Twilio's own limit for <Dial>.
+    # How long a transferred caller may talk: Twilio's own limit for <Dial>.
     transfer_secs: float = 14_400.0
     # From the end of the conversation, or the fetch of its last TwiML, to the end of the sentence.
     last_words_secs: float = 25.0
     # The first pause before Twilio is asked (doubled each time) and the longest.
     reconcile_secs: float = 5.0
     reconcile_at_most_secs: float = 300.0
-    # A stream that carried less is a failure, and so many in a row are the end.
+    # A shorter stream is a failure; so many in a row end the call.
     short_stream_secs: float = 5.0
     short_streams: int = 3
     # Look-ups that must say "no such call" before an unclear dial counts as never placed.
@@ -41,7 +41,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """All that the rules remember of one call. Times are seconds since the epoch."""
+    """Everything the rules know about one call. Times are seconds since the epoch."""
 
     direction: Direction
     patience: Patience = Patience()
@@ -51,7 +51,7 @@ class CallState:
     # A sentence for the person who placed the call.
     error: str | None = None
     twilio_sid: str | None = None
-    # `Dial` was commanded; it never is again.
+    # `Dial` was given; it is given only once.
     dialled: bool = False
     ring_timeout_secs: float = 60.0
     max_duration_secs: float = 1800.0
@@ -65,12 +65,12 @@ class CallState:
     # TwiML that opens a stream was given, and no stream has come yet.
     stream_due: bool = False
     short_streams: int = 0
-    # Its instance has stopped, and Twilio has found no other since.
+    # Its instance has stopped, and no other has taken over since.
     abandoned: bool = False
-    # What the caller shall hear before the end ("no_model", "system"), or who takes over (E.164).
+    # The apology the caller hears before the end ("no_model", "system"); the transfer (E.164).
     apology: str | None = None
     transfer_to: str | None = None
-    # The call shall end now, and how often Twilio was told so.
+    # The call is to end now, and how often Twilio was told to hang up.
     hanging_up: bool = False
     hang_ups: int = 0
     # Look-ups since the last news, and how many of them found no call at all.
@@ -105,7 +105,7 @@ class CallState:
 
 
 def new_call(direction: Direction, patience: Patience | None = None) -> CallState:
-    """A call of which nothing is known yet; its first event is `Placed`."""
+    """The initial state of a call; its first event is `Placed`."""
     return CallState(direction=direction, patience=patience or Patience())
 
 
@@ -122,7 +122,7 @@ class Apologise:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOn:
+class TransferVerb:
     """Dial `number` (E.164) for the caller, and hang up in the same document."""
 
     number: str
@@ -133,15 +133,15 @@ class HangUpVerb:
     """Hang up."""
 
 
-Plan = OpenStream | Apologise | HandOn | HangUpVerb
+Plan = OpenStream | Apologise | TransferVerb | HangUpVerb
 
 
 def next_verbs(state: CallState) -> Plan:
-    """What TwiML shall say to Twilio now; ask after `TwimlFetched` was decided."""
+    """The TwiML to answer with now; call it after `TwimlFetched` was decided."""
     if state.status.is_terminal or state.hanging_up:
         return HangUpVerb()
     if state.transfer_to:
-        return HandOn(state.transfer_to)
+        return TransferVerb(state.transfer_to)
     if state.apology:
         return Apologise(state.apology)
     return OpenStream()

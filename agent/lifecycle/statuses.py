@@ -1,10 +1,13 @@
-"""The words for a call that its life, its record and its API share. Standard library only."""
+"""Enums of a call's status, end reason, direction and speaker, shared by lifecycle, record and API.
+
+Standard library only.
+"""
 
 from enum import StrEnum
 
 
 class CallStatus(StrEnum):
-    """Where a call is, in Twilio's terms; the last five never change again."""
+    """Status of a call, in Twilio's terms; the last five are final."""
 
     INITIATED = "initiated"
     RINGING = "ringing"
@@ -34,7 +37,7 @@ class EndReason(StrEnum):
 
 
 class Direction(StrEnum):
-    """Who dialled."""
+    """Whether we called the person (outbound) or the person called us."""
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"

@@ -5,7 +5,7 @@ from agent.lifecycle.draft import Draft
 from agent.lifecycle.ending import apologise, time_for_last_words
 from agent.lifecycle.events import EndMedia, StreamEnded, StreamStarted, Timer
 from agent.lifecycle.look_ups import check_later, check_soon
-from agent.lifecycle.state import Apologise, HandOn, OpenStream, next_verbs
+from agent.lifecycle.state import Apologise, OpenStream, TransferVerb, next_verbs
 from agent.lifecycle.statuses import Direction, EndReason
 
 
@@ -16,7 +16,7 @@ def twiml_fetched(draft: Draft) -> None:
     if draft.state.direction is Direction.OUTBOUND or draft.state.stream_due:
         answered(draft)
     match next_verbs(draft.state):
-        case HandOn():
+        case TransferVerb():
             draft.disarm(Timer.HANG_UP)
         case Apologise():
             time_for_last_words(draft)

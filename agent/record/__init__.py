@@ -1,1 +1,1 @@
-"""The record of calls: tables, SQL, the database's engines, and the recorder of running calls."""
+"""Record of calls: tables, SQL, database engines, and the writer for running calls."""

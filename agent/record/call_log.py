@@ -1,8 +1,8 @@
-"""The record of all calls: the only file with SQL.
+"""Stores calls, turns, events and token counts; the only file with SQL.
 
-Each method is one transaction; it raises `DatabaseAway` when the database is busy, full or away,
-and then nothing of it was kept. A write goes on to its end when its caller is cancelled. The life
-of a call, the API and the recorder share one `CallLog`, and several processes one database.
+Each method is one transaction. It raises `DatabaseUnavailable`, and stores nothing, when the
+database is busy, full or cannot be reached. A write completes even when its caller is cancelled.
+The lifecycle, the API and the recorder share one `CallLog`; processes may share a database.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.latency import LATENCY_EVENTS, Latency
 from agent.lifecycle.state import CallState
-from agent.record.database import DatabaseAway as DatabaseAway
-from agent.record.database import is_passing, writing_engine
+from agent.record.database import DatabaseUnavailable as DatabaseUnavailable
+from agent.record.database import is_transient, writing_engine
 from agent.record.database import open_engine as open_engine
 from agent.record.decision import LifeDecision
 from agent.record.models import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
@@ -33,10 +33,10 @@ LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 DAY = timedelta(hours=24)
 
-# Any number that nothing else in the database locks: whoever counts calls before it creates one.
-_POSTGRES_COUNTING = 7_265_190_114
+# Advisory lock for counting calls before one is created: any number that nothing else uses.
+_POSTGRES_COUNT_LOCK = 7_265_190_114
 
-# What is written behind a running call.
+# Rows that a running call writes.
 Row = Turn | CallEvent | TokenUsage
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class NoSuchCall(LookupError):
         self.call_id = call_id
 
 
-class LifeWentOn(Exception):
-    """Another process has kept the life of the call meanwhile."""
+class StaleRevision(Exception):
+    """Another process has changed the call meanwhile."""
 
 
 class CallIsLive(Exception):
@@ -60,28 +60,28 @@ class CallIsLive(Exception):
 
 
 class IdempotencyConflict(Exception):
-    """The idempotency key came before, with another request."""
+    """The idempotency key was used before, with another request."""
 
 
 class DailyLimitReached(Exception):
-    """As many outbound calls as may be were created in the last 24 hours."""
+    """The limit of outbound calls in 24 hours is reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallPage:
-    """Some calls, newest first; `next_cursor` asks for those after them, None: there are none."""
+    """A page of calls, newest first; `next_cursor` continues after them, None: the last page."""
 
     calls: list[Call]
     next_cursor: str | None
 
 
-def _to_its_end(
+def _shielded(
     write: Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]]:
-    """A method that goes on to its end in a task of its own when its caller is cancelled.
+    """Run a method in a task of its own, so that it completes when its caller is cancelled.
 
-    A statement in aiosqlite's thread cannot be cancelled, and a cursor that nobody closed would
-    keep SQLite's lock.
+    A statement in aiosqlite's thread cannot be cancelled, and an unclosed cursor would hold
+    SQLite's lock.
     """
 
     @wraps(write)
@@ -95,29 +95,29 @@ def _to_its_end(
 
 
 class CallLog:
-    """The record of all calls in a database.
+    """The calls in a database.
 
-    `daily_limit` bounds the outbound calls of any 24 hours, of all processes that share it; one
-    whose record was erased still counts.
+    `daily_limit` bounds the outbound calls of any 24 hours, over all processes that share the
+    database. Calls whose record was erased still count.
     """
 
     def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
         self._reader = engine
         self._writer = writing_engine(engine)
         self._daily_limit = daily_limit
-        # Writes under way; the loop itself refers to tasks only weakly.
+        # Writes under way; the event loop holds only weak references to tasks.
         self.writes: set[asyncio.Task[Any]] = set()
 
-    # --- the call and its life
+    # --- the call and its lifecycle state
 
-    @_to_its_end
+    @_shielded
     async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
-        """Keep a new call with its first events; return it as kept.
+        """Store a new call with its first events; return it as stored.
 
-        When a call with its `idempotency_key` is there already, that one is returned (another id).
+        When the `idempotency_key` exists already, returns the call that has it (another id).
 
-        Raises: IdempotencyConflict when that one has another `request_fingerprint`;
-        DailyLimitReached when the call would be one too many.
+        Raises: IdempotencyConflict when that call has another `request_fingerprint`;
+        DailyLimitReached.
         """
         call_id, key, fingerprint = call.id, call.idempotency_key, call.request_fingerprint
         try:
@@ -127,19 +127,19 @@ class CallLog:
                     if call.direction is Direction.OUTBOUND:
                         await self._count_placement(session, call.created_at)
                     session.add(call)
-                    # The call's row has to be there before its events'.
+                    # Foreign keys: the call's row comes before its events.
                     await session.flush()
                     await _insert(session, events)
                     await session.refresh(call)
                     return call
         except IntegrityError:
-            # Two at once, where the database let both look before either wrote.
+            # Two requests at once: both looked before either wrote.
             async with self._reading() as session:
                 known = await self._by_key(session, key)
             if known is None or known.id == call_id:
                 raise
         if known.request_fingerprint != fingerprint:
-            raise IdempotencyConflict("this idempotency key came before, with another request")
+            raise IdempotencyConflict("this idempotency key was used before, with another request")
         return known
 
     async def get(self, call_id: str) -> Call:
@@ -158,15 +158,15 @@ class CallLog:
         async with self._reading() as session:
             return await self._by_key(session, key)
 
-    @_to_its_end
+    @_shielded
     async def change_life(
         self, call_id: str, decide: Callable[[Call], LifeDecision]
     ) -> tuple[Call, LifeDecision]:
-        """Have `decide` say how the life of a call goes on, and keep that with its events.
+        """Read the call, let `decide` compute its next state, and store that with its events.
 
-        The record stays locked from the moment that `decide` gets it to the commit, so that nobody
-        decides on a state that is no longer true. `decide` must not wait, nor change the record;
-        without events, its decision changes nothing. Returns the record as it is kept.
+        The row is locked from the read to the commit, so that decisions never use a stale state.
+        `decide` must not block, nor change the record; without events, its decision changes
+        nothing. Returns the record as stored.
 
         Raises: NoSuchCall.
         """
@@ -177,7 +177,7 @@ class CallLog:
                 await _keep_life(session, call, decision.state, decision.events)
         return call, decision
 
-    @_to_its_end
+    @_shielded
     async def save_life(
         self,
         call_id: str,
@@ -185,30 +185,30 @@ class CallLog:
         events: Sequence[CallEvent] = (),
         known: int | None = None,
     ) -> Call:
-        """Keep a state of a call's life that was decided elsewhere, and what brought it about.
+        """Store a lifecycle state that was computed elsewhere, with the events that led to it.
 
-        `known` is the revision of the record that the state follows from; None: whatever is there.
-        Returns the record as it is kept.
+        `known` is the revision of the record that the state was computed from; None: any.
+        Returns the record as stored.
 
-        Raises: NoSuchCall; LifeWentOn when it has another revision than `known` by now.
+        Raises: NoSuchCall; StaleRevision when the record has another revision by now.
         """
         async with self._writing() as session:
             call = await self._call(session, call_id, lock=True)
             if known not in (None, call.revision):
-                raise LifeWentOn(call_id)
+                raise StaleRevision(call_id)
             await _keep_life(session, call, state, events)
         return call
 
     async def unfinished(self) -> list[Call]:
-        """Every call that has not ended, oldest first: what a restart has to take up again."""
+        """Every call that has not ended, oldest first, for a restart to resume."""
         async with self._reading() as session:
             live = select(Call).where(col(Call.status).in_(LIVE))
             found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
             return list(found)
 
-    @_to_its_end
+    @_shielded
     async def delete(self, call_id: str) -> None:
-        """Delete an ended call and everything of it.
+        """Delete an ended call with its turns, events and token counts.
 
         Raises: NoSuchCall, CallIsLive.
         """
@@ -221,11 +221,11 @@ class CallLog:
 
     # --- what was said and what happened
 
-    @_to_its_end
+    @_shielded
     async def write(self, rows: Sequence[Row]) -> int:
-        """Keep turns, events and usage of any calls, in this order.
+        """Insert turns, events and token counts of any calls, in this order.
 
-        Returns how many were left out because their call was deleted.
+        Returns how many were skipped because their call was deleted.
         """
         async with self._writing() as session:
             asked = {row.call_id for row in rows}
@@ -253,15 +253,17 @@ class CallLog:
             return list(await session.exec(later.limit(limit)))
 
     async def latency(self, call_id: str) -> Latency:
-        """How fast the call was, as far as it is known. Raises: NoSuchCall."""
+        """The call's latencies, as far as recorded. Raises: NoSuchCall."""
         async with self._reading() as session:
             await self._call(session, call_id)
-            told = select(CallEvent.kind, CallEvent.detail).where(col(CallEvent.call_id) == call_id)
-            told = told.where(col(CallEvent.kind).in_(LATENCY_EVENTS))
-            return Latency.told_by(await session.exec(told.order_by(col(CallEvent.id))))
+            events = select(CallEvent.kind, CallEvent.detail).where(
+                col(CallEvent.call_id) == call_id
+            )
+            events = events.where(col(CallEvent.kind).in_(LATENCY_EVENTS))
+            return Latency.from_events(await session.exec(events.order_by(col(CallEvent.id))))
 
     async def usage(self, call_id: str) -> list[TokenUsage]:
-        """The tokens that the call took, oldest first. Raises: NoSuchCall."""
+        """The call's token counts, oldest first. Raises: NoSuchCall."""
         async with self._reading() as session:
             await self._call(session, call_id)
             usage = select(TokenUsage).where(col(TokenUsage.call_id) == call_id)
@@ -280,7 +282,7 @@ class CallLog:
         cursor: str | None = None,
         limit: int = 50,
     ) -> CallPage:
-        """Calls that fit every filter, newest first; created from `since` to before `until`.
+        """Calls that match every filter, newest first; created from `since` to before `until`.
 
         Raises: BadCursor.
         """
@@ -307,7 +309,7 @@ class CallLog:
         return CallPage(calls, cursor_after(calls[-1].created_at, calls[-1].id) if more else None)
 
     async def ping(self) -> None:
-        """Raise what the database raises when it cannot be reached or was not migrated."""
+        """Raise when the database cannot be reached or was not migrated."""
         async with self._reading() as session:
             await session.exec(select(Call.id).where(false()))
 
@@ -319,7 +321,7 @@ class CallLog:
             async with AsyncSession(self._reader, expire_on_commit=False) as session:
                 yield session
         except Exception as error:
-            _say_when_away(error)
+            _raise_if_unavailable(error)
             raise
 
     @asynccontextmanager
@@ -331,16 +333,16 @@ class CallLog:
             ):
                 yield session
         except Exception as error:
-            _say_when_away(error)
+            _raise_if_unavailable(error)
             raise
 
     async def _count_placement(self, session: AsyncSession, at: datetime) -> None:
-        """Note that a call is placed, unless it would be one too many."""
+        """Count a placed call. Raises: DailyLimitReached."""
         if self._daily_limit is not None:
             if self._writer.dialect.name == "postgresql":
-                # Hold off everybody who would count now, to the end of the transaction. SQLite has
-                # one writer at a time by itself.
-                await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNTING)))
+                # Block others from counting until this transaction ends. SQLite has one writer
+                # at a time anyway.
+                await session.exec(select(func.pg_advisory_xact_lock(_POSTGRES_COUNT_LOCK)))
             placed = select(func.count()).select_from(Placement)
             count = await session.exec(placed.where(col(Placement.at) >= at - DAY))
             if count.one() >= self._daily_limit:
@@ -372,9 +374,11 @@ def _deletions(call_id: str) -> list[Delete]:
     ]
 
 
-def _say_when_away(error: Exception) -> None:
-    if not isinstance(error, DatabaseAway) and is_passing(error):
-        raise DatabaseAway(f"the database cannot be used now: {type(error).__name__}") from error
+def _raise_if_unavailable(error: Exception) -> None:
+    if not isinstance(error, DatabaseUnavailable) and is_transient(error):
+        raise DatabaseUnavailable(
+            f"the database cannot be used now: {type(error).__name__}"
+        ) from error
 
 
 async def _keep_life(
@@ -384,14 +388,14 @@ async def _keep_life(
     call.revision += 1
     await session.flush()
     await _insert(session, events)
-    # Text comes back as it was kept.
+    # Read back the text as it was cleaned.
     await session.refresh(call)
 
 
 async def _insert(session: AsyncSession, rows: Sequence[Row]) -> None:
-    """New rows, by table; the tables in the order of their first rows.
+    """Insert rows, grouped by table in the order of their first rows.
 
-    The rows themselves belong to no session, so that they can be kept again after a failure.
+    The rows belong to no session, so that they can be inserted again after a failure.
     """
     for table in dict.fromkeys(type(row) for row in rows):
         names = [name for name in table.model_fields if name != "id"]

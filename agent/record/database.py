@@ -1,7 +1,4 @@
-"""The database engine, opened the same way by the server, its migrations and the tests.
-
-Any database that SQLAlchemy knows by an async driver; SQLite and PostgreSQL are meant.
-"""
+"""Database engines for SQLite and PostgreSQL, shared by server, migrations and tests."""
 
 import sqlite3
 from typing import Any
@@ -13,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from agent.record.text_column import json_text
 
-# Whoever waits longer for a connection, or for SQLite's lock, is told that the database is away.
-PATIENCE_SECS = 10
+# How long to wait for a connection, or for SQLite's lock, before `DatabaseUnavailable`.
+TIMEOUT_SECS = 10
 
 # SQLite writes one transaction at a time; more connections would only be more threads.
 _SQLITE_CONNECTIONS = 5
@@ -24,12 +21,11 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
     """An engine for `database_url` (SQLAlchemy form, async driver) with at most `pool_size`
     connections. The caller disposes of it.
 
-    Whoever waits 10 s for a connection is told that the database is away.
-    No error repeats the values of a statement: they are what callers said.
+    Waiting 10 s for a connection raises a timeout. Errors never contain the values of a statement,
+    because these are what callers said.
 
-    SQLite: WAL, so that readers never wait; foreign keys are held; a commit survives a killed
-    process, and a power cut at worst loses the last ones. Transactions that write belong to
-    `writing_engine`.
+    SQLite: WAL, so that readers never wait; foreign keys are enforced; a commit survives a killed
+    process, a power cut may lose the last ones. Use `writing_engine` for writing transactions.
     Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
     """
     url = make_url(database_url)
@@ -38,11 +34,11 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=PATIENCE_SECS,
+            pool_timeout=TIMEOUT_SECS,
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=json_text,
-            connect_args={"timeout": PATIENCE_SECS},
+            connect_args={"timeout": TIMEOUT_SECS},
         )
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: a record in memory would not survive a restart")
@@ -50,11 +46,11 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
 
 
 def writing_engine(engine: AsyncEngine) -> AsyncEngine:
-    """The engine for transactions that write to the database of `engine`; disposed of with it.
+    """The engine for transactions that write; disposed of with `engine`.
 
-    On SQLite it has one connection of its own, and takes the lock when a transaction begins.
-    Writers wait up to 10 s for their turn at that connection, and then up to 10 s for a lock that
-    another process holds; readers keep the connections of `engine`. Elsewhere it is `engine`.
+    On SQLite it has one connection of its own, and locks the database when a transaction begins.
+    A writer waits up to 10 s for that connection, then up to 10 s for another process's lock.
+    On other databases it is `engine` itself.
     """
     if engine.dialect.name != "sqlite":
         return engine
@@ -70,11 +66,11 @@ def _open_sqlite(url: URL, pool_size: int, begin: str) -> AsyncEngine:
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=PATIENCE_SECS,
+        pool_timeout=TIMEOUT_SECS,
         hide_parameters=True,
         json_serializer=json_text,
-        # Python's driver begins transactions by its own rules otherwise, and never at a SELECT.
-        connect_args={"timeout": PATIENCE_SECS, "isolation_level": None},
+        # Otherwise Python's driver begins transactions itself, and never at a SELECT.
+        connect_args={"timeout": TIMEOUT_SECS, "isolation_level": None},
     )
 
     def begin_transaction(connection: Connection) -> None:
@@ -87,7 +83,7 @@ def _open_sqlite(url: URL, pool_size: int, begin: str) -> AsyncEngine:
 
 
 def _try_to_open(_dialect: Any, _record: Any, arguments: Any, options: Any) -> None:
-    """Fail for a file that cannot be opened before aiosqlite has started a thread for it."""
+    """Fail for a file that cannot be opened, before aiosqlite starts a thread for it."""
     sqlite3.connect(*arguments, **options).close()
 
 
@@ -99,33 +95,33 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
     except BaseException:
-        # The pool forgets it; its thread would go on.
+        # The pool drops the connection, but its thread would keep running.
         connection.close()
         raise
 
 
-class DatabaseAway(Exception):
-    """The database is busy, full, away or restarting: the same may succeed later."""
+class DatabaseUnavailable(Exception):
+    """The database is busy, full, unreachable or restarting: a retry may succeed."""
 
 
-# SQLSTATE classes and codes after which the same statement may succeed: connection, rollback,
-# resources (a full disk), operator, system; a lock not had, a server that only reads for now.
+# SQLSTATE classes and codes after which a retry may succeed: connection, rollback, resources
+# (a full disk), operator, system; lock not available, read-only server.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING_STATES = ("08", "40", "53", "57", "58", "55P03", "25006")
+_TRANSIENT_SQLSTATES = ("08", "40", "53", "57", "58", "55P03", "25006")
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the same statement may succeed later: the database is busy, away or restarting."""
+def is_transient(error: BaseException) -> bool:
+    """Whether a retry may succeed: the database is busy, full, unreachable or restarting."""
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
         state = getattr(error.orig, "sqlstate", None)
         if state is not None:
-            return str(state).startswith(_PASSING_STATES)
+            return str(state).startswith(_TRANSIENT_SQLSTATES)
         # asyncpg's name for a value that does not fit its column is a kind of InterfaceError.
         of_the_value = isinstance(error.orig.__cause__ if error.orig else None, ValueError)
         return isinstance(error, OperationalError | InterfaceError) and not of_the_value
     state = getattr(error, "sqlstate", None)
     if state is not None:
-        return str(state).startswith(_PASSING_STATES)
-    return isinstance(error, DatabaseAway | PoolTimeout | OSError)
+        return str(state).startswith(_TRANSIENT_SQLSTATES)
+    return isinstance(error, DatabaseUnavailable | PoolTimeout | OSError)

@@ -1,9 +1,9 @@
-"""LifeDecision: what some events make of a call, for the record and for whoever carries it out."""
+"""LifeDecision: the new state, commands and record events that follow from lifecycle events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.clock import moment
+from agent.clock import utc_datetime
 from agent.lifecycle.events import Command, Event, TimerFired, as_record
 from agent.lifecycle.rules import decide
 from agent.lifecycle.state import CallState
@@ -12,7 +12,7 @@ from agent.record.models import CallEvent
 
 @dataclass(frozen=True, slots=True)
 class LifeDecision:
-    """What becomes of a call, what is to be done, and what the record keeps of it."""
+    """A call's states before and after, the commands to carry out, and the events to store."""
 
     before: CallState
     state: CallState
@@ -21,7 +21,7 @@ class LifeDecision:
 
 
 def decide_all(call_id: str, before: CallState, told: Sequence[Event]) -> LifeDecision:
-    """Decide some events in their order; a timer that changed nothing leaves no event."""
+    """Apply events in order; a timer that changed nothing is not recorded."""
     state = before
     commands: list[Command] = []
     events: list[CallEvent] = []
@@ -31,16 +31,16 @@ def decide_all(call_id: str, before: CallState, told: Sequence[Event]) -> LifeDe
         if state == was and isinstance(event, TimerFired):
             continue
         commands += more
-        events.append(happened(call_id, event))
+        events.append(as_call_event(call_id, event))
         if (state.status, state.end_reason) != (was.status, was.end_reason):
             reason = state.end_reason.value if state.end_reason else None
             detail = {"status": state.status.value, "end_reason": reason}
-            at = moment(event.at)
+            at = utc_datetime(event.at)
             events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
     return LifeDecision(before, state, tuple(commands), tuple(events))
 
 
-def happened(call_id: str, event: Event) -> CallEvent:
-    """An event as the record keeps it."""
+def as_call_event(call_id: str, event: Event) -> CallEvent:
+    """The lifecycle event as a row of the record."""
     kind, detail = as_record(event)
-    return CallEvent(call_id=call_id, at=moment(event.at), kind=kind, detail=detail)
+    return CallEvent(call_id=call_id, at=utc_datetime(event.at), kind=kind, detail=detail)

@@ -1,4 +1,4 @@
-"""The record of a call, as tables; its words are in `words.py`. SQL is in `call_log.py` alone."""
+"""Tables of the record: calls, placements, turns, events, token usage. SQL is in `call_log.py`."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from agent.clock import moment
+from agent.clock import utc_datetime
 from agent.lifecycle.state import CallState
 from agent.lifecycle.statuses import CallStatus as CallStatus
 from agent.lifecycle.statuses import Direction as Direction
@@ -38,64 +38,66 @@ SQLModel.metadata.naming_convention = {
 
 
 def now_utc() -> datetime:
-    """The current moment, aware, in UTC."""
+    """The current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def new_call_id() -> str:
-    """An id that is safe in URLs, and that nobody can guess."""
+    """A random id, safe in URLs."""
     return uuid4().hex
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware on every database; SQLite by itself forgets the time zone."""
+    """A datetime in UTC, aware on every database; SQLite alone would drop the time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Into the database: always UTC, so that moments compare as they are stored."""
+        """Convert to UTC, so that stored values compare as text."""
         return value.astimezone(UTC) if value else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Out of the database: aware."""
+        """Add the time zone that SQLite drops."""
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-def _moment(*, nullable: bool, index: bool = False) -> Any:
+def _utc_column(*, nullable: bool, index: bool = False) -> Any:
     return Column(UtcDateTime(), nullable=nullable, index=index)
 
 
-def _word(words: type[StrEnum], length: int) -> Enum:
-    # The word itself as text, without a CHECK: a new word needs no migration.
+def _enum_column(values: type[StrEnum], length: int) -> Enum:
+    # Stored as text without a CHECK, so that a new value needs no migration.
     return Enum(
-        words,
+        values,
         native_enum=False,
         length=length,
         create_constraint=False,
-        values_callable=lambda chosen: [word.value for word in chosen],
+        values_callable=lambda members: [member.value for member in members],
     )
 
 
-def _of_call(*, index: bool = True) -> Any:
+def _call_id_column(*, index: bool = True) -> Any:
     return Column(
         String(32), ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=index
     )
 
 
 class Call(SQLModel, table=True):
-    """One phone call, from the request to dial (or the ring) to its one outcome."""
+    """One phone call: its parties, pipeline, profile, status and lifecycle state."""
 
     __tablename__ = "calls"
     __table_args__ = (Index("ix_calls_created_at_id", "created_at", "id"),)
 
     id: str = Field(default_factory=new_call_id, primary_key=True, max_length=32)
-    direction: Direction = Field(sa_column=Column(_word(Direction, 16), nullable=False))
-    status: CallStatus = Field(sa_column=Column(_word(CallStatus, 16), nullable=False, index=True))
-    end_reason: EndReason | None = Field(
-        default=None, sa_column=Column(_word(EndReason, 16), nullable=True)
+    direction: Direction = Field(sa_column=Column(_enum_column(Direction, 16), nullable=False))
+    status: CallStatus = Field(
+        sa_column=Column(_enum_column(CallStatus, 16), nullable=False, index=True)
     )
-    # The person's number in E.164, and the number of ours that dialled or was dialled.
+    end_reason: EndReason | None = Field(
+        default=None, sa_column=Column(_enum_column(EndReason, 16), nullable=True)
+    )
+    # The person's number and ours, in E.164.
     phone_number: str = Field(sa_type=StorableText(32), index=True)
     our_number: str = Field(sa_type=StorableText(32))
     pipeline: str = Field(sa_type=StorableText(64))
@@ -107,65 +109,65 @@ class Call(SQLModel, table=True):
     )
     twilio_sid: str | None = Field(default=None, sa_type=StorableText(64), index=True)
     idempotency_key: str | None = Field(default=None, sa_type=StorableText(255), unique=True)
-    # A fingerprint of the request that brought the key: the same key with another body is refused.
+    # Fingerprint of the request with that key: the same key with another body is refused.
     request_fingerprint: str | None = Field(default=None, sa_type=StorableText(64))
-    created_at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
-    answered_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
-    ended_at: datetime | None = Field(default=None, sa_column=_moment(nullable=True))
+    created_at: datetime = Field(default_factory=now_utc, sa_column=_utc_column(nullable=False))
+    answered_at: datetime | None = Field(default=None, sa_column=_utc_column(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=_utc_column(nullable=True))
     # What went wrong, in a sentence for the person who placed the call; no secrets.
     error: str | None = Field(default=None, sa_type=StorableText(1000))
-    # life_state.CallState as JSON; status and end_reason above are copies of it to query by.
+    # CallState as JSON; columns such as status and end_reason are copies to query by.
     life: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    # How often the life was kept: who knew it as it was before has to read it anew.
+    # Counts changes of `life`, to detect concurrent ones.
     revision: int = Field(
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
 
     def set_life(self, state: CallState) -> None:
-        """Take over the state of the call's life, and what of it has a column to query by."""
+        """Map the lifecycle state to the columns of `calls`."""
         self.life = state.to_json()
         self.status = state.status
         self.end_reason = state.end_reason
         self.twilio_sid = state.twilio_sid
-        self.answered_at = None if state.answered_at is None else moment(state.answered_at)
-        self.ended_at = None if state.ended_at is None else moment(state.ended_at)
+        self.answered_at = None if state.answered_at is None else utc_datetime(state.answered_at)
+        self.ended_at = None if state.ended_at is None else utc_datetime(state.ended_at)
         self.error = state.error or None
 
 
 class Placement(SQLModel, table=True):
-    """That an outbound call was placed. It names nobody, and outlives the call's record."""
+    """An outbound call counted for the daily limit. It names nobody, and outlives the record."""
 
     __tablename__ = "placements"
 
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = Field(sa_column=_moment(nullable=False, index=True))
+    at: datetime = Field(sa_column=_utc_column(nullable=False, index=True))
 
 
 class Turn(SQLModel, table=True):
-    """What one side said at one go, as it was heard at the phone."""
+    """What one side said in one turn, as it was heard at the phone."""
 
     __tablename__ = "turns"
     __table_args__ = (Index("ix_turns_call_id_start_ms", "call_id", "start_ms", "id"),)
 
     id: int | None = Field(default=None, primary_key=True)
-    call_id: str = Field(sa_column=_of_call(index=False))
-    who: Speaker = Field(sa_column=Column(_word(Speaker, 8), nullable=False))
+    call_id: str = Field(sa_column=_call_id_column(index=False))
+    who: Speaker = Field(sa_column=Column(_enum_column(Speaker, 8), nullable=False))
     text: str = Field(sa_type=StorableText)
     # Milliseconds from answer to the turn's first and last sound.
     start_ms: int
     end_ms: int
-    # The agent was stopped by the caller: `text` holds only what was heard.
+    # The caller interrupted the agent: `text` holds only what was heard.
     interrupted: bool = False
 
 
 class CallEvent(SQLModel, table=True):
-    """Something that happened in or to a call, in the order it became known."""
+    """An event of a call, in the order in which it became known."""
 
     __tablename__ = "call_events"
 
     id: int | None = Field(default=None, primary_key=True)
-    call_id: str = Field(sa_column=_of_call())
-    at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
+    call_id: str = Field(sa_column=_call_id_column())
+    at: datetime = Field(default_factory=now_utc, sa_column=_utc_column(nullable=False))
     # A dotted constant: "twilio.status", "stream.started", "tool.called", "model.connected", ...
     kind: str = Field(sa_type=StorableText(64))
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
@@ -177,8 +179,8 @@ class TokenUsage(SQLModel, table=True):
     __tablename__ = "token_usage"
 
     id: int | None = Field(default=None, primary_key=True)
-    call_id: str = Field(sa_column=_of_call())
-    at: datetime = Field(default_factory=now_utc, sa_column=_moment(nullable=False))
+    call_id: str = Field(sa_column=_call_id_column())
+    at: datetime = Field(default_factory=now_utc, sa_column=_utc_column(nullable=False))
     # "input" or "output", and Gemini's modality in lower case: "audio", "text", ...
     direction: str = Field(sa_type=StorableText(8))
     modality: str = Field(sa_type=StorableText(16))

@@ -1,4 +1,4 @@
-"""Where a page of calls ended, as one word for whoever asks for the next; values in, values out."""
+"""Cursors for pages of calls: encode and decode where a page ended. Pure functions."""
 
 import base64
 import binascii
@@ -10,11 +10,11 @@ _CALL_ID = re.compile(r"[0-9a-f]{1,32}")
 
 
 class BadCursor(ValueError):
-    """The cursor is not one that a page of ours ended with."""
+    """The cursor was not made by `cursor_after`."""
 
 
 def cursor_after(created_at: datetime, call_id: str) -> str:
-    """The cursor of a page whose last call was created then and has this id."""
+    """The cursor of a page whose last call was created at `created_at` and has this id."""
     place = json.dumps([created_at.astimezone(UTC).isoformat(), call_id])
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
@@ -26,7 +26,7 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         at, call_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         when = datetime.fromisoformat(at)
         if when.tzinfo is None or not _CALL_ID.fullmatch(call_id):
-            raise ValueError("not a moment and an id")
+            raise ValueError("not a time and an id")
         return when.astimezone(UTC), call_id
     except (binascii.Error, ValueError, TypeError, OverflowError) as error:
         raise BadCursor("the cursor is none of ours") from error

@@ -1,7 +1,7 @@
-"""The record of running calls, written behind: the call never waits for the database.
+"""Writes the record of running calls in batches, so that a call never waits for the database.
 
 turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.5 s ──▶ CallLog.write
-                          (all calls)             again and again while the database is away
+                          (all calls)             retried while the database is unavailable
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from typing import Any
 
 from loguru import logger
 
-from agent.clock import Clock, loop_clock, moment
+from agent.clock import Clock, loop_clock, utc_datetime
 from agent.ports import SpokenTurn, TokenCount
 from agent.record.call_log import CallLog, Row
-from agent.record.database import is_passing
+from agent.record.database import is_transient
 from agent.record.models import CallEvent, TokenUsage, Turn
 
 _BATCH_SECS = 0.5
@@ -24,10 +24,10 @@ _LONGEST_PAUSE_SECS = 5.0
 
 
 class RecordWriter:
-    """Writes what the recorders of all calls of this process keep.
+    """Writes the rows of all `CallRecorder`s of this process.
 
-    `events_at_most` bounds what one call may have waiting: beyond it, its events are dropped and
-    counted, its turns and usage never. `start` and `close` belong to the process's lifespan.
+    `events_at_most` bounds the rows that one call may have waiting. Beyond it, its events are
+    dropped and counted; its turns and usage never are. `start` and `close` belong to the lifespan.
     """
 
     def __init__(
@@ -38,30 +38,30 @@ class RecordWriter:
         self._clock = clock
         self._rows: deque[Row] = deque()
         self._waiting: Counter[str] = Counter()
-        self._there_is_work = asyncio.Event()
-        self._hurry = asyncio.Event()
-        # How many rows came and went since the start, and who waits for which to be gone.
-        self._came = 0
-        self._went = 0
+        self._has_rows = asyncio.Event()
+        self._flush_now = asyncio.Event()
+        # Rows put and written since the start, and who waits for which to be written.
+        self._put_count = 0
+        self._written_count = 0
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._dropped_of: Counter[str] = Counter()
-        # What could not be kept: dropped events, and rows that the database refused.
+        # Dropped events, and rows that the database refused.
         self.dropped = 0
         self.refused = 0
 
     def start(self) -> None:
-        """Begin to write, on the running loop."""
+        """Start writing, on the running loop."""
         self._clock = self._clock or loop_clock()
         self._task = asyncio.create_task(self._run(), name="record-writer")
 
     def recorder(self, call_id: str) -> "CallRecorder":
-        """Where the record of one call goes."""
+        """The recorder of one call."""
         return CallRecorder(self, call_id)
 
     def put(self, row: Row) -> None:
-        """Keep a row, after all that came before it; it is in the database half a second later."""
+        """Queue a row; it is in the database about half a second later."""
         call_id = row.call_id
         full = self._waiting.get(call_id, 0) >= self._events_at_most
         if full and isinstance(row, CallEvent):
@@ -71,9 +71,9 @@ class RecordWriter:
             self._drop(call_id)
             return
         self._rows.append(row)
-        self._came += 1
+        self._put_count += 1
         self._waiting[call_id] += 1
-        self._there_is_work.set()
+        self._has_rows.set()
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -81,64 +81,66 @@ class RecordWriter:
         return self._clock()
 
     async def flush(self, call_id: str) -> None:
-        """Wait until everything of this call that was kept so far is in the database."""
+        """Wait until all rows put for this call so far are in the database."""
         if call_id not in self._waiting:
             return
         written = asyncio.get_running_loop().create_future()
-        self._flushes.append((self._came, written))
-        self._hurry.set()
+        self._flushes.append((self._put_count, written))
+        self._flush_now.set()
         await written
 
     async def close(self, timeout: float = 10.0) -> None:
-        """Write everything and stop; what a database that stays away keeps us from is logged."""
+        """Write everything and stop; rows not written after `timeout` seconds are lost."""
         self._closing = True
-        self._there_is_work.set()
-        self._hurry.set()
+        self._has_rows.set()
+        self._flush_now.set()
         if self._task is None:
             return
         await asyncio.wait([self._task], timeout=timeout)
         if not self._task.done():
             self._task.cancel()
-            logger.bind(rows=len(self._rows)).error("The record could not be written to its end")
+            logger.bind(rows=len(self._rows)).error("Rows of the record were lost at shutdown")
         await asyncio.gather(self._task, return_exceptions=True)
         for _, written in self._flushes:
             written.cancel()
 
     async def _run(self) -> None:
         while True:
-            await self._there_is_work.wait()
+            await self._has_rows.wait()
             if not self._rows and self._closing:
                 return
-            await self._gather_some()
+            await self._wait_for_batch()
             while self._rows:
                 batch = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
-                await self._write_surely(batch)
+                await self._write_with_retries(batch)
                 self._forget(batch)
-            self._hurry.clear()
+            self._flush_now.clear()
             if not self._closing:
-                self._there_is_work.clear()
+                self._has_rows.clear()
 
-    async def _gather_some(self) -> None:
+    async def _wait_for_batch(self) -> None:
         try:
             async with asyncio.timeout(_BATCH_SECS):
-                await self._hurry.wait()
+                await self._flush_now.wait()
         except TimeoutError:
             pass
 
-    async def _write_surely(self, batch: list[Row]) -> None:
-        """Write a batch, however long the database is away; leave out what it will never take."""
+    async def _write_with_retries(self, batch: list[Row]) -> None:
+        """Write a batch, retrying while the database is unavailable; skip rows that it refuses."""
         pause = _FIRST_PAUSE_SECS
         failures = 0
         while True:
             try:
                 await self._call_log.write(batch)
             except Exception as error:
-                if not is_passing(error):
+                if not is_transient(error):
                     await self._write_one_by_one(batch, error)
                     return
                 failures += 1
                 if failures == 1:
-                    logger.bind(error=type(error).__name__).error("The record cannot be written")
+                    logger.bind(error=type(error).__name__).error(
+                        "The record cannot be written; retrying"
+                    )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECS)
             else:
@@ -149,10 +151,10 @@ class RecordWriter:
     async def _write_one_by_one(self, batch: list[Row], error: Exception) -> None:
         if len(batch) > 1:
             for row in batch:
-                await self._write_surely([row])
+                await self._write_with_retries([row])
             return
         self.refused += 1
-        # The error's text would repeat the row, and with it the caller's words.
+        # The error's text would contain the row, and so what the caller said.
         refused = logger.bind(table=type(batch[0]).__name__, error=type(error).__name__)
         refused.error("The database refused a row of the record")
 
@@ -163,8 +165,8 @@ class RecordWriter:
             if not self._waiting[row.call_id]:
                 del self._waiting[row.call_id]
                 self._dropped_of.pop(row.call_id, None)
-        self._went += len(batch)
-        while self._flushes and self._flushes[0][0] <= self._went:
+        self._written_count += len(batch)
+        while self._flushes and self._flushes[0][0] <= self._written_count:
             _, written = self._flushes.popleft()
             if not written.done():
                 written.set_result(None)
@@ -184,7 +186,7 @@ class CallRecorder:
         self._call_id = call_id
 
     def turn(self, turn: SpokenTurn) -> None:
-        """Keep a finished turn."""
+        """Record a finished turn."""
         self._writer.put(
             Turn(
                 call_id=self._call_id,
@@ -197,14 +199,14 @@ class CallRecorder:
         )
 
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep that something happened; `kind` is a dotted constant of at most 64 characters."""
-        at = moment(self._writer.now())
+        """Record an event; `kind` is a dotted constant of at most 64 characters."""
+        at = utc_datetime(self._writer.now())
         event = CallEvent(call_id=self._call_id, at=at, kind=kind[:64], detail=dict(detail or {}))
         self._writer.put(event)
 
     def usage(self, counts: list[TokenCount]) -> None:
-        """Keep what one turn cost."""
-        at = moment(self._writer.now())
+        """Record the tokens of one turn."""
+        at = utc_datetime(self._writer.now())
         for count in counts:
             self._writer.put(
                 TokenUsage(

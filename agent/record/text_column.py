@@ -1,7 +1,7 @@
-"""Text and JSON cleaned for the database, so that SQLite and PostgreSQL keep the same.
+"""Column type and functions that clean text and JSON for the database.
 
-What people say and vendors send may hold characters that PostgreSQL refuses and SQLite keeps (NUL,
-lone surrogates), and be longer than a column that only PostgreSQL measures.
+Transcripts and vendors' messages may hold characters that PostgreSQL refuses and SQLite accepts
+(NUL, lone surrogates), and exceed a column length that only PostgreSQL enforces.
 """
 
 import json
@@ -54,5 +54,5 @@ class StorableText(TypeDecorator[str]):
         self.length = length
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Into the database: clean, and no longer than `length` characters."""
+        """Clean the text and cut it to `length` characters."""
         return None if value is None else storable_text(value)[: self.length]

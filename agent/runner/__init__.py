@@ -1,1 +1,1 @@
-"""The local runner: carries out the rules of `agent.lifecycle` in this process, on the record."""
+"""Local runner: applies the lifecycle rules in this process and stores each state."""

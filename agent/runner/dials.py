@@ -1,10 +1,10 @@
-"""DialsUnderWay: the calls of this process that wait for Twilio's answer to a dial."""
+"""PendingDials: calls of this process that wait for Twilio's answer to a dial."""
 
 import asyncio
 
 
-class DialsUnderWay:
-    """Who placed a call waits here until Twilio has answered."""
+class PendingDials:
+    """Lets `place` wait until Twilio has answered."""
 
     def __init__(self) -> None:
         self._answers: dict[str, asyncio.Future[None]] = {}
@@ -14,7 +14,7 @@ class DialsUnderWay:
         self._answers[call_id] = asyncio.get_running_loop().create_future()
 
     def answered(self, call_id: str) -> None:
-        """Twilio has answered, or no longer will; who waits goes on."""
+        """Twilio has answered, or never will: wake the waiter."""
         answer = self._answers.pop(call_id, None)
         if answer is not None and not answer.done():
             answer.set_result(None)

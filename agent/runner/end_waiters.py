@@ -1,4 +1,4 @@
-"""EndWaiters: those who wait in this process for a call to end."""
+"""EndWaiters: wakes those in this process that wait for a call to end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class EndWaiters:
 
     @contextmanager
     def waiting(self, call_id: str) -> Iterator[asyncio.Future[None]]:
-        """A future that has its result when the call ends; `close` cancels it."""
+        """A future that is done when the call ends; `close` cancels it."""
         end = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(call_id, set())
         waiting.add(end)
@@ -25,13 +25,13 @@ class EndWaiters:
                 del self._waiting[call_id]
 
     def ended(self, call_id: str) -> None:
-        """Tell all that wait for this call."""
+        """Wake all that wait for this call."""
         for end in self._waiting.pop(call_id, set()):
             if not end.done():
                 end.set_result(None)
 
     def close(self) -> None:
-        """Cancel whoever still waits."""
+        """Cancel all waiters."""
         for waiting in self._waiting.values():
             for end in waiting:
                 end.cancel()

@@ -1,10 +1,10 @@
-"""Drives the life of every call in this process, persisted so that a restart goes on.
+"""Runs the lifecycle of every call in this process, stored so that a restart continues it.
 
     tell(events) ─▶ [one transaction: read and lock · decide · save] ─▶ state
                                                     │
-                       commands, beside it: timers, media, telephone ─▶ tell(what came of it)
+                       commands, concurrently: timers, media, telephone ─▶ tell(the result)
 
-A telephone or a media side that is slow or fails never holds up `tell`, nor another call.
+A slow or failing telephone or media side never delays `tell`, nor another call.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from agent.clock import Clock, loop_clock, moment
+from agent.clock import Clock, loop_clock, utc_datetime
 from agent.lifecycle.events import (
     CancelTimer,
     Command,
@@ -39,10 +39,10 @@ from agent.lifecycle.state import CallState, Patience, new_call
 from agent.lifecycle.statuses import Direction
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
-from agent.record.database import DatabaseAway, is_passing
-from agent.record.decision import LifeDecision, decide_all, happened
+from agent.record.database import DatabaseUnavailable, is_transient
+from agent.record.decision import LifeDecision, as_call_event, decide_all
 from agent.record.models import Call
-from agent.runner.dials import DialsUnderWay
+from agent.runner.dials import PendingDials
 from agent.runner.end_waiters import EndWaiters
 from agent.runner.orders import MediaOrders, PhoneOrders, Timers
 from agent.runner.outbox import LifeOutbox
@@ -77,7 +77,7 @@ class LocalRunner:
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._outbox = LifeOutbox()
-        self._dials = DialsUnderWay()
+        self._dials = PendingDials()
         self._ends = EndWaiters()
         self._phone = PhoneOrders(telephone, call_log, self.tell_until_kept, self.now)
         self._media = MediaOrders(media)
@@ -86,10 +86,10 @@ class LocalRunner:
     # --- ports.CallLifecycle
 
     async def place(self, call: Call, event: Placed) -> Call:
-        """Open the record, and dial (outbound); return the call as it is after Twilio's answer.
+        """Create the record and dial (outbound); return the call as it is after Twilio's answer.
 
-        An inbound call is opened once for its SID, however often Twilio tells of it: unless it
-        brings an idempotency key of its own.
+        An inbound call is created once for its SID, however often Twilio announces it, unless it
+        has an idempotency key of its own.
 
         Raises: IdempotencyConflict.
         """
@@ -98,12 +98,12 @@ class LocalRunner:
             call.idempotency_key = f"twilio:{event.twilio_sid}"
         direction = Direction.INBOUND if event.inbound else Direction.OUTBOUND
         state, commands = decide(new_call(direction, self._patience), event)
-        call.direction, call.created_at = direction, moment(event.at)
+        call.direction, call.created_at = direction, utc_datetime(event.at)
         call.set_life(state)
         async with self._lock(call_id):
             try:
-                kept = await self._call_log.create(call, [happened(call_id, event)])
-            except (DatabaseAway, asyncio.CancelledError):
+                kept = await self._call_log.create(call, [as_call_event(call_id, event)])
+            except (DatabaseUnavailable, asyncio.CancelledError):
                 self._give_up_on(call_id, state)
                 raise
             if kept.id == call_id:
@@ -112,7 +112,7 @@ class LocalRunner:
         return await self.record(kept.id)
 
     async def tell(self, call_id: str, *events: Event) -> CallState:
-        """Say what happened to a call, all at once; return its state after that.
+        """Apply events to a call in one transaction; return its state after them.
 
         Raises: NoSuchCall.
         """
@@ -125,9 +125,9 @@ class LocalRunner:
         return await self._call_log.get(call_id)
 
     async def tell_until_kept(self, call_id: str, event: Event) -> None:
-        """Tell what nobody else would tell again, however long the database is away.
+        """Apply an event that nobody else reports, retrying while the database is unavailable.
 
-        Whatever is told of the call in the meantime comes after it.
+        Later events of the call are applied after it.
         """
         self._outbox.put(call_id, event)
         pause = _FIRST_PAUSE_SECS
@@ -140,7 +140,7 @@ class LocalRunner:
                 self._outbox.forget(call_id)
             except Exception as error:
                 trouble = logger.bind(call_id=call_id).opt(exception=error)
-                trouble.error("What happened to a call could not be kept yet")
+                trouble.error("An event of a call could not be stored; retrying")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECS)
                 continue
@@ -169,10 +169,10 @@ class LocalRunner:
     # --- the process's lifespan
 
     async def resume(self) -> None:
-        """Take up every call that had not ended when the last process stopped.
+        """Resume every call that had not ended when the last process stopped.
 
-        Its timers run on from where they were, its streams are gone, Twilio is asked about it, and
-        one that may still ring is prepared anew.
+        Its timers continue, its streams count as ended, Twilio is asked for its status, and a call
+        that may still ring is prewarmed again.
         """
         for call in await self._call_log.unfinished():
             with logger.contextualize(call_id=call.id):
@@ -182,9 +182,9 @@ class LocalRunner:
                     logger.opt(exception=error).error("A call could not be resumed")
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Stop: what the telephone is asked right now may finish within `timeout` seconds.
+        """Stop; requests to Twilio under way may finish within `timeout` seconds.
 
-        The calls themselves live on, at Twilio and in the record.
+        The calls themselves continue, at Twilio and in the record.
         """
         self._timers.close()
         await self._phone.close(timeout)
@@ -197,17 +197,17 @@ class LocalRunner:
         return self._locks.setdefault(call_id, asyncio.Lock())
 
     async def _catch_up(self, call_id: str) -> None:
-        """Decide what could not be kept before; what never can be is left out."""
+        """Apply the events that could not be stored before; drop those that never can be."""
         while (event := self._outbox.next(call_id)) is not None:
             try:
                 await self._decide(call_id, event)
             except NoSuchCall:
                 raise
             except Exception as error:
-                if is_passing(error):
+                if is_transient(error):
                     raise
                 lost = logger.bind(call_id=call_id).opt(exception=error)
-                lost.error("What happened to a call could not be kept")
+                lost.error("An event of a call was lost: it could not be stored")
             self._outbox.told(call_id)
 
     async def _decide(self, call_id: str, *told: Event) -> CallState:
@@ -220,8 +220,8 @@ class LocalRunner:
 
         try:
             call, decision = await self._call_log.change_life(call_id, judge)
-        except (DatabaseAway, asyncio.CancelledError):
-            # It may be kept all the same, and nobody may tell of this call again for long.
+        except (DatabaseUnavailable, asyncio.CancelledError):
+            # It may be stored all the same, and no other event may come for a long time.
             self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
             raise
         self._follow(call, decision.state)
@@ -229,7 +229,7 @@ class LocalRunner:
         return decision.state
 
     def _follow(self, call: Call, state: CallState) -> None:
-        """Do what follows from the decision that the record has by now, unless it was done."""
+        """Carry out the decision that the record now shows as stored, once."""
         decision = self._outbox.confirm(call.id, state)
         if decision is None:
             return
@@ -240,7 +240,7 @@ class LocalRunner:
             self._dials.answered(call.id)
 
     def _await_again(self, call_id: str, state: CallState, told: Sequence[Event]) -> None:
-        """Set a timer again that came before its time, to see what the database has kept."""
+        """Set a timer again that fired early to check what the database has stored."""
         for event in told:
             if isinstance(event, TimerFired):
                 due = state.deadlines.get(event.timer)
@@ -248,14 +248,14 @@ class LocalRunner:
                     self._timers.arm(call_id, event.timer, due)
 
     def _give_up_on(self, call_id: str, state: CallState) -> None:
-        """A call that may be in the record, though whoever placed it was told otherwise."""
+        """Clean up a call that may have been stored although `place` failed."""
         if state.twilio_sid is None:
             self._phone.report(call_id, DialFailed(self.now(), _NOT_DIALLED))
         else:
             self._phone.order(call_id, [LookUp(state.twilio_sid)])
 
     def _carry_out(self, call_id: str, commands: tuple[Command, ...]) -> None:
-        """Start what was commanded, in this order; nothing here waits."""
+        """Start the commands, in this order, without waiting for them."""
         phone: list[Dial | HangUp | LookUp] = []
         for command in commands:
             match command:
@@ -280,7 +280,7 @@ class LocalRunner:
         told.info("A call has ended")
         self._ends.ended(call.id)
         if self._on_end is not None:
-            with logger.catch(message="The end of a call was not counted"):
+            with logger.catch(message="The end of a call could not be reported"):
                 self._on_end(call)
 
     async def _take_up(self, call_id: str) -> None:
@@ -289,7 +289,7 @@ class LocalRunner:
             self._timers.arm(call_id, timer, at)
         now = self.now()
         if state.stream_sid:
-            # Not the stream's fault: it does not count as a short one.
+            # The stream did not fail, so it must not count as a short one.
             carried = state.patience.short_stream_secs
             ended = StreamEnded(now, state.stream_sid, carried)
             state = await self.tell(call_id, ended, InstanceStopped(now))

@@ -1,7 +1,7 @@
-"""Carries out the commands of calls' lives beside them: at the telephone, the media side, in time.
+"""Carries out lifecycle commands in background tasks: timers, media side, telephone.
 
-Nothing here decides. Failures are logged with constant text and kept as events of the call; the
-rules have a timer for everything that must be tried again.
+Nothing is decided or retried here. Failures are logged and recorded as events of the call; the
+rules have a timer for everything that must be retried.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from loguru import logger
 
-from agent.clock import moment
+from agent.clock import utc_datetime
 from agent.lifecycle.events import (
     Dial,
     DialFailed,
@@ -34,10 +34,10 @@ PhoneCommand = Dial | HangUp | LookUp
 MediaCommand = Warm | Release | EndMedia
 Tell = Callable[[str, Event], Awaitable[None]]
 
-# Longer than any time-out of a REST client that is set on purpose.
+# Longer than any timeout of the REST client.
 _PHONE_SECS = 30.0
 _MEDIA_SECS = 15.0
-# Look-ups at a time: a restart with many calls must not use up Twilio's rate.
+# Concurrent look-ups: a restart with many calls must not exceed Twilio's rate limit.
 _LOOK_UPS_AT_A_TIME = 8
 
 
@@ -51,7 +51,7 @@ class Timers:
         self._closed = False
 
     def arm(self, call_id: str, timer: Timer, at: float) -> None:
-        """Fire at `at` (seconds since the epoch), or at once when that is past."""
+        """Fire at `at` (seconds since the epoch), at once when that is past."""
         self.cancel(call_id, timer)
         if self._closed:
             return
@@ -60,7 +60,7 @@ class Timers:
         self._handles.setdefault(call_id, {})[timer] = handle
 
     def cancel(self, call_id: str, timer: Timer) -> None:
-        """Forget one timer."""
+        """Cancel one timer."""
         handles = self._handles.get(call_id, {})
         handle = handles.pop(timer, None)
         if handle is not None:
@@ -69,7 +69,7 @@ class Timers:
             self._handles.pop(call_id, None)
 
     def forget(self, call_id: str) -> None:
-        """Forget all timers of a call."""
+        """Cancel all timers of a call."""
         for timer in list(self._handles.get(call_id, {})):
             self.cancel(call_id, timer)
 
@@ -78,19 +78,19 @@ class Timers:
         return set(self._handles.get(call_id, {}))
 
     def close(self) -> None:
-        """Forget all timers, and set none any more."""
+        """Cancel all timers; later `arm` calls do nothing."""
         self._closed = True
         for call_id in list(self._handles):
             self.forget(call_id)
 
     def _fire(self, call_id: str, timer: Timer, at: float) -> None:
         self.cancel(call_id, timer)
-        # A loop's clock may be coarse; the rules take a timer that comes early for an old one.
+        # A loop's clock may be coarse, and the rules ignore a timer that fires early.
         self._fired(call_id, TimerFired(max(at, self._now()), timer))
 
 
 class MediaOrders:
-    """The media side's orders, one after the other for each call."""
+    """Runs media commands, one after the other for each call."""
 
     def __init__(self, media: CallMedia) -> None:
         self._media = media
@@ -98,21 +98,21 @@ class MediaOrders:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def order(self, call_id: str, command: MediaCommand) -> None:
-        """Have the media side do this, after what it was told before about the call."""
+        """Queue a command behind the earlier ones of the call."""
         waiting = self._orders.get(call_id)
         if waiting is not None:
             waiting.append(command)
             return
         self._orders[call_id] = deque([command])
-        task = asyncio.create_task(self._work_off(call_id), name=f"media-{call_id}")
+        task = asyncio.create_task(self._run_queue(call_id), name=f"media-{call_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self, timeout: float) -> None:
-        """Wait for what is under way, then give up on it."""
+        """Wait up to `timeout` seconds for running commands, then cancel them."""
         await _finish(self._tasks, timeout)
 
-    async def _work_off(self, call_id: str) -> None:
+    async def _run_queue(self, call_id: str) -> None:
         with logger.contextualize(call_id=call_id):
             waiting = self._orders[call_id]
             try:
@@ -133,11 +133,11 @@ class MediaOrders:
                         await self._media.end(call_id, reason)
         except Exception as error:
             failed = logger.bind(command=type(command).__name__).opt(exception=error)
-            failed.error("The media side failed to carry out a command")
+            failed.error("A media command failed")
 
 
 class PhoneOrders:
-    """The telephone's orders: those of one decision in order, different decisions side by side."""
+    """Runs telephone commands: those of one decision in order, different decisions concurrently."""
 
     def __init__(
         self,
@@ -155,17 +155,17 @@ class PhoneOrders:
         self._closed = False
 
     def order(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
-        """Carry these out, and tell what comes of it."""
+        """Run these commands and report their results as events."""
         if not self._closed:
-            self._start(call_id, self._work_off(call_id, commands))
+            self._start(call_id, self._run_queue(call_id, commands))
 
     def report(self, call_id: str, event: Event) -> None:
-        """Tell this beside what else goes on."""
+        """Report an event in a background task."""
         if not self._closed:
             self._start(call_id, self._tell(call_id, event))
 
     async def close(self, timeout: float) -> None:
-        """Wait for what is under way, then give up on it; after a restart it is looked up."""
+        """Wait up to `timeout` seconds, then cancel; after a restart, calls are looked up."""
         self._closed = True
         await _finish(self._tasks, timeout)
 
@@ -174,7 +174,7 @@ class PhoneOrders:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work_off(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
+    async def _run_queue(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
         for command in commands:
             match command:
                 case Dial():
@@ -194,7 +194,7 @@ class PhoneOrders:
         except DialRefused as refused:
             return DialFailed(self._now(), refused.message)
         except DialUncertain:
-            logger.warning("It is not clear whether the call was placed")
+            logger.warning("Twilio did not say whether the call was placed")
             return DialUnclear(self._now())
         except Exception as error:
             await self._failed(call_id, "dial", error)
@@ -228,17 +228,17 @@ class PhoneOrders:
         return DialRequest(call_id, call.phone_number, call.our_number, ring_timeout_secs)
 
     async def _failed(self, call_id: str, what: str, error: Exception) -> None:
-        logger.bind(what=what).opt(exception=error).error("The telephone failed")
+        logger.bind(what=what).opt(exception=error).error("A request to Twilio failed")
         event = CallEvent(
             call_id=call_id,
-            at=moment(self._now()),
+            at=utc_datetime(self._now()),
             kind="telephone.failed",
             detail={"what": what, "error": type(error).__name__},
         )
         try:
             await self._call_log.write([event])
         except Exception as unwritten:
-            logger.opt(exception=unwritten).error("The failure could not be kept")
+            logger.opt(exception=unwritten).error("A failure could not be recorded")
 
 
 async def _awaited(call_id: str, work: Awaitable[None]) -> None:

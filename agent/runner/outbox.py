@@ -1,4 +1,4 @@
-"""Outbox: what the database has not taken yet, or may have taken without saying so, by call."""
+"""LifeOutbox: events not stored yet, and decisions whose commit is unconfirmed, by call."""
 
 from collections import deque
 
@@ -15,32 +15,32 @@ class LifeOutbox:
         self._unconfirmed: dict[str, LifeDecision] = {}
 
     def put(self, call_id: str, event: Event) -> None:
-        """Have this event told after those that wait already."""
+        """Queue an event behind those of its call that wait already."""
         self._events.setdefault(call_id, deque()).append(event)
 
     def next(self, call_id: str) -> Event | None:
-        """The event that is to be told first; None: none waits."""
+        """The first waiting event; None: none waits."""
         waiting = self._events.get(call_id)
         return waiting[0] if waiting else None
 
     def told(self, call_id: str) -> None:
-        """Forget the event that `next` gives: it was told, or never can be."""
+        """Remove the event that `next` returns: it was stored, or never can be."""
         waiting = self._events[call_id]
         waiting.popleft()
         if not waiting:
             del self._events[call_id]
 
     def forget(self, call_id: str) -> None:
-        """Forget everything of a call that no longer exists."""
+        """Remove everything of a call that no longer exists."""
         self._events.pop(call_id, None)
         self._unconfirmed.pop(call_id, None)
 
     def decided(self, call_id: str, decision: LifeDecision) -> None:
-        """Remember a decision until `confirm`; it takes the place of one that was not kept."""
+        """Remember a decision until `confirm`; it replaces one that was not stored."""
         self._unconfirmed[call_id] = decision
 
     def confirm(self, call_id: str, state: CallState) -> LifeDecision | None:
-        """The decision, once, when `state`, which the record has, shows that it was kept."""
+        """Return the decision, once, when the record's `state` shows that it was stored."""
         decision = self._unconfirmed.get(call_id)
         if decision is None or decision.state != state:
             return None

@@ -1,1 +1,1 @@
-"""What the model may do during a call: typed async functions, one per file."""
+"""Tools that the model may call: typed async functions, one per file."""

@@ -1,4 +1,4 @@
-"""The tool by which a reminder call keeps that the person will come."""
+"""Tool of the reminder call: records that the person will come."""
 
 from agent.ports import LiveCall
 

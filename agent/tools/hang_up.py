@@ -1,4 +1,4 @@
-"""The tool by which the agent ends a call."""
+"""Tool by which the agent ends a call."""
 
 from agent.ports import LiveCall
 

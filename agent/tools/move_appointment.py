@@ -1,4 +1,4 @@
-"""The tool by which a reminder call keeps that the person wants another time."""
+"""Tool of the reminder call: records that the person wants another time."""
 
 from agent.ports import LiveCall
 

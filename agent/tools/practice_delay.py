@@ -1,4 +1,4 @@
-"""A tool that takes its time: to hear how an agent bridges it."""
+"""Slow tool for practice: hear how the agent bridges the wait."""
 
 import asyncio
 

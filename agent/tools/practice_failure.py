@@ -1,4 +1,4 @@
-"""A tool that always fails: to hear how an agent speaks about it."""
+"""Failing tool for practice: hear how the agent speaks about an error."""
 
 
 async def look_up_order(number: str) -> str:

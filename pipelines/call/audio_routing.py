@@ -1,4 +1,4 @@
-"""The ways of sound through a call: from a step that gives it, straight to the next that hears it.
+"""Routes audio frames from each step that produces them directly to the next step that hears them.
 
 steps        transport_input   keypad   loudness   remember_caller   model   transport_output
 caller       gives ──────────────▶ hears ─────────────────────▶ hears
@@ -16,11 +16,11 @@ from processors.direct import Sound as SoundFrame
 
 @dataclass(frozen=True)
 class AudioRoute:
-    """What a step does to one stream of sound. Rates in Hz, PCM16 mono.
+    """What a step does to one audio stream. Rates in Hz, PCM16 mono.
 
-    `hears`: it comes to the step; sound goes around all others. `takes`: at this rate; None: at
-    any. `gives` None: what comes goes on at its rate. `consumes`: nothing goes on. `begins`:
-    nothing needs to come.
+    `hears`: the stream comes to the step; it bypasses all others. `takes`: the input rate; None:
+    any. `gives`: the output rate; None: the input's. `consumes`: the stream ends here. `begins`:
+    the stream starts here.
     """
 
     hears: bool = False
@@ -30,46 +30,46 @@ class AudioRoute:
     begins: bool = False
 
 
-# What a step does to a kind of sound of which it says nothing: it comes, and goes on as it is.
+# The default for a step: the stream comes to it, and passes unchanged.
 HEARD = AudioRoute(hears=True)
-# It has nothing to do with it.
+# The stream bypasses the step.
 UNHEARD = AudioRoute()
 
 
 def route_audio(
     processors: Sequence[FrameProcessor], sounds: Mapping[type[SoundFrame], Sequence[AudioRoute]]
 ) -> list[FrameProcessor]:
-    """Lead each kind of sound around the processors that do not hear it.
+    """Route each kind of audio frame around the processors that do not hear it.
 
-    `sounds` says, for each kind, what each processor does to it. A processor of ours is told where
-    its sound goes; behind one of somebody else's, a small one is put that parts sound from the
-    rest. Returns the processors to link, in order.
+    `sounds` gives, for each kind, one `AudioRoute` per processor. A `DirectProcessor` gets the
+    target in `sound_to`; behind any other processor an `AudioBypass` is inserted. Returns the
+    processors to link, in order.
     """
-    ways = {kind: _way(processors, does) for kind, does in sounds.items()}
-    laid: list[FrameProcessor] = []
+    routes = {kind: _next_hearers(processors, does) for kind, does in sounds.items()}
+    linked: list[FrameProcessor] = []
     for index, processor in enumerate(processors):
-        laid.append(processor)
-        onward = {kind: way[index] for kind, way in ways.items() if index in way}
+        linked.append(processor)
+        onward = {kind: hearers[index] for kind, hearers in routes.items() if index in hearers}
         if isinstance(processor, DirectProcessor) and len(onward) == 1:
             (processor.sound_to,) = onward.values()
             continue
         straight = processors[index + 1] if index + 1 < len(processors) else None
-        laid += [
+        linked += [
             AudioBypass(kind, beyond) for kind, beyond in onward.items() if beyond is not straight
         ]
-    return laid
+    return linked
 
 
-def _way(
+def _next_hearers(
     processors: Sequence[FrameProcessor], does: Sequence[AudioRoute]
 ) -> dict[int, FrameProcessor]:
-    """One kind's way: by the place of each processor that gives it, the next that hears it."""
-    way: dict[int, FrameProcessor] = {}
+    """For one kind of frame: by the index of each processor that gives it, the next hearer."""
+    hearers: dict[int, FrameProcessor] = {}
     giver: int | None = None
     for index, processor in enumerate(processors):
         if does[index].begins:
             giver = index
         elif does[index].hears and giver is not None:
-            way[giver] = processor
+            hearers[giver] = processor
             giver = None if does[index].consumes else index
-    return way
+    return hearers

@@ -1,4 +1,4 @@
-"""The definitions by name: each `PipelineDefinition` in a file directly in `pipelines/`."""
+"""Catalogue of pipelines: finds each `PipelineDefinition` in a file directly in `pipelines/`."""
 
 import importlib.util
 import pkgutil
@@ -12,11 +12,11 @@ from pipelines.gemini.tools import ToolError
 
 
 class UnknownPipeline(LookupError):
-    """No definition has that name; the text names those there are."""
+    """No definition has that name; the message lists the names there are."""
 
 
 class BrokenPipeline(Exception):
-    """A file of `pipelines/` cannot be used; the text says which, where in it, and why."""
+    """A file of `pipelines/` cannot be used; the message says which, which line, and why."""
 
 
 def names() -> list[str]:

@@ -1,8 +1,7 @@
-"""How a call ends: politely, and confirmed by marks. The last step of every pipeline.
+"""HangupController: ends a call once the agent's last words were heard. Last step of a pipeline.
 
-It hears turns begin and end, and it asks `Playback` and `CallerSpeech` for the rest. An end that
-has begun waits for the agent's last words to be heard; a caller who speaks up takes it back,
-unless time is up.
+It watches turns, and asks `Playback` and `CallerSpeech` for the rest. A pending end waits for the
+mark of the last words; a caller who speaks meanwhile cancels it, unless the time limit is reached.
 
     TALKING ── hang_up · transfer · silence · limit ──▶ LEAVING ── words heard ──▶ OVER
         ◀──────────── the caller speaks up ─────────────┘              ▲
@@ -26,6 +25,12 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 
+from agent.model_instructions import (
+    ASK_WHETHER_THERE,
+    BYE_TO_LIMIT,
+    BYE_TO_SILENCE,
+    CALLER_WAITS,
+)
 from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -39,25 +44,13 @@ from pipelines.phone.playback import Playback
 from processors.direct import DirectProcessor
 from processors.frames import OF_THE_CONVERSATION
 
-ASK_WHETHER_THERE = (
-    "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
-)
-CALLER_WAITS = (
-    "[The caller has spoken, and waits for your answer. Answer now; if you did not understand, say "
-    "so in one short sentence.]"
-)
-BYE_TO_SILENCE = "[The caller is still silent. Say goodbye in one short sentence.]"
-BYE_TO_LIMIT = (
-    "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
-)
-
 # How often the model is looked at.
 LOOKS_EVERY_SECS = 1.0
 
 
 @dataclass(frozen=True)
 class CallSummary:
-    """Why the conversation is over. `reason` is None when it was ended from outside."""
+    """Why the conversation ended. `reason` is None when it was ended from outside."""
 
     reason: EndReason | None
     transfer_to: str | None = None
@@ -65,7 +58,7 @@ class CallSummary:
 
 
 class Phase(Enum):
-    """Where the call is on its way out."""
+    """Phase of hanging up."""
 
     TALKING = "talking"
     LEAVING = "leaving"
@@ -73,7 +66,7 @@ class Phase(Enum):
 
 
 class HangupController(DirectProcessor):
-    """Decides when the conversation is over; `over` then holds the summary."""
+    """Decides when the conversation is over, and sets `over` to its summary then."""
 
     def __init__(
         self,

@@ -1,15 +1,15 @@
-"""Our own share of a call's latency, gathered while it is measured, told once at the end."""
+"""ProcessingLatency: the medians of our own share of a call's latency."""
 
 from statistics import median
 
 from agent.measures import DownlinkShare, Measure, MeasureSink, UplinkShare
 
-# One sample a second each way; an hour of them is enough to know a call.
+# One sample a second each way: an hour.
 MOST_SAMPLES = 3_600
 
 
 class ProcessingLatency:
-    """A sink that passes everything on, and keeps the shares."""
+    """A measure sink that passes everything on, and keeps `UplinkShare` and `DownlinkShare`."""
 
     def __init__(self, measure: MeasureSink) -> None:
         self._measure = measure
@@ -17,7 +17,7 @@ class ProcessingLatency:
         self._out: list[float] = []
 
     def take(self, measure: Measure) -> None:
-        """Take one measure of a running call."""
+        """Take one measure; this is the call's MeasureSink."""
         if isinstance(measure, UplinkShare) and len(self._in) < MOST_SAMPLES:
             self._in.append(measure.secs)
         elif isinstance(measure, DownlinkShare) and len(self._out) < MOST_SAMPLES:
@@ -25,6 +25,6 @@ class ProcessingLatency:
         self._measure(measure)
 
     def typical(self) -> dict[str, float] | None:
-        """The median of each, in ms, as far as there are any."""
+        """The median of each direction, in ms; None without samples."""
         sides = {"in_ms": self._in, "out_ms": self._out}
         return {name: round(median(secs) * 1000, 2) for name, secs in sides.items() if secs} or None

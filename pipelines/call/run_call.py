@@ -1,4 +1,4 @@
-"""Runs one call: builds its parts, starts its pipeline, and says how the conversation ended."""
+"""Runs one call: builds its parts, starts its pipeline, reports how the conversation ended."""
 
 import asyncio
 import time
@@ -31,11 +31,11 @@ from pipelines.phone.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 from pipelines.recording.recording import Recording
 
-# How often the packets of a running call are reported; never one by one.
+# How often a running call reports its packet counts.
 PACKETS_EVERY_SECS = 5.0
-# How long steps may take to be set up, and to let the first frame through.
+# How long steps may take to set up, and to pass the first frame.
 STARTED_WITHIN_SECS = 8.0
-# How long steps that are slow to stop may keep the caller on the line.
+# How long slow steps may delay closing the line.
 STOPPED_WITHIN_SECS = 2.0
 
 __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
@@ -43,7 +43,7 @@ __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
 
 @dataclass(frozen=True)
 class CallSetup:
-    """What a call is to be."""
+    """What to start a call with: its pipeline definition, profile and options."""
 
     call_id: str
     phone_number: str
@@ -51,16 +51,16 @@ class CallSetup:
     definition: PipelineDefinition
     metadata: Mapping[str, Any] = field(default_factory=dict)
     patience: SessionPatience = field(default_factory=SessionPatience)
-    # GreetingCache that calls share; None: each is generated anew.
+    # Greetings that calls share; None: each call generates its own.
     greetings: GreetingCache | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
-    # Takes the sound of both sides; None: the call is not recorded.
+    # Takes the audio of both sides; None: the call is not recorded.
     recording: Recording | None = None
 
 
 class RunningCall:
-    """A call whose pipeline runs in this process, on a line that a stream may be bound to."""
+    """A call whose pipeline runs in this process; a media stream may be bound to its line."""
 
     def __init__(
         self,
@@ -69,17 +69,17 @@ class RunningCall:
         hangup: HangupController,
         pipeline: Pipeline,
         meter: TokenMeter,
-        shares: ProcessingLatency,
+        processing_latency: ProcessingLatency,
         recording: Recording | None = None,
     ) -> None:
         self.line = line
         self._recording = recording
         self._playback = playback
         self._meter = meter
-        self._call_end = hangup
+        self._hangup = hangup
         self._over = hangup.over
-        self._shares = shares
-        self._measure = shares.take
+        self._processing_latency = processing_latency
+        self._measure = processing_latency.take
         self._worker = PipelineWorker(
             pipeline,
             params=PipelineParams(
@@ -106,7 +106,7 @@ class RunningCall:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the first words are ready to be heard, or were, or are none."""
+        """Whether the greeting is ready, was played, or is empty."""
         return self._playback.prepared.is_set()
 
     @property
@@ -119,15 +119,15 @@ class RunningCall:
         await self._playback.prepared.wait()
 
     async def ended(self) -> CallSummary:
-        """Wait for the conversation to be over. The line stays bound until `end`."""
+        """Wait for the conversation to end. The line stays bound until `end`."""
         summary = await asyncio.shield(self._over)
         if summary.reason is None and not self._ending:
-            # A pipeline that ends by itself leaves nobody to talk to.
+            # The pipeline ended by itself: an error.
             return CallSummary(EndReason.SYSTEM, error="the pipeline ended before the call did")
         return summary
 
     async def end(self) -> None:
-        """Stop the pipeline and let the line go; safe to repeat."""
+        """Stop the pipeline and close the line; safe to repeat."""
         self._ending = True
         if not self._running.done():
             await self._worker.cancel(reason="the call is over")
@@ -141,7 +141,7 @@ class RunningCall:
             return
         counting.cancel()
         self._report_packets()
-        if (detail := self._shares.typical()) is not None:
+        if (detail := self._processing_latency.typical()) is not None:
             self._meter.event("latency.share", detail)
 
     def _report_packets_later(self) -> asyncio.TimerHandle:
@@ -153,7 +153,7 @@ class RunningCall:
         self._report_packets()
 
     def _report_packets(self) -> None:
-        """Report what came and went since the last report."""
+        """Report the packets since the last report."""
         received, sent = self.line.packets_received, self.line.packets_sent
         before, self._reported = self._reported, Packets(received, sent)
         self._measure(Packets(received - before.received, sent - before.sent))
@@ -163,9 +163,9 @@ class RunningCall:
             await self._runner.add_workers(self._worker)
             await self._runner.run()
         except Exception:
-            logger.exception("pipeline failed")
+            logger.exception("A pipeline failed")
         finally:
-            self._call_end.fail(EndReason.SYSTEM, "the pipeline ended before the call did")
+            self._hangup.fail(EndReason.SYSTEM, "the pipeline ended before the call did")
 
 
 def start_call(
@@ -176,18 +176,18 @@ def start_call(
     measure: MeasureSink,
     stopwatch: Callable[[], float] = time.perf_counter,
 ) -> RunningCall:
-    """Start the pipeline of a call. The model is connected at once, the line may be bound later."""
+    """Start the pipeline of a call. It connects to the model at once; the line is bound later."""
     clock = asyncio.get_running_loop().time
     profile = setup.profile.filled_with(setup.metadata)
     meter = TokenMeter(record)
     record = meter
-    shares = ProcessingLatency(measure)
-    measure = shares.take
+    processing_latency = ProcessingLatency(measure)
+    measure = processing_latency.take
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
     line.on_lost = playback.lost
     line.on_bound.append(playback.begin)
     if not profile.greeting:
-        playback.prepared.set()  # there are no words to wait for
+        playback.prepared.set()  # there is no greeting to wait for
     if setup.recording is not None:
         line.recording = playback.recording = setup.recording
         line.on_bound.append(setup.recording.bound)
@@ -216,13 +216,13 @@ def start_call(
         stopwatch=stopwatch,
     )
     pipeline = Pipeline([*setup.definition.build(parts), hangup])
-    return RunningCall(line, playback, hangup, pipeline, meter, shares, setup.recording)
+    return RunningCall(line, playback, hangup, pipeline, meter, processing_latency, setup.recording)
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:
-    """A step's error is that step's: it is counted and logged, and the call goes on."""
+    """Log a step's error; the call goes on."""
     logger.warning(
-        "a step of the pipeline failed",
+        "A step of a pipeline failed",
         step=str(frame.processor),
         error=type(frame.exception).__name__ if frame.exception else "unknown",
     )

@@ -5,7 +5,7 @@ from pipelines.phone.playback import Playback
 
 
 class SilenceWatch:
-    """Knows how long nobody was heard. Moments are seconds of the loop's clock."""
+    """Measures how long nobody was heard. Times are seconds of the loop's clock."""
 
     def __init__(
         self, speech: CallerSpeech, playback: Playback, *, silent_after_secs: float
@@ -17,11 +17,11 @@ class SilenceWatch:
         self._asked_at: float | None = None
 
     def sign_of_life(self, now: float) -> None:
-        """Something happened that is no silence."""
+        """Restart the silence: something was heard or done."""
         self._last_activity = now
 
     def caller_is_there(self, now: float) -> None:
-        """The caller was heard: the next silence begins with the question again."""
+        """The caller was heard: after the next silence, ask again."""
         self._asked_at = None
         self._last_activity = now
 
@@ -30,7 +30,7 @@ class SilenceWatch:
         self._asked_at = self._last_activity = now
 
     def take_question_back(self) -> None:
-        """Whatever was asked, the next silence begins with the question again."""
+        """Forget the question: after the next silence, ask again."""
         self._asked_at = None
 
     @property
@@ -40,6 +40,6 @@ class SilenceWatch:
 
     def silent_in(self, now: float) -> float:
         """Seconds until it has been silent for too long; 0 or less: it has."""
-        moments = (self._last_activity, self._speech.last_sound, self._playback.last_sound)
-        last = max(moment for moment in moments if moment is not None)
+        times = (self._last_activity, self._speech.last_sound, self._playback.last_sound)
+        last = max(time for time in times if time is not None)
         return last + self._silent_after_secs - now

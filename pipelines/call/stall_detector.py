@@ -1,33 +1,33 @@
-"""Whether the model owes the caller an answer: a model may stall while its connection lives.
+"""Detects a stalled model: the caller has spoken and no answer comes.
 
     caller   |==speaks==|     |=hello?=|       |==are you there?==|
     model    . no sign ........................................... reminded ... still nothing: gone
              |<--- REMIND_AFTER_SECS, and until a pause in which it would answer --->|
 
-Whoever tells a long story is not interrupted: the model shows that it hears (it transcribes), and
-nobody is reminded but in a pause that is longer than the one by which the model tells a turn's end.
+A caller who tells a long story is not interrupted: transcription shows that the model hears, and
+the model is reminded only in a pause longer than the one that ends a turn for it.
 """
 
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.playback import Playback
 
-# From the caller's first words that were met by nothing at all, or by transcription alone.
+# Counted from the caller's first unanswered words: without any sign, or with transcription only.
 REMIND_AFTER_SECS = 20.0
 REMIND_LISTENER_AFTER_SECS = 45.0
 # How long a model takes to begin its answer once a turn is over, and a little more.
 ANSWERS_WITHIN_SECS = 2.0
-# So long after it was reminded, and so long a pause, a model without an answer is gone.
+# A model that has not answered so long after the reminder, in such a pause, is gone.
 GONE_AFTER_SECS = 8.0
 GONE_IN_PAUSE_SECS = 2 * ANSWERS_WITHIN_SECS
 
 
 class StallDetector:
-    """Watches one call's caller and model. Moments are seconds on the call's clock."""
+    """Watches one call's caller and model. Times are seconds on the call's clock."""
 
     def __init__(
         self, speech: CallerSpeech, playback: Playback, *, turn_ends_after_secs: float = 0.0
     ) -> None:
-        """`turn_ends_after_secs`: the pause by which the model was told to know a turn's end."""
+        """`turn_ends_after_secs`: the pause that ends a turn, as configured for the model."""
         self._speech = speech
         self._playback = playback
         self._turn_ends_after_secs = turn_ends_after_secs
@@ -59,7 +59,7 @@ class StallDetector:
         )
 
     def is_gone(self, now: float) -> bool:
-        """Whether a model that was reminded has let that pass, too."""
+        """Whether the model has ignored the reminder."""
         return (
             self._reminded is not None
             and self._last_reply() <= self._reminded
@@ -71,7 +71,7 @@ class StallDetector:
         return max(self._replied, self._playback.last_sound or 0.0)
 
     def _waited(self, since: float, now: float) -> float:
-        """How long ago the caller said the first thing after `since`; 0 when nothing was said."""
+        """Seconds since the caller's first words after `since`; 0 when nothing was said."""
         unanswered = self._speech.since(since)
         return now - max(unanswered[0].start, since) if unanswered else 0.0
 

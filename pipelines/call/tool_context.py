@@ -1,13 +1,12 @@
-"""The call as its tools see it."""
+"""ToolContext: what a tool may read and do in the call it runs in."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent.model_instructions import SAY
 from agent.ports import Record, TransferRefused
 from agent.record.models import EndReason
 from pipelines.call.hangup import HangupController
-
-SAY = '[Say this to the caller now, word for word: "{}"]'
 
 
 class ToolContext:
@@ -27,16 +26,16 @@ class ToolContext:
         self.phone_number = phone_number
         self.metadata = metadata
         self._record = record
-        self._call_end = hangup
+        self._hangup = hangup
         self._may_transfer = may_transfer
 
     async def hang_up(self) -> None:
-        """End the call once what the agent has to say was heard to its end."""
-        self._call_end.leave(EndReason.AGENT)
+        """End the call once the agent's last words were heard."""
+        self._hangup.leave(EndReason.AGENT)
 
     async def say(self, text: str) -> None:
         """Have the agent say this to the caller, word for word."""
-        await self._call_end.say(SAY.format(text))
+        await self._hangup.say(SAY.format(text))
 
     async def transfer(self, phone_number: str) -> None:
         """Once the agent's words were heard, connect the caller to this number (E.164).
@@ -45,8 +44,8 @@ class ToolContext:
         """
         if not self._may_transfer(phone_number):
             raise TransferRefused("calls to this number are not allowed")
-        self._call_end.leave(EndReason.AGENT, transfer_to=phone_number)
+        self._hangup.leave(EndReason.AGENT, transfer_to=phone_number)
 
     def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep in the call's record that something happened."""
+        """Add an event to the call's record."""
         self._record.event(kind, detail)

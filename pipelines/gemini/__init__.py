@@ -1,1 +1,1 @@
-"""The model's side of a call: Gemini Live sessions, their audio sockets, tools and greetings."""
+"""Gemini's side of a call: Live sessions, audio sockets, tools and greetings."""

@@ -1,15 +1,15 @@
-"""The model's WebSocket, with a fast path past the general encoder for audio and transcripts.
+"""AudioSocket: the model's WebSocket with a fast path for audio and transcripts.
 
-google-genai builds and checks a pydantic message for each packet; 80 times a second and call,
-that is most of what a call costs. Audio and words have one shape each, so they are written and
-read by hand here; everything else goes through the SDK as it is.
+google-genai builds and validates a pydantic message for each packet. At 80 packets a second and
+call, that is most of a call's CPU time. Audio and transcripts have one shape each, so they are
+encoded and parsed here; everything else goes through the SDK.
 
-    hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or not at all
-    socket ─▶ recv ─┬─ nothing but speech ─▶ on_speech
-                    ├─ nothing but words ─▶ on_words
-                    └─ all else ─▶ google-genai                   in the order that it came
+    hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or returns False
+    socket ─▶ recv ─┬─ only speech ─────▶ on_speech
+                    ├─ only transcript ─▶ on_words
+                    └─ all else ────────▶ google-genai                   in the order received
 
-The SDK hands `create_connection` on to websockets, so this is what it opens its sessions over.
+The SDK passes `create_connection` on to websockets, which creates this class for its sessions.
 
 Source: https://ai.google.dev/api/live,
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
@@ -26,12 +26,12 @@ from pipelines.gemini.websocket_client import FastClientConnection
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
-# As google-genai writes it, to the letter.
+# Exactly as google-genai writes it.
 _BEFORE_SOUND = b'{"realtime_input": {"audio": {"data": "'
 _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 # The alphabet of base64 that google-genai uses: RFC 4648, section 5.
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-# 200 ms of speech go on as one piece at the most.
+# At most 200 ms of speech are passed on as one piece.
 MOST_AT_ONCE_BYTES = GEMINI_SPEAKS_AT * 2 // 5
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
@@ -39,32 +39,32 @@ OnWords = Callable[[Words], Awaitable[None]]
 
 
 async def _unheard(_: object) -> None:
-    """Drop what comes before anybody listens."""
+    """Drop what comes before `listen`."""
 
 
 class AudioSocket(FastClientConnection):
-    """A client's WebSocket that takes sound without waiting, and hands over what comes often."""
+    """Client WebSocket that sends audio at once, and passes audio and transcripts to callbacks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._on_speech: OnSpeech = _unheard
         self._on_words: OnWords = _unheard
-        self._is_let_go = False
+        self._drops_transport = False
 
     def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
-        """Hand over messages that are nothing but speech, or nothing but a piece of a transcript.
+        """Call these for messages that hold only speech, or only a piece of a transcript.
 
-        `on_speech` takes PCM16 as the model made it, `on_words` the words of either side.
+        `on_speech` takes PCM16 at 24 kHz, `on_words` the words of either side.
         """
         self._on_speech, self._on_words = on_speech, on_words
 
-    def let_go(self) -> None:
-        """Cut off what is not closed by now, and drop the transport: nobody uses it any more.
+    def drop_transport(self) -> None:
+        """Abort the connection if it is not closed yet, and drop the transport.
 
-        It and uvloop's TLS transport know each other, and would wait for a full collection of the
-        garbage collector with a quarter of a megabyte.
+        This breaks a reference cycle with uvloop's TLS transport, which would hold 250 kB until a
+        full garbage collection.
         """
-        self._is_let_go = True
+        self._drops_transport = True
         if not hasattr(self, "transport"):
             return
         if self.protocol.state is State.CLOSED:
@@ -73,20 +73,20 @@ class AudioSocket(FastClientConnection):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is no more."""
+        """The connection is lost."""
         super().connection_lost(exc)
-        if self._is_let_go:
+        if self._drops_transport:
             del self.transport
 
     def hear(self, pcm: bytes) -> bool:
-        """Send one packet of PCM16 at 16 kHz now; False when the socket cannot take it now."""
+        """Send one packet of PCM16 at 16 kHz now; False when the socket is not writable."""
         sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
         return self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
 
     async def recv(self, decode: bool | None = None) -> Any:
-        """The next message that is neither speech nor words alone; those before it are handed over.
+        """The next message that is not only speech or transcript; those go to the callbacks.
 
-        Raises: what `ClientConnection.recv` does, and whatever their takers raise.
+        Raises: what `ClientConnection.recv` and the callbacks raise.
         """
         while True:
             message = await super().recv(decode)
@@ -99,13 +99,13 @@ class AudioSocket(FastClientConnection):
                 else:
                     await self._on_words(content)
             except TypeError as error:
-                # google-genai takes a TypeError for a recv of old, and would ask again.
+                # google-genai would take a TypeError for an old websockets API, and call again.
                 raise RuntimeError("a message could not be taken") from error
 
     def _with_more(self, speech: bytes) -> bytes:
-        """This speech, and what of it has come by now: a loop that is behind catches up at once."""
+        """Join this speech with the speech received since, so that a late loop catches up."""
         pieces, size = [speech], len(speech)
-        # Half a sample at the end of a message is left out, so nothing may be put behind it.
+        # A trailing half sample is dropped downstream, so nothing may be appended to it.
         while size < MOST_AT_ONCE_BYTES and size % 2 == 0:
             more = self.next_if(read_speech)
             if more is None:

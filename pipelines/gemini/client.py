@@ -25,30 +25,30 @@ class ModelSession(Protocol):
     """An open session: google-genai's `AsyncSession`, with a fast path for audio and words."""
 
     def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
-        """Hand over messages that are nothing but speech (PCM16, 24 kHz) or transcript.
+        """Call these for messages that hold only speech (PCM16, 24 kHz) or transcript.
 
-        They come in the order in which they were received, while `receive` is read.
+        They are called in the order received, while `receive` is iterated.
         """
         ...
 
     def hear(self, pcm: bytes) -> bool:
-        """Send PCM16 at 16 kHz now; False when it has to wait, as `send_realtime_input` does."""
+        """Send PCM16 at 16 kHz now; False when it has to wait: use `send_realtime_input` then."""
         ...
 
     async def send_realtime_input(self, **what: Any) -> None:
-        """As google-genai has it."""
+        """As in google-genai."""
         ...
 
     async def send_client_content(self, **what: Any) -> None:
-        """As google-genai has it."""
+        """As in google-genai."""
         ...
 
     async def send_tool_response(self, **what: Any) -> None:
-        """As google-genai has it."""
+        """As in google-genai."""
         ...
 
     def receive(self) -> AsyncIterator[types.LiveServerMessage]:
-        """As google-genai has it, less the messages that are speech or words alone."""
+        """As google-genai has it, without the messages that go to `listen`."""
         ...
 
 
@@ -64,7 +64,7 @@ class ConnectModel(Protocol):
         ...
 
     def connect(self, config: types.LiveConnectConfig) -> Connection:
-        """Open a session; entering raises when it is refused."""
+        """Open a session; entering raises when Gemini refuses it."""
         ...
 
 
@@ -83,7 +83,7 @@ class GeminiClient:
             "ping_interval": PING_EVERY_SECS,
             "ping_timeout": PONG_WITHIN_SECS,
             "close_timeout": CLOSED_WITHIN_SECS,
-            # Deflating base64 costs more than sending it.
+            # Compressing base64 costs more than sending it.
             "compression": None,
         }
         self._client = genai.Client(
@@ -107,7 +107,7 @@ class GeminiClient:
                 yield _OpenSession(session, made[-1])
         finally:
             for socket in made:
-                socket.let_go()
+                socket.drop_transport()
             made.clear()
 
     async def aclose(self) -> None:
@@ -115,7 +115,7 @@ class GeminiClient:
         await self._client.aio.aclose()
 
 
-# The sockets of the connection that this task opens; a redirect makes more than one.
+# The sockets that this task opens; a redirect makes more than one.
 _made: ContextVar[list[AudioSocket]] = ContextVar("made_sockets")
 
 
@@ -129,7 +129,7 @@ _Sends = Callable[..., Coroutine[Any, Any, None]]
 
 
 class _OpenSession:
-    """`ModelSession` of google-genai's session and the socket that it is open over."""
+    """`ModelSession` made of google-genai's session and its socket."""
 
     def __init__(self, session: AsyncSession, socket: AudioSocket) -> None:
         self.listen = socket.listen

@@ -1,6 +1,6 @@
-"""The model's step: caller's sound in; speech, words, tool calls and interruptions out.
+"""GeminiLive: the model's step. Caller audio in; speech, transcripts, tool calls out.
 
-Frames are Pipecat's own, so that steps around it may be any Pipecat processor. Why it is not
+It uses Pipecat's frames, so that the steps around it may be any Pipecat processors. Why it is not
 Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
 
     in    InputAudioRawFrame 16 kHz · InputTextRawFrame · User{Started,Stopped}SpeakingFrame
@@ -33,6 +33,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from agent.conversation import Conversation
 from agent.measures import MeasureSink
+from agent.model_instructions import REMEMBER
 from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -42,7 +43,6 @@ from pipelines.gemini.greeting import Greeting
 from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.gemini.live_config import live_config
 from pipelines.gemini.messages import Words
-from pipelines.gemini.model_instructions import REMEMBER
 from pipelines.gemini.reply_state import ReplyState
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.send_queue import Send
@@ -60,7 +60,7 @@ CHUNK_BYTES = GEMINI_SPEAKS_AT * 2 * 2 // 5
 
 
 class GeminiLive(DirectProcessor):
-    """Talks with Gemini Live for one call."""
+    """Connects one call to Gemini Live: sends audio, and pushes the model's output as frames."""
 
     hears = InputAudioRawFrame
 

@@ -1,8 +1,8 @@
 """Greeting: the first words of one call, from the cache of the process or made by the model."""
 
+from agent.model_instructions import GREET
 from pipelines.gemini.client import ModelSession
 from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
-from pipelines.gemini.model_instructions import GREET
 
 
 class Greeting:

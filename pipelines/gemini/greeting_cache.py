@@ -1,7 +1,7 @@
-"""GreetingCache that many calls share: generated once, played at once.
+"""GreetingCache: greetings that calls share. Each is generated once, then played at once.
 
-A greeting is the same sound for the same words, voice, language and model. It is kept as the model
-made it, PCM16 at 24 kHz, and told to each new session as what was said.
+The key is the greeting's words, voice, language and model. The audio is kept as the model made it,
+PCM16 at 24 kHz; each session that plays it is told what was said.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agent.profile import AgentProfile
 from pipelines.rates import GEMINI_SPEAKS_AT
 
-# So many bytes of speech are kept; half a minute of it is 1.4 MB.
+# Size of the cache in bytes of speech; half a minute is 1.4 MB.
 MOST_BYTES = 64_000_000
 LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
 
@@ -39,14 +39,14 @@ class GreetingCache:
         self._bytes = 0
 
     def find(self, key: GreetingKey) -> bytes:
-        """The sound of a greeting; nothing if it was not said before."""
+        """The audio of a greeting; empty when it is not cached."""
         sound = self._kept.get(key, b"")
         if sound:
             self._kept.move_to_end(key)
         return sound
 
     def keep(self, key: GreetingKey, pcm: bytes, said: str) -> None:
-        """Keep a greeting that was said whole, if `said` is what it should say."""
+        """Cache a complete greeting, if its transcript `said` has the words of the key."""
         if key in self._kept or not 0 < len(pcm) <= LONGEST_BYTES:
             return
         if _words(said) != _words(key.words):

@@ -1,6 +1,6 @@
-"""An agent's profile and tools in google-genai's types: the setup of every session of a call.
+"""Builds the `LiveConnectConfig` of a session from the agent's profile and tools.
 
-Prompt and tools are given here, at connect, and never later.
+Prompt and tools are sent here, at connect, and never later.
 Source: https://ai.google.dev/api/live#BidiGenerateContentSetup
 """
 
@@ -15,7 +15,7 @@ from pipelines.gemini.tools import Tool
 def live_config(
     profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
 ) -> types.LiveConnectConfig:
-    """The setup for a session; `resume` is the handle of the one it continues."""
+    """The config of a session; `resume` is the handle of the session it continues."""
     declarations = [tool.declaration for tool in tools]
     return types.LiveConnectConfig(
         response_modalities=[types.Modality.AUDIO],
@@ -38,9 +38,9 @@ def live_config(
 
 
 def warm_up() -> None:
-    """Have google-genai build its types of messages now: 80 ms, in which no call is heard.
+    """Make Pydantic build google-genai's message types now, which takes 80 ms.
 
-    Pydantic builds each when it is first used, which would be in the first call.
+    Otherwise they are built in the first call, whose audio would stop meanwhile.
     """
     types.LiveConnectParameters(config=live_config(AgentProfile(), []))
     says = types.LiveServerContent(model_turn=types.Content(parts=[types.Part(text="")]))

@@ -1,6 +1,6 @@
-"""What often comes from the model, read without the general encoder: speech, and words.
+"""Fast parser for the two most frequent Live API messages: audio and transcription.
 
-A message that holds anything else, or is written in another way than ever, is nobody's here.
+It returns None for all other messages; the SDK parses these.
 
 Source: https://ai.google.dev/api/live
 """
@@ -15,13 +15,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A piece of a transcript: what the caller said, or what the model says."""
+    """A piece of a transcript, of the caller or of the model."""
 
     text: str
     by_caller: bool
 
 
-# A message with one piece of speech, before and behind its sound.
+# A message with one piece of speech: before and after its base64.
 _BEFORE_SPEECH = re.compile(
     r' \{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
     r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
@@ -30,7 +30,7 @@ _BEHIND_SPEECH = re.compile(rb'"[ \t\r\n]*(?:\}[ \t\r\n]*){2}\][ \t\r\n]*(?:\}[ 
 
 
 def read_content(message: str | bytes) -> bytes | Words | None:
-    """What a message holds that holds nothing else: speech as PCM16, or a piece of a transcript.
+    """Parse a message that holds only speech (returns PCM16) or only a piece of a transcript.
 
     None for all other messages.
     """
@@ -39,7 +39,7 @@ def read_content(message: str | bytes) -> bytes | Words | None:
     try:
         read = json.loads(message)
     except (ValueError, RecursionError):
-        return None  # the SDK says what is wrong with it
+        return None  # the SDK reports what is wrong with it
     match read:
         case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
             return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
@@ -53,9 +53,9 @@ def read_content(message: str | bytes) -> bytes | Words | None:
 
 
 def read_speech(message: bytes) -> bytes | None:
-    """The sound (PCM16) of a message with one piece of it and nothing else, written as ever.
+    """Match a message with one piece of speech in the usual notation; returns its PCM16.
 
-    Read without a parser. None for all other messages, some of which are speech all the same.
+    Does not parse JSON. None for all others, which may hold speech in another notation.
     """
     before = _BEFORE_SPEECH.match(message)
     if before is None:
@@ -84,5 +84,5 @@ def _sound_of(parts: list[Any]) -> bytes | None:
                 return None
     if len(sound) == 1:
         return sound[0]
-    # Half a sample at the end of a piece is left out, so nothing may be put behind it.
+    # A trailing half sample is dropped downstream, so nothing may be appended to it.
     return None if any(len(piece) % 2 for piece in sound[:-1]) else b"".join(sound)

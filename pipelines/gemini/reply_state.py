@@ -1,4 +1,4 @@
-"""ReplyState: where the model's reply stands, as frames for what the model and the caller say.
+"""ReplyState: state machine of the model's replies; turns Live API events into frames.
 
                 words, sound                sound
     QUIET, OVER ────────────▶ REPLYING ──────────────▶ SOUNDING
@@ -6,8 +6,8 @@
                     │             └──────── turn complete ────┴──▶ OVER
                     └── interrupted ──▶ QUIET
 
-In OVER, words without sound may be the last ones of the turn that is over. They wait: a reply that
-begins takes them as its first words, `settle` gives them to the turn before.
+In OVER, words without sound may still belong to the turn that is over. They wait: if a reply
+begins, they are its first words; `settle` adds them to the previous turn.
 """
 
 from collections.abc import Sequence
@@ -23,23 +23,23 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from pipelines.gemini.model_instructions import ANSWER, GO_ON
+from agent.model_instructions import ANSWER, GO_ON
 from processors.frames import LateTextFrame
 
 
 class Phase(Enum):
-    """Where the model's reply stands."""
+    """Phase of the model's reply."""
 
     # No reply; the next words begin one.
     QUIET = auto()
-    # A turn was completed, and nothing has happened since that the model would speak about.
+    # A turn was completed, and nothing has prompted the model since.
     OVER = auto()
     REPLYING = auto()
     SOUNDING = auto()
 
 
 class ReplyState:
-    """Takes what happens in one call, in order; returns the frames that tell the pipeline."""
+    """Takes one call's events in order; returns the frames to push."""
 
     def __init__(self) -> None:
         self.phase = Phase.QUIET
@@ -63,7 +63,7 @@ class ReplyState:
         return bool(self._late)
 
     def prompted(self) -> None:
-        """The model was told something that it may speak about."""
+        """The model was sent something that it may reply to."""
         if self.phase is Phase.OVER:
             self.phase = Phase.QUIET
 
@@ -76,7 +76,7 @@ class ReplyState:
         return frames
 
     def sound(self) -> Sequence[Frame]:
-        """A piece of the model's speech; the frames go before it."""
+        """A piece of the model's speech; the frames are pushed before it."""
         self.has_spoken = True
         if self.phase is Phase.SOUNDING:
             return ()
@@ -94,17 +94,17 @@ class ReplyState:
         return [*frames, _said(text, TTSTextFrame)]
 
     def settle(self) -> list[Frame]:
-        """Words that waited belong to the turn before."""
+        """Add waiting words to the previous turn."""
         late, self._late = self._late, ""
         return [_said(late, LateTextFrame)] if late else []
 
     def interrupted(self) -> None:
-        """The caller spoke into the reply; words that waited are dropped."""
+        """The caller interrupted the reply; waiting words are dropped."""
         self.phase = Phase.QUIET
         self._late = ""
 
     def generated(self) -> list[Frame]:
-        """The model has made all of this reply: there is no more sound."""
+        """The model has generated the whole reply: no more sound comes."""
         self._is_generated = True
         if self.phase is not Phase.SOUNDING:
             return []
@@ -118,8 +118,8 @@ class ReplyState:
         return [*stopped, LLMFullResponseEndFrame()]
 
     def reconnected(self) -> tuple[list[Frame], str | None]:
-        """Another session takes over: frames that end a reply of the one before, and what the new
-        session is to be told to do, if anything was broken off.
+        """A new session took over: frames that end the previous session's reply, and the
+        instruction for the new session if a reply or an answer was cut off.
         """
         frames, instruction = self.settle(), None
         if self.is_replying:

@@ -1,4 +1,4 @@
-"""Decides how long to go on trying to reach the model, and how long to pause between attempts.
+"""RetryBudget: limits attempts to reach the model, with growing pauses between them.
 
 trouble ─▶ pause 0.2 s ─▶ trouble ─▶ pause 0.4 s ─▶ … ─▶ total_secs are used up ─▶ None
 """
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SessionPatience:
-    """How long a caller is left waiting for a session with the model."""
+    """Limits of the attempts to open a session while a caller waits."""
 
     attempt_secs: float = 5.0
     total_secs: float = 8.0
     first_pause_secs: float = 0.2
     hopeless_attempts: int = 2
-    # A session that lasted less counts as a refusal.
+    # A shorter session counts as a refusal.
     short_session_secs: float = 2.0
 
 
@@ -26,7 +26,7 @@ class RetryBudget:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with the whole budget: a session lasted, or somebody new waits."""
+        """Restore the whole budget: a session lasted, or the phone was answered."""
         self._trouble_since: float | None = None
         self._hopeless = 0
         self._pause = self._patience.first_pause_secs
@@ -34,8 +34,8 @@ class RetryBudget:
     def next_pause(self, now: float, *, hopeless: bool, since: float | None = None) -> float | None:
         """Seconds to wait before the next attempt, twice as long each time; None: give up.
 
-        `hopeless` says that another attempt will hardly change the refusal; `since` is when the
-        failed attempt began, if that is earlier than `now`.
+        `hopeless`: another attempt will hardly succeed. `since`: when the failed attempt began, if
+        that is earlier than `now`.
         """
         if self._trouble_since is None:
             self._trouble_since = now if since is None else since

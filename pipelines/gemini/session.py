@@ -1,8 +1,8 @@
-"""One call's session with Gemini Live, over as many connections as it takes.
+"""GeminiSession: one call's session with Gemini Live, reconnected whenever it drops.
 
-What the caller says while there is no connection waits here, so a slow or refused connect loses
-nothing; a dropped connection is resumed by its handle, or, when that is refused, told the
-conversation so far.
+Caller audio waits here while there is no connection, so that a slow or refused connect loses
+nothing. A dropped session is resumed by its handle; when Gemini refuses that, a new session is
+told the conversation so far.
 
     connect ──▶ pump: send what waits · receive ──▶ dropped ──▶ connect (handle) ──▶ …
        └─ refused, or dropped at once: again, until the retry budget is used up ──▶ NoModel
@@ -34,11 +34,11 @@ DRAINED_WITHIN_SECS = 1.0
 
 
 class NoModel(Exception):
-    """Gemini could not be reached within the patience; the text is the last refusal."""
+    """Gemini could not be reached within the retry budget; the message is the last refusal."""
 
 
 class GeminiSession:
-    """Connects, sends, receives, and connects again, until it is closed."""
+    """Connects, sends, receives and reconnects, until its `run` is cancelled."""
 
     def __init__(
         self,

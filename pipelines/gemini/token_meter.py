@@ -1,4 +1,4 @@
-"""Counts what a call costs while it is recorded: a session that nobody answers was bought, too."""
+"""TokenMeter: counts a call's tokens on their way to the record, also of unanswered calls."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from agent.ports import Record, SpokenTurn, TokenCount
 
 
 class TokenMeter:
-    """A record that passes everything on, and knows how many tokens were used so far."""
+    """A `Record` that passes everything on, and counts the tokens used so far."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -16,15 +16,15 @@ class TokenMeter:
         self.tokens: Counter[tuple[str, str]] = Counter()
 
     def turn(self, turn: SpokenTurn) -> None:
-        """Keep a finished turn."""
+        """Record a finished turn."""
         self._record.turn(turn)
 
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep that something happened."""
+        """Record an event."""
         self._record.event(kind, detail)
 
     def usage(self, counts: list[TokenCount]) -> None:
-        """Keep what one turn cost."""
+        """Record and count the tokens of one turn."""
         for count in counts:
             self.tokens[count.direction, count.modality] += count.tokens
         self._record.usage(counts)

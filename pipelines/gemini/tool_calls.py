@@ -1,8 +1,8 @@
-"""The model's calls of tools: each runs in a task of its own, and is answered when it is done.
+"""Runs the model's tool calls, each in a task of its own, and sends their answers.
 
-asked ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the session that asked, or, told in words,
-                                 │                    the one that came after it
-                                 └─▶ taken back: tool.canceled, and no answer
+called ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the session that called it or, as text,
+                                  │                    the session that replaced that
+                                  └─▶ cancelled by the model: tool.canceled, no answer
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from google.genai import types
 from loguru import logger
 from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCallResultFrame
 
+from agent.model_instructions import TOOL_ANSWERED
 from agent.ports import LiveCall, Record
 from pipelines.gemini.client import ModelSession
-from pipelines.gemini.model_instructions import TOOL_ANSWERED
 from pipelines.gemini.send_queue import Send
 from pipelines.gemini.tools import Tool
 
@@ -24,7 +24,7 @@ StartTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 class ToolCalls:
-    """The tools that one call's model has called and that have not answered yet."""
+    """The running tool calls of one call."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class ToolCalls:
         answer: Callable[[Send], None],
         connections: Callable[[], int],
     ) -> None:
-        """`start` and `cancel` are the step's way with tasks, `push` gives its frames on.
+        """`start` and `cancel` manage the step's tasks, `push` pushes a frame.
 
-        `answer` sends the model what a tool said; `connections` counts the sessions so far.
+        `answer` sends a tool's answer to the model; `connections` counts the sessions so far.
         """
         self._tools = {tool.name: tool for tool in tools}
         self._call = call
@@ -53,7 +53,7 @@ class ToolCalls:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, called: types.FunctionCall) -> None:
-        """Run what the model calls."""
+        """Start the tool that the model called."""
         call_id, name = called.id or "", called.name or ""
         arguments = dict(called.args or {})
         self._record.event("tool.called", {"name": name, "arguments": arguments})
@@ -65,15 +65,15 @@ class ToolCalls:
         self._running[call_id] = self._start(self._run(call_id, name, arguments), f"tool {name}")
 
     async def take_back(self, call_id: str) -> None:
-        """The model wants no answer any more."""
+        """Cancel a call that the model has cancelled."""
         task = self._running.pop(call_id, None)
         if task is not None:
             self._record.event("tool.canceled", {"id": call_id})
             await self._cancel(task)
-            logger.debug("tool call taken back by the model")
+            logger.debug("A tool call was cancelled by the model")
 
     async def stop(self) -> None:
-        """Leave none running."""
+        """Cancel all running calls."""
         for task in list(self._running.values()):
             await self._cancel(task)
         self._running.clear()
@@ -93,7 +93,7 @@ class ToolCalls:
 
         async def send(session: ModelSession) -> None:
             if asked_over != self._connections():
-                # A session that did not ask cannot be answered.
+                # A session takes no answer to a call of another session.
                 text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
                 await session.send_realtime_input(text=text)
                 return

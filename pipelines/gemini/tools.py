@@ -1,6 +1,6 @@
-"""Typed async functions as tools of the model: declared, validated, run, and never fatal.
+"""Makes tools of typed async functions: declaration for Gemini, argument checks, execution.
 
-A tool is written like any function; its name, docstring and type hints are what the model is told:
+The model is told the function's name, docstring and type hints:
 
     async def book_table(call: LiveCall, day: str, guests: int) -> str:
         \"\"\"Book a table.
@@ -32,12 +32,12 @@ ToolFunction = Callable[..., Any]
 
 
 class ToolError(ValueError):
-    """A function that cannot be a tool; the text says why."""
+    """A function that cannot be a tool; the message says why."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model is told: `{"result": …}` or `{"error": sentence}`."""
+    """A tool's answer to the model: `{"result": …}` or `{"error": sentence}`."""
 
     ok: bool
     response: dict[str, Any]
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function that the model may call, with what it is told of it."""
+    """A function that the model may call, with its declaration."""
 
     name: str
     description: str
@@ -70,7 +70,7 @@ class Tool:
         )
 
     async def run(self, call: LiveCall, arguments: Mapping[str, Any]) -> Answer:
-        """Validate, run, answer. An error becomes an answer that the model can speak about."""
+        """Validate the arguments, run the function, return its answer; errors become answers."""
         try:
             checked = self.arguments.model_validate(dict(arguments))
         except ValidationError as error:
@@ -83,10 +83,10 @@ class Tool:
                 result = await self.function(**values)
             return Answer(True, {"result": TypeAdapter(Any).dump_python(result, mode="json")})
         except TimeoutError:
-            logger.warning("tool took too long", tool=self.name, timeout_secs=self.timeout_secs)
+            logger.warning("A tool took too long", tool=self.name, timeout_secs=self.timeout_secs)
             return Answer(False, {"error": "This takes too long at the moment."})
         except Exception as error:
-            logger.bind(tool=self.name, error=type(error).__name__).warning("tool failed")
+            logger.bind(tool=self.name, error=type(error).__name__).warning("A tool failed")
             return Answer(False, {"error": "This does not work at the moment."})
 
 
@@ -144,7 +144,7 @@ def _in_words(error: ValidationError) -> str:
 
 
 def _without_references(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema with its `$defs` written out: Gemini's schema knows no references."""
+    """Inline the `$defs` of a JSON schema: Gemini's schema has no references."""
     definitions = schema.get("$defs", {})
 
     def resolve(node: Any, within: tuple[str, ...] = ()) -> Any:

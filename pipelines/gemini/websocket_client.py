@@ -1,10 +1,10 @@
-"""A client's WebSocket whose messages come and go without websockets' state machine.
+"""Client WebSocket with a fast path: whole messages bypass websockets' state machine.
 
-Whole messages are cut out of the stream as they come, and wait here for the one who reads;
-websockets does the handshakes, control frames, fragments, mistakes and the end.
+`FrameCutter` cuts whole messages out of the byte stream; they wait in a queue for `recv`.
+websockets handles handshake, control frames, fragments, protocol errors and close.
 
     bytes ─▶ FrameCutter ─┬─ whole message ──────────────────────────▶ wait ─▶ recv
-                          └─ all else ─▶ websockets ─▶ of fragments ─▶ wait
+                          └─ all else ─▶ websockets ─▶ fragments joined ─▶ queue
 
 Source: https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 """
@@ -27,7 +27,7 @@ from pipelines.gemini.websocket_frames import (
 )
 
 _HEAD_ENDS = b"\r\n\r\n"
-# So many messages wait at the most before reading stops, and so many when it goes on.
+# Reading pauses above the first number of waiting messages, and resumes at the second.
 MOST_UNREAD, FEW_UNREAD = 64, 16
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
@@ -36,11 +36,11 @@ T = TypeVar("T")
 
 
 class FastClientConnection(ClientConnection):
-    """`ClientConnection` for one reader, who asks for whole messages; not for `recv_streaming`."""
+    """`ClientConnection` for one reader of whole messages; `recv_streaming` does not work."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # What was received and not asked for yet: (whether it is text, the message).
+        # Received messages that wait for `recv`: (whether it is text, the message).
         self._unread: deque[tuple[bool, bytes]] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._stopped = False
@@ -49,17 +49,17 @@ class FastClientConnection(ClientConnection):
         self._end_of_head = b""
 
     def send_now(self, text: bytes) -> bool:
-        """Send one text message at once; False when the socket cannot take it now."""
+        """Send one text message at once; False when the socket is not open or not writable."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
             return False
         self.transport.write(masked_text_frame(text))
         return True
 
     async def recv(self, decode: bool | None = None) -> Any:
-        """The next message, as websockets has it.
+        """The next message, as in websockets.
 
-        Raises: websockets' ConnectionClosed behind the last message, and for one that is no UTF-8
-        when it is to be decoded, which ends the connection with 1007.
+        Raises: websockets' ConnectionClosed after the last message, and for text that is no UTF-8,
+        which closes the connection with 1007.
         """
         while not self._unread:
             if self.protocol.state is State.CLOSED:
@@ -79,25 +79,25 @@ class FastClientConnection(ClientConnection):
         self._read_on()
         async with self.send_context():
             self.protocol.fail(CloseCode.INVALID_DATA, mistake)
-        return await super().recv()  # behind the last message: it says why there is none
+        return await super().recv()  # raises ConnectionClosed
 
     def next_if(self, read: Callable[[bytes], T | None]) -> T | None:
-        """What `read` makes of the next message, if one is there; it stays when that is None."""
+        """Pass the next waiting message to `read`; it stays in the queue when that returns None."""
         if not self._unread or (content := read(self._unread[0][1])) is None:
             return None
         self._unread.popleft()
         return content
 
     async def close(self, code: CloseCode | int = 1000, reason: str = "") -> None:
-        """Close the connection; what was not asked for by now is dropped."""
+        """Close the connection; waiting messages are dropped."""
         self._unread.clear()
-        self._read_on()  # or the other side's agreement would not be read either
+        self._read_on()  # or the peer's close frame would not be read either
         await super().close(code, reason)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the other side."""
+        """Cut received bytes into messages."""
         if self._cutter is None:
-            data = self._shake_hands(data)
+            data = self._read_handshake(data)
         if self._cutter is None:
             return
         protocol = self.protocol
@@ -108,7 +108,7 @@ class FastClientConnection(ClientConnection):
                 self._keep(kind == TEXT, payload)
 
     def process_event(self, event: Event) -> None:
-        """What websockets has read: the handshake, a frame that needed thought."""
+        """Take an event that websockets parsed: the handshake, or a frame."""
         if not isinstance(event, Frame) or event.opcode not in _DATA:
             super().process_event(event)
             return
@@ -122,12 +122,12 @@ class FastClientConnection(ClientConnection):
             self.send_data()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is no more."""
+        """The connection is lost: wake the reader."""
         super().connection_lost(exc)
         self._wake()
 
-    def _shake_hands(self, data: bytes) -> bytes:
-        """Give websockets the other side's answer, to its last byte; returns what is behind it."""
+    def _read_handshake(self, data: bytes) -> bytes:
+        """Pass the handshake response to websockets; return the bytes behind it."""
         seen = self._end_of_head + data
         end = seen.find(_HEAD_ENDS)
         if end < 0:
@@ -147,7 +147,7 @@ class FastClientConnection(ClientConnection):
 
     def _keep(self, is_text: bool, message: bytes) -> None:
         if self.protocol.close_sent is not None:
-            return  # this side wants no more
+            return  # this side has closed
         self._unread.append((is_text, message))
         self._wake()
         if len(self._unread) > MOST_UNREAD and not self._stopped:

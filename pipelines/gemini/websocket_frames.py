@@ -1,8 +1,8 @@
-"""WebSocket frames that are whole messages, read and written without a state machine.
+"""WebSocket frames that are whole messages: parsed and encoded without a state machine.
 
-Nearly all that comes is one frame, one message, and nothing to think about. `FrameCutter` finds
-these in the stream of bytes. Whatever needs thought (fragments, control frames, mistakes, a frame
-of which not all is there) is left to websockets, which always stands between two frames.
+Nearly all frames are one whole message. `FrameCutter` cuts these out of the byte stream. It leaves
+everything else (fragments, control frames, protocol errors, incomplete frames) to websockets, whose
+parser always stands between two frames.
 
     bytes    |head|payload|head|payload|head|pay      load|head|payload|
     cut       message      other        other ············ message
@@ -18,14 +18,14 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]
 # The first byte of a frame that is a whole message: FIN, no extension, the opcode.
 TEXT, BINARY = 0x81, 0x82
 OTHER = 0
-# More pieces than these are no message that anybody would cut up.
+# More fragments than this are refused.
 MOST_FRAGMENTS = 1000
 _MASKED = 0x80
 _MASK_BYTES = 4
 
 
 class Piece(NamedTuple):
-    """A part of the stream: a whole message, or bytes that somebody else has to read.
+    """A part of the stream: a whole message, or bytes for websockets' parser.
 
     `kind` is TEXT, BINARY or OTHER; `payload`, without its mask, is empty for OTHER.
     """
@@ -36,28 +36,28 @@ class Piece(NamedTuple):
 
 
 class FrameCutter:
-    """Cuts what comes over one connection, from the first frame on.
+    """Cuts the byte stream of one connection, from the first frame on.
 
-    `masked`: as a client's frames have to be. A message of more than `most_bytes` is OTHER.
+    `masked`: frames are masked, as a client's must be. A message over `most_bytes` is OTHER.
     """
 
-    __slots__ = ("_head", "_masked", "_most_bytes", "_owed")
+    __slots__ = ("_head", "_masked", "_most_bytes", "_rest_bytes")
 
     def __init__(self, *, masked: bool, most_bytes: int) -> None:
         self._masked = masked
         self._most_bytes = most_bytes
-        # The beginning of a frame that does not say yet how long it is.
+        # The start of a frame whose length is not known yet.
         self._head = b""
-        # So many bytes of a frame of which the rest is OTHER already are still to come.
-        self._owed = 0
+        # Bytes still to come of a frame whose first bytes were passed on as OTHER.
+        self._rest_bytes = 0
 
     def cut(self, data: bytes) -> list[Piece]:
-        """All that is in `data`, in order; a head that is not all there waits for the next."""
+        """Cut `data` into pieces, in order; an incomplete head waits for the next call."""
         at = 0
         pieces: list[Piece] = []
-        if self._owed:
-            at = min(self._owed, len(data))
-            self._owed -= at
+        if self._rest_bytes:
+            at = min(self._rest_bytes, len(data))
+            self._rest_bytes -= at
             pieces.append(Piece(OTHER, b"", data[:at]))
         elif self._head:
             data, self._head = self._head + data, b""
@@ -68,7 +68,7 @@ class FrameCutter:
                 self._head = data[at:]
                 break
             if end > size:
-                self._owed = end - size
+                self._rest_bytes = end - size
                 pieces.append(Piece(OTHER, b"", data[at:]))
                 break
             pieces.append(self._piece(data, at, begin, end))
@@ -87,9 +87,9 @@ class FrameCutter:
 
 
 def _payload_at(data: bytes, at: int) -> tuple[int, int]:
-    """Where the payload of the frame at `at` begins and ends.
+    """Start and end of the payload of the frame at `at`.
 
-    Both are behind the end of `data` when the head is not all there.
+    Both are beyond the end of `data` when the head is incomplete.
     """
     nowhere = len(data) + 1
     if nowhere - at < 3:
@@ -111,12 +111,12 @@ def _payload_at(data: bytes, at: int) -> tuple[int, int]:
 
 
 def text_frame(text: bytes) -> bytes:
-    """A text message from a server, in one frame."""
+    """Encode a server's text message as one frame."""
     return _head(len(text), 0) + text
 
 
 def masked_text_frame(text: bytes) -> bytes:
-    """A text message from a client, in one frame; the mask is random, as section 10.3 asks for."""
+    """Encode a client's text message as one frame, with a random mask (section 10.3)."""
     mask = os.urandom(_MASK_BYTES)
     return _head(len(text), _MASKED) + mask + apply_mask(text, mask)
 

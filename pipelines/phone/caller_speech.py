@@ -1,7 +1,7 @@
-"""When the caller speaks: the one place that knows. An energy detector, a few µs a packet.
+"""CallerSpeech: detects when the caller speaks. An energy detector, a few µs a packet.
 
-Gemini's own voice activity detection decides whose turn it is, but it tells nobody; this one
-serves the record, the latencies and the silence watch, and Gemini's activity signals when its
+Gemini's own voice activity detection decides whose turn it is, but does not report it. This one
+serves the record, the latencies, the silence watch, and Gemini's activity signals when its own
 detection is switched off.
 
     level  ___/‾‾‾‾‾‾\\_/‾‾‾\\_____________
@@ -14,23 +14,23 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-# PCM16 units of root mean square. Below this is a quiet line whatever its noise floor.
+# PCM16 units of root mean square. Anything below is silence, whatever the noise floor.
 QUIETEST_SPEECH = 180.0
 # Speech must stand this far above the line's own noise: 9 dB.
 ABOVE_NOISE = 2.8
 STARTS_AFTER_MS = 60
 STOPS_AFTER_MS = 400
-# The line's noise is its quietest packet of late: noise is steady, and speech has dips within this.
+# The noise floor is the quietest recent packet: noise is steady, and speech has dips in this time.
 FLOOR_PIECES = 8
 FLOOR_PIECE_MS = 200
-# Quieter than any line's noise: a digital silence, which says nothing of the noise to come.
+# Quieter than any line's noise: digital silence, which says nothing about the noise floor.
 DIGITAL_SILENCE = 8
-# No line is noisier than this: speech that begins at once, out of nothing, is not its own floor.
+# No line is noisier than this, so that speech from the first packet on is not taken for noise.
 LOUDEST_NOISE = 1000.0
 
 
 class Change(Enum):
-    """What a packet brought."""
+    """Change that a packet caused."""
 
     STARTED = "started"
     STOPPED = "stopped"
@@ -45,7 +45,7 @@ class Stretch:
 
 
 class CallerSpeech:
-    """Hears mu-law packets and knows the stretches in which the caller spoke."""
+    """Takes PCM16 packets and keeps the stretches in which the caller spoke."""
 
     def __init__(self) -> None:
         self.speaking = False
@@ -66,12 +66,12 @@ class CallerSpeech:
 
     @property
     def started(self) -> float | None:
-        """When the stretch that goes on now began; None in silence."""
+        """When the current stretch began; None in silence."""
         return self.stretches[-1].start if self.speaking else None
 
     @property
     def onset(self) -> float | None:
-        """When the sound that goes on now began, be it speech yet or not; None in silence."""
+        """When the current sound began, even if too short for speech yet; None in silence."""
         if self.speaking:
             return self.stretches[-1].start
         return self._loud_since if self._loud_ms else None
@@ -79,7 +79,7 @@ class CallerSpeech:
     def hear(self, pcm: bytes, now: float, packet_ms: float) -> Change | None:
         """Take one packet of PCM16 at 8 kHz, of `packet_ms`, that ended at `now`.
 
-        Returns what changed with it, if anything did.
+        Returns the change it caused, if any.
         """
         level = audioop.rms(pcm, 2)
         self._track_floor(level, packet_ms)
@@ -89,9 +89,9 @@ class CallerSpeech:
             return self._loud(now, packet_ms)
         return self._quiet(packet_ms)
 
-    def since(self, moment: float) -> list[Stretch]:
-        """The stretches that ended after `moment`, oldest first."""
-        return [stretch for stretch in self.stretches if stretch.end > moment]
+    def since(self, time: float) -> list[Stretch]:
+        """The stretches that ended after `time`, oldest first."""
+        return [stretch for stretch in self.stretches if stretch.end > time]
 
     def _loud(self, now: float, packet_ms: float) -> Change | None:
         self._quiet_ms = 0.0

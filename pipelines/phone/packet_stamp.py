@@ -1,11 +1,11 @@
-"""When a packet of the caller's came, carried along its way to the model: a sample, not each one.
+"""Arrival time of a caller's packet, carried to the model's socket for latency measurement.
 
     transport_input    came ─┐ stamped                     every 50th packet
-    steps               │ direct mode: the same turn of the event loop
-    session.send        └─ taken ── waits ── socket   UplinkShare
+    steps                    │ direct mode: the same turn of the event loop
+    session.send             └─ taken ── waits ── socket   UplinkShare
 
-The stamp lives in the context of the task that carries the packet, so a step knows nothing of it.
-Behind a step that hands its frames to a task of its own there is no stamp, and no wrong one.
+The stamp is a context variable, so that steps need not know of it. Behind a step that passes frames
+to a task of its own, there is no stamp.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ STAMPED_EVERY = 50
 
 
 class _Stamp:
-    """A moment that is taken once."""
+    """A time that is taken once."""
 
     __slots__ = ("came",)
 
@@ -30,18 +30,18 @@ _STAMP: ContextVar[_Stamp | None] = ContextVar("packet_stamp", default=None)
 
 @contextmanager
 def stamped(came: float) -> Iterator[None]:
-    """What is sent to the model within came at `came`, in seconds of the loop's clock."""
+    """Stamp what is sent to the model within the context with `came`, in seconds."""
     stamp = _Stamp(came)
     token = _STAMP.set(stamp)
     try:
         yield
     finally:
         _STAMP.reset(token)
-        stamp.came = None  # a task that was begun meanwhile keeps the context
+        stamp.came = None  # a task started meanwhile keeps the context
 
 
 def take_stamp() -> float | None:
-    """When the packet came that is under way here; None when it has no stamp, or was asked for."""
+    """The current packet's arrival time, once; None without a stamp, or when it was taken."""
     stamp = _STAMP.get()
     if stamp is None:
         return None

@@ -1,5 +1,6 @@
-"""PhoneLine: the call's audio to and from Twilio. It exists before a stream is bound to it,
-and stays when a stream is lost and another takes its place.
+"""PhoneLine: the call's audio to and from Twilio, over the media stream that is bound to it.
+
+The line exists before the first stream, and stays when a stream is lost and replaced.
 
     Twilio ── socket ── MediaStream ── bind ──▶ PhoneLine ──▶ hearing.media/key/mark/stop
                                                     ▲ play · mark · clear
@@ -23,34 +24,34 @@ from pipelines.phone.twilio_serializer import (
 from pipelines.rates import PACKET_BYTES
 from pipelines.recording.recording import Recording
 
-# What may wait for a stream: five minutes of speech. The longest greeting takes less to be said.
+# Limit of what waits for a stream: five minutes of speech, more than the longest greeting.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
-# Once a stream is there, what waits is sent in pieces of a second of speech, marks included.
+# What waited is sent in pieces of a second of speech, marks included.
 AT_ONCE_BYTES = 50 * PACKET_BYTES
 
 
 class MediaStream(Protocol):
-    """One media stream of Twilio's, as the server hands it over."""
+    """One Twilio media stream; the server implements it."""
 
     @property
     def stream_sid(self) -> str:
-        """Twilio's name for it."""
+        """Twilio's StreamSid."""
         ...
 
     async def send(self, *texts: str) -> None:
-        """Send messages, in this order; a stream that has closed takes and drops them."""
+        """Send messages in order; a closed stream drops them."""
         ...
 
     async def close(self) -> None:
-        """Close the socket; Twilio goes on with the TwiML behind `<Stream>`."""
+        """Close the socket; Twilio continues with the TwiML after `<Stream>`."""
         ...
 
 
 class Hearing(Protocol):
-    """Who listens to the line."""
+    """Takes what comes in over the line."""
 
     async def media(self, payload: bytes) -> None:
-        """The caller's sound: mu-law, 8 kHz."""
+        """Audio of the caller: mu-law, 8 kHz."""
         ...
 
     async def key(self, digit: str) -> None:
@@ -69,22 +70,22 @@ class PhoneLine:
         self._clock = clock
         self._stream: MediaStream | None = None
         self._hearing: Hearing | None = None
-        # What waits for the first stream: sound, and the names of marks.
+        # What waits for the first stream: audio, and the names of marks.
         self._waiting: deque[bytes | str] = deque()
         self._waiting_bytes = 0
-        # The stream that is being sent what waited; what is played meanwhile waits behind it.
+        # The stream to which the waiting audio is being sent; new audio queues behind it.
         self._catching_up: MediaStream | None = None
         self._closed = False
-        # Twilio said that it will send no more over the stream that is, or was, bound last.
+        # Twilio has sent `stop` over the latest stream.
         self.stopped = False
-        # When the first stream was bound: the call's zero.
+        # When the first stream was bound; times of the call count from here.
         self.answered_at: float | None = None
         self.packets_received = 0
         self.packets_sent = 0
         # Called, in this order, whenever a stream is bound, before anything is sent over it.
         self.on_bound: list[Callable[[], None]] = []
         self.on_lost: Callable[[], None] = lambda: None
-        # Keeps the caller's sound, when the call is recorded.
+        # Takes the caller's audio, when the call is recorded.
         self.recording: Recording | None = None
 
     @property
@@ -94,24 +95,23 @@ class PhoneLine:
 
     @property
     def carries(self) -> bool:
-        """Whether what is played now will be heard: now, or as soon as the phone is answered."""
+        """Whether audio played now will be heard: now, or once the phone is answered."""
         return self._stream is not None or (self.answered_at is None and not self._closed)
 
-    def ms_from_answer(self, moment: float) -> int:
-        """A moment of the call's clock as ms from the answer; 0 before it."""
+    def ms_from_answer(self, time: float) -> int:
+        """Convert a time of the call's clock to ms from the answer; 0 before it."""
         if self.answered_at is None:
             return 0
-        return max(0, round((moment - self.answered_at) * 1000))
+        return max(0, round((time - self.answered_at) * 1000))
 
     def listen(self, hearing: Hearing) -> None:
-        """Hand what comes in to `hearing` from now on."""
+        """Pass what comes in to `hearing` from now on."""
         self._hearing = hearing
 
     async def bind(self, stream: MediaStream) -> None:
-        """Carry the line over `stream`; one that carried it before is let go.
+        """Connect the line to `stream`, which replaces the previous one.
 
-        What was played before the first stream came is sent now. A line that was closed takes no
-        stream: it is closed at once.
+        Sends what was played before the first stream. A closed line closes `stream` at once.
         """
         if self._closed:
             await stream.close()
@@ -133,13 +133,13 @@ class PhoneLine:
                 self._catching_up = None
 
     def unbind(self, stream: MediaStream) -> None:
-        """The stream is gone. One that carries the line no more is nobody's loss."""
+        """The stream is lost. Ignored when another stream has replaced it."""
         if self._stream is stream:
             self._stream = None
             self._lose()
 
     async def receive(self, text: str) -> bool:
-        """Take one message of the bound stream; False after `stop`.
+        """Handle one message of the bound stream; False after `stop`.
 
         Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
         """
@@ -165,7 +165,7 @@ class PhoneLine:
         return True
 
     async def play(self, payload: bytes) -> None:
-        """Append mu-law to what the caller hears."""
+        """Play mu-law to the caller, behind what was played before."""
         if self._waits:
             if self._waiting_bytes + len(payload) <= MOST_WAITING_BYTES:
                 self._waiting.append(payload)
@@ -174,22 +174,22 @@ class PhoneLine:
             await self._send_media(self._stream, payload)
 
     async def mark(self, name: str) -> None:
-        """Ask to be told when everything played so far was heard."""
+        """Ask Twilio for a mark once everything played so far was heard."""
         if self._waits:
             self._waiting.append(name)
         elif self._stream is not None:
             await self._stream.send(encode_mark(self._stream.stream_sid, name))
 
     async def clear(self) -> None:
-        """Take back what was not heard yet."""
+        """Drop what was not heard yet."""
         self._forget_waiting()
         if self._stream is not None:
             await self._stream.send(encode_clear(self._stream.stream_sid))
 
     async def close(self) -> None:
-        """Let the stream go, for good: the TwiML behind it says what comes next."""
+        """Close the line and its stream for good; Twilio continues with the TwiML after it."""
         self._closed = True
-        # What still comes is nobody's, and who listened knows the line: neither keeps the other.
+        # Break the reference cycle with the listeners.
         self._hearing = None
         self.on_bound.clear()
         stream, self._stream = self._stream, None
@@ -211,7 +211,7 @@ class PhoneLine:
         self._waiting_bytes = 0
 
     def _take_waiting(self, stream_sid: str) -> list[str]:
-        """The messages of the oldest sound and marks that wait, as many as are sent at once."""
+        """Encode the oldest waiting audio and marks, at most a second of speech."""
         messages: list[str] = []
         sound_bytes = 0
         while self._waiting and sound_bytes < AT_ONCE_BYTES:

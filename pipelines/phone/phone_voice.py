@@ -1,4 +1,4 @@
-"""The agent's voice for the phone: PCM16 at 24 kHz becomes mu-law at 8 kHz."""
+"""PhoneVoice: converts the agent's speech from PCM16 at 24 kHz to mu-law at 8 kHz."""
 
 import audioop
 
@@ -7,7 +7,7 @@ from processors.polyphase import Polyphase
 
 
 class PhoneVoice:
-    """Converts one call's speech, reply by reply; of each, `flush` gives the last 2 ms."""
+    """Converts one call's speech; at the end of each reply, `flush` returns its last 2 ms."""
 
     def __init__(self) -> None:
         self._resampler = Polyphase(GEMINI_SPEAKS_AT, PHONE_RATE)
@@ -17,9 +17,9 @@ class PhoneVoice:
         return audioop.lin2ulaw(self._resampler.convert(pcm), 2)
 
     def flush(self) -> bytes:
-        """What is held back of a reply that is over, as mu-law; then as new."""
+        """The rest of a reply that is over, as mu-law; then reset."""
         return audioop.lin2ulaw(self._resampler.flush(), 2)
 
     def reset(self) -> None:
-        """Forget the reply; what follows is unrelated to it."""
+        """Drop the rest of the reply, for unrelated speech to follow."""
         self._resampler.reset()

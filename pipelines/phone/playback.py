@@ -1,15 +1,15 @@
-"""What of the agent's speech was sent, heard and taken back: the one place that knows.
+"""Playback: tracks which of the agent's speech was sent, heard or dropped.
 
-Speech goes to Twilio as fast as the model makes it and is played there in real time; a mark comes
-back when playback has reached it. Between marks, the clock says how far playback can be.
+Speech goes to Twilio as fast as the model makes it, and is played there in real time; a mark comes
+back when playback has reached it. Between marks, the position follows the clock.
 
     sent    |=====reply 1=====|==reply 2==|          seconds of speech, ahead of the ear
-    marks        ^       ^    ^     ^     ^          each comes back when the ear is there
+    marks        ^       ^    ^     ^     ^          each comes back when it is played
     heard   |==========>                             never beyond what was sent
-    clear               X                            the rest is taken back
+    clear               X                            the rest is dropped
 
-Speech that is made while the phone still rings waits for the answer: the book's clock stands until
-`begin`, and then all of it is heard from there on.
+Speech made while the phone still rings waits for the answer: the clock stands still until `begin`,
+and playback starts there.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Reply:
     """One reply of the agent. Times in seconds on the call's clock, lengths in ms of speech."""
 
     number: int
-    # When its first sound reached the ear, or will: behind whatever was in the queue.
+    # When its first sound was, or will be, heard: after what was queued before.
     start: float
     sent_ms: float = 0.0
     heard_ms: float = 0.0
@@ -35,27 +35,27 @@ class Reply:
     complete: bool = False
     closed: bool = False
     interrupted: bool = False
-    # Its words came after a cut, when they may still belong to what was taken back.
+    # Its words came after an interruption, and may belong to what was dropped.
     doubtful: bool = False
-    # It was made before the answer: the model believes that it was heard then.
+    # It was made before the answer; the model believes that it was heard then.
     early: bool = False
-    # When its first sound was at the ear, as a mark told; None before that.
+    # When its first sound was heard, by a mark; None before that.
     first_heard: float | None = None
     # (name, ms of this reply that were sent before it), in the order sent.
     marks: deque[tuple[str, float]] = field(default_factory=deque)
 
     @property
     def end(self) -> float:
-        """When its last heard sound was, or will be, at the ear."""
+        """When its last heard sound was, or will be, heard."""
         return self.start + (self.heard_ms if self.interrupted else self.sent_ms) / 1000
 
     @property
     def heard_out(self) -> bool:
-        """Whether all of its sound is known to have reached the ear."""
+        """Whether all of its sound is known to have been heard."""
         return self.complete and not self.marks
 
     def heard_text(self) -> str:
-        """The words heard: all of them, or those that lie before the cut, laid evenly over it."""
+        """The words heard: all, or those before the interruption, assuming an even pace."""
         text = " ".join(self.text.split())
         if not self.interrupted or not self.sent_ms:
             return "" if self.interrupted else text
@@ -68,48 +68,48 @@ class Reply:
 
 
 class Playback:
-    """The book of one call's outgoing speech.
+    """Tracks one call's outgoing speech, reply by reply.
 
     `on_heard` is called once for each reply that had sound or words: when its last mark came back
-    and it was closed, or when it was cut. Words that follow a cut and get no sound belong to what
-    was taken back, and to no reply.
+    and it was closed, or when it was interrupted. Words without sound that follow an interruption
+    belong to what was dropped, and to no reply.
     """
 
     def __init__(self, clock: Callable[[], float], *, waits: bool = False) -> None:
         self._clock = clock
-        # Where the clock stands while nobody can hear anything; None once somebody can.
+        # Where the clock stands still before the answer; None after it.
         self._waits_at = clock() if waits else None
         self._replies: deque[Reply] = deque()
         self._taken_back: set[str] = set()
-        # Nothing was sent, and no turn was over, since the last cut.
+        # Nothing was sent, and no turn was over, since the last interruption.
         self._after_cut = False
         self._count = 0
         self.on_heard: Callable[[Reply], None] = lambda _: None
         # Called once for each reply of which a mark says that its first sound was heard.
         self.on_first_heard: Callable[[Reply], None] = lambda _: None
-        # Called when what was sent may have become idle: heard, taken back, or complete.
+        # Called when `idle` may have changed: speech was heard, dropped or completed.
         self.on_progress: Callable[[], None] = lambda: None
-        # The first words are whole: ready to be heard at the answer.
+        # The greeting is complete, ready for the answer.
         self.prepared = asyncio.Event()
-        # When the last sound of all was, or will be, at the ear; None before the first.
+        # When the last of all sound was, or will be, heard; None before the first.
         self.last_sound: float | None = None
-        # Keeps what is heard, when the call is recorded.
+        # Takes what is heard, when the call is recorded.
         self.recording: Recording | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether all that was sent is known to be heard or taken back."""
+        """Whether all that was sent is known to be heard or dropped."""
         return all(reply.heard_out for reply in self._replies)
 
     @property
     def speaking(self) -> bool:
-        """Whether the ear hears the agent now, as far as the clock knows."""
+        """Whether the caller hears the agent now, by the clock."""
         begun = self._waits_at is None
         return begun and self.last_sound is not None and self._clock() < self.last_sound
 
     @property
     def hears_early_speech(self) -> bool:
-        """Whether the ear is at speech of which the model believes that it was heard long ago."""
+        """Whether the caller hears speech now that was made before the answer."""
         return self.speaking and bool(self._replies) and self._replies[0].early
 
     @property
@@ -121,14 +121,14 @@ class Playback:
 
     @property
     def first_reply_is_over(self) -> bool:
-        """Whether the first words of the call were heard or taken back; False before they come."""
+        """Whether the first reply was heard or dropped; False before it comes."""
         if not self._count:
             return False
         first = self._replies[0] if self._replies else None
         return first is None or first.number > 1 or (first.complete and self._now() >= first.end)
 
     def begin(self) -> None:
-        """The phone is answered: what was booked so far is heard from now on."""
+        """The phone is answered: playback of what was sent so far starts now."""
         if self._waits_at is None:
             return
         waited = self._clock() - self._waits_at
@@ -139,7 +139,7 @@ class Playback:
             self.last_sound += waited
 
     def sent(self, byte_count: int) -> Reply:
-        """Book mu-law that goes out now; a new reply begins when none is open."""
+        """Count mu-law that is sent now; a new reply begins when none is open."""
         now = self._now()
         queue_end = max(now, self.last_sound or now)
         reply = self.current
@@ -148,7 +148,7 @@ class Playback:
             reply = Reply(self._count, start=queue_end, early=self._waits_at is not None)
             self._replies.append(reply)
         elif queue_end > reply.end:
-            # The queue ran dry inside the reply: what comes now is heard that much later.
+            # The queue ran empty inside the reply: what comes now is heard that much later.
             reply.start += queue_end - reply.end
         reply.sent_ms += mulaw_ms(byte_count)
         reply.doubtful = self._after_cut = False
@@ -170,7 +170,7 @@ class Playback:
     def said_late(self, text: str) -> None:
         """Add words to the newest reply although its turn is over.
 
-        What was heard to its end by now, or was cut, is told already: they come too late.
+        Ignored when that reply was reported already: heard completely, or interrupted.
         """
         reply = self._replies[-1] if self._replies else None
         if reply is not None and not reply.interrupted:
@@ -178,7 +178,7 @@ class Playback:
 
     @property
     def unheard_text(self) -> str:
-        """The words of all that is on its way to the ear, or is heard now."""
+        """The words of all that is sent and not heard completely."""
         return " ".join(" ".join(reply.text.split()) for reply in self._replies if reply.text)
 
     def mark(self) -> str:
@@ -207,7 +207,7 @@ class Playback:
         self.on_progress()
 
     def marked(self, name: str) -> None:
-        """A mark came back: playback has reached it, unless it was taken back."""
+        """A mark came back: playback has reached it, unless it was dropped by `clear`."""
         if name in self._taken_back:
             self._taken_back.discard(name)
             return
@@ -220,7 +220,7 @@ class Playback:
             reply.heard_ms = position_ms
             if passed == name:
                 break
-        # The ear is where the mark was, now: later by the network than the clock assumed.
+        # The mark tells the position: later than by the clock, because of the network.
         if reply.first_heard is None:
             reply.first_heard = now - reply.heard_ms / 1000
             self.on_first_heard(reply)
@@ -235,7 +235,7 @@ class Playback:
         self.on_progress()
 
     def take_back(self) -> None:
-        """All that was not heard yet is gone: a `clear` was sent, or the stream was lost."""
+        """Drop all that was not heard yet: a `clear` was sent, or the stream was lost."""
         now = self._now()
         self._after_cut = True
         for reply in list(self._replies):
@@ -252,7 +252,7 @@ class Playback:
         self.on_progress()
 
     def lost(self) -> None:
-        """The stream is gone, and with it the marks that had not come back."""
+        """The stream is lost, with the marks that had not come back."""
         self.take_back()
         self._taken_back.clear()
         if self.recording is not None:

@@ -1,6 +1,5 @@
-"""The first step: the caller's sound and keys become frames, and marks go to the book-keeping."""
+"""TransportInput: the first step. Makes frames of the caller's audio and keys."""
 
-import audioop
 from collections.abc import Callable
 
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -17,6 +16,7 @@ from pipelines.phone.caller_speech import CallerSpeech, Change
 from pipelines.phone.packet_stamp import STAMPED_EVERY, stamped
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback
+from pipelines.phone.twilio_serializer import mulaw_to_pcm
 from pipelines.rates import PHONE_RATE, mulaw_ms
 from processors.direct import DirectProcessor
 from processors.frames import OF_THE_CONVERSATION
@@ -41,7 +41,7 @@ class TransportInput(DirectProcessor):
         self._packets = 0
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Begin to listen once the pipeline has started; what only steps care for ends here."""
+        """Listen to the line once the pipeline has started; frames for other steps end here."""
         await super().process_frame(frame, direction)
         if direction is FrameDirection.DOWNSTREAM or not isinstance(frame, OF_THE_CONVERSATION):
             await self.push_frame(frame, direction)
@@ -59,7 +59,7 @@ class TransportInput(DirectProcessor):
                 await self._hear(payload, now)
 
     async def key(self, digit: str) -> None:
-        """A key of the telephone; A to D are no keys that Pipecat knows, and pass by."""
+        """A key of the telephone; A to D are ignored, because Pipecat has no such keys."""
         if digit not in "ABCD":
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(digit)))
 
@@ -68,7 +68,7 @@ class TransportInput(DirectProcessor):
         self._playback.marked(name)
 
     async def _hear(self, payload: bytes, now: float) -> None:
-        pcm = audioop.ulaw2lin(payload, 2)
+        pcm = mulaw_to_pcm(payload)
         change = self._speech.hear(pcm, now, mulaw_ms(len(payload)))
         if change is Change.STARTED:
             await self.push_frame(UserStartedSpeakingFrame())

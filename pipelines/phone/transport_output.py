@@ -1,11 +1,11 @@
-"""The agent's voice on its way out: 24 kHz becomes mu-law, and each reply is booked.
+"""TransportOutput: sends the agent's audio to Twilio as mu-law, with marks, and tracks each reply.
 
-Speech is sent as soon as it is there, ahead of the ear; Twilio plays it in real time. An
-interruption takes back what was not heard, and nothing older is sent after the `clear`.
+Speech is sent as soon as it comes; Twilio queues it and plays it in real time. An interruption
+sends `clear`, which drops what was not heard; nothing older is sent after it.
 
     Gemini   |=chunk=|=chunk=|=chunk=| complete
     Twilio    |=====|=====|====^|=====|=^          ^ marks, every half second and at the end
-    the ear   |.....|.....|.....|.....|             in real time, told by the marks
+    caller    |.....|.....|.....|.....|             hears it in real time, confirmed by marks
 """
 
 import asyncio
@@ -39,14 +39,14 @@ from processors.direct import DirectProcessor, Sound
 from processors.frames import LateTextFrame, TurnFrame
 
 MARK_EVERY_BYTES = PHONE_RATE // 2
-# So much speech over words that the model takes for heard long ago stops them: no cough does.
+# Speech this long interrupts words made before the answer; a cough does not.
 BARGES_IN_AFTER_SECS = 0.25
 
 
 class TransportOutput(DirectProcessor):
     """Sends PCM16 at 24 kHz (`OutputAudioRawFrame`) to the line as mu-law at 8 kHz.
 
-    Audio stops here; all other frames pass. A reply that was heard, or cut, goes on as a
+    Audio stops here; all other frames pass. A reply that was heard, or interrupted, is pushed as a
     `TurnFrame` with the words that were heard.
     """
 
@@ -75,7 +75,7 @@ class TransportOutput(DirectProcessor):
         # By the number of a reply, the caller's last sound before it.
         self._answers: dict[int, float] = {}
         self._started = False
-        # A reply has begun before the answer: nobody was told yet.
+        # A reply has begun before the answer; BotStartedSpeakingFrame is still to be pushed.
         self._began_early = False
         self._heard: asyncio.Queue[Reply] = asyncio.Queue()
         self._passing_on: asyncio.Task[None] | None = None
@@ -85,7 +85,7 @@ class TransportOutput(DirectProcessor):
         line.on_bound.append(self._answered)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Book words, take back on an interruption."""
+        """Add words to the reply; drop unheard speech on an interruption."""
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
@@ -104,7 +104,7 @@ class TransportOutput(DirectProcessor):
                 self._stopping_speech = self.create_task(self._stop_early_speech(), "barge-in")
             case StartFrame():
                 self._started = True
-                self._passing_on = self.create_task(self._pass_on_what_was_heard(), "heard")
+                self._passing_on = self.create_task(self._push_heard_turns(), "heard")
             case EndFrame() | CancelFrame():
                 await self._stop()
         await self.push_frame(frame, direction)
@@ -121,14 +121,14 @@ class TransportOutput(DirectProcessor):
             self._measure(DownlinkShare(self._stopwatch() - came))
 
     async def cleanup(self) -> None:
-        """Leave no task behind: a pipeline that ends while it starts is not told of its end."""
+        """Cancel all tasks: a pipeline that ends while it starts gets no EndFrame."""
         await self._forget_early_speech()
         await self._stop_passing_on()
         await super().cleanup()
 
     async def _send(self, payload: bytes) -> None:
         if not self._line.carries:
-            self._begin_anew()  # the stream is lost, and with it what this belongs to
+            self._begin_anew()  # the stream is lost, and with it the reply
             return
         begins = not self._reply_bytes or self._playback.current is None
         reply = self._playback.sent(len(payload))
@@ -144,7 +144,7 @@ class TransportOutput(DirectProcessor):
             await self._line.mark(self._playback.mark())
 
     async def _began(self, reply: Reply) -> None:
-        """The first sound of a reply is out: a mark will tell when it is heard."""
+        """The first sound of a reply was sent: ask for a mark when it is heard."""
         if reply is self._playback.current:
             await self._line.mark(self._playback.mark())
         if self._line.answered_at is None:
@@ -157,7 +157,7 @@ class TransportOutput(DirectProcessor):
         await self.broadcast_frame(BotStartedSpeakingFrame)
 
     def _answered(self) -> None:
-        """A stream is bound: what waited is heard from now on."""
+        """A stream was bound: what waited is played from now on."""
         if self._began_early and self._started:
             self._began_early = False
             self.create_task(self.broadcast_frame(BotStartedSpeakingFrame), name="began")
@@ -166,7 +166,7 @@ class TransportOutput(DirectProcessor):
         if reply.first_heard is None:
             return
         last_sound = self._answers.pop(reply.number, None)
-        # Where the caller speaks first, the agent's first words are an answer.
+        # When the caller speaks first, the agent's first words are a response.
         if reply.number == 1 and last_sound is None and self._line.answered_at is not None:
             secs = max(0.0, reply.first_heard - self._line.answered_at)
             self._measure(FirstSound(secs))
@@ -178,13 +178,13 @@ class TransportOutput(DirectProcessor):
             self._record.event("latency.response", detail)
 
     async def _stop_early_speech(self) -> None:
-        """Stop words that the model takes for heard long ago: it will not do so itself."""
+        """Interrupt words made before the answer, which the model believes were heard."""
         await asyncio.sleep(BARGES_IN_AFTER_SECS)
         started, last = self._speech.started, self._speech.last_sound
         if started is None or last is None or last - started < BARGES_IN_AFTER_SECS:
             return
         if self._playback.hears_early_speech:
-            self._stopping_speech = None  # what is begun from here on is done to its end
+            self._stopping_speech = None  # from here on it is not to be cancelled
             await self.broadcast_interruption()
             await self._interrupt()
 
@@ -194,7 +194,7 @@ class TransportOutput(DirectProcessor):
             await self.cancel_task(stopping)
 
     async def _complete(self) -> None:
-        """The reply has no more speech: send the filter's tail, whole packets, and a last mark."""
+        """End of a reply: send the filter's tail, fill the last packet, send a last mark."""
         if not self._reply_bytes or self._playback.current is None:
             self._begin_anew()
             return
@@ -203,7 +203,7 @@ class TransportOutput(DirectProcessor):
         self._unmarked_bytes = 0  # the mark below covers it
         await self._send(tail + bytes([MULAW_SILENCE]) * short)
         if self._playback.current is None:
-            self._begin_anew()  # taken back while the tail was sent
+            self._begin_anew()  # interrupted while the tail was sent
             return
         name = self._playback.mark()
         self._begin_anew()
@@ -214,7 +214,7 @@ class TransportOutput(DirectProcessor):
         self._begin_anew()
         if self._playback.idle:
             return
-        # Booked first: Twilio answers a clear by echoing every mark that it throws away.
+        # Before the clear, because Twilio answers it by echoing every mark that it drops.
         self._playback.take_back()
         await self._line.clear()
         if (onset := self._speech.onset) is not None:
@@ -227,7 +227,7 @@ class TransportOutput(DirectProcessor):
         self._reply_bytes = 0
         self._unmarked_bytes = 0
 
-    async def _pass_on_what_was_heard(self) -> None:
+    async def _push_heard_turns(self) -> None:
         while True:
             await self._pass_on(await self._heard.get())
             if self._playback.idle and self._heard.empty():
@@ -244,7 +244,7 @@ class TransportOutput(DirectProcessor):
         await self.push_frame(TurnFrame(turn))
 
     async def _stop(self) -> None:
-        """The call is over: what was not heard by now never will be."""
+        """The call is over: unheard speech is dropped, and the last turns are pushed."""
         await self._forget_early_speech()
         await self._stop_passing_on()
         self._playback.take_back()

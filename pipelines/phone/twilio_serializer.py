@@ -1,8 +1,9 @@
-"""Twilio's media stream messages as values, and back. No sockets, no HTTP, no clock.
+"""Decodes and encodes Twilio's media stream messages, and decodes their mu-law. No I/O.
 
 Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
+import audioop
 import binascii
 import json
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 
 class StreamError(ValueError):
-    """A message that Twilio would not send; the text says what is wrong with it."""
+    """A message that Twilio would not send; the exception says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The second message: what this stream is. `parameters` come from TwiML's `<Parameter>`."""
+    """The second message. `parameters` come from TwiML's `<Parameter>`."""
 
     stream_sid: str
     call_sid: str
@@ -47,7 +48,7 @@ class Dtmf:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Playback has reached a mark of ours, or a `clear` has thrown it away."""
+    """Playback has reached a mark, or a `clear` has dropped it."""
 
     name: str
 
@@ -59,12 +60,12 @@ class Stop:
 
 Message = Connected | Start | Media | Dtmf | Mark | Stop
 
-# Twilio's payloads are 160 bytes. A second of sound is far beyond what any sender batches.
+# Twilio's payloads are 160 bytes. No sender batches a second of audio.
 MAX_PAYLOAD_BYTES = 8_000
 DIGITS = frozenset("0123456789*#ABCD")
 
 
-# A media message as Twilio writes it, before and behind its payload.
+# A media message in Twilio's notation, before and after its payload.
 _BEFORE_PAYLOAD = re.compile(
     r'\{ "event" : "media" , "sequenceNumber" : "\d+" , "media" : \{ "track" : "inbound" , '
     r'"chunk" : "\d+" , "timestamp" : "\d+" , "payload" : "'.replace(" ", " ?"),
@@ -74,15 +75,20 @@ _BEHIND_PAYLOAD = re.compile(r'" \} , "streamSid" : "\w+" \}'.replace(" ", " ?")
 
 
 def decode(text: str) -> Message:
-    """Read one message from Twilio.
+    """Decode one message from Twilio.
 
     Raises: StreamError for anything that is not a message of the protocol.
     """
     return _usual_media(text) or _any(text)
 
 
+def mulaw_to_pcm(payload: bytes) -> bytes:
+    """Decode the payload of a media message: mu-law to PCM16, both at 8 kHz."""
+    return audioop.ulaw2lin(payload, 2)
+
+
 def _usual_media(text: str) -> Media | None:
-    """A media message written as Twilio writes them: read without a parser, 50 times a second."""
+    """Match a media message in Twilio's usual notation, without a JSON parser; None: no match."""
     before = _BEFORE_PAYLOAD.match(text)
     if before is None:
         return None
@@ -92,7 +98,7 @@ def _usual_media(text: str) -> Media | None:
     try:
         return Media(_payload(text[before.end() : end]))
     except StreamError:
-        return None  # the parser says what is wrong with it
+        return None  # `_any` reports what is wrong with it
 
 
 def _any(text: str) -> Message:
@@ -121,19 +127,19 @@ def _any(text: str) -> Message:
 def encode_media(stream_sid: str, payload: bytes) -> str:
     """A message that appends `payload` (mu-law, 8 kHz) to what Twilio plays.
 
-    Written by hand: base64 needs no escaping, and this runs for every packet.
+    Formatted without a JSON encoder, which base64 does not need: this runs for every packet.
     """
     sound = binascii.b2a_base64(payload, newline=False).decode("ascii")
     return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"{sound}"}}}}'
 
 
 def encode_mark(stream_sid: str, name: str) -> str:
-    """A message that Twilio sends back as soon as everything before it was played."""
+    """A mark, which Twilio sends back once everything before it was played."""
     return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
 
 
 def encode_clear(stream_sid: str) -> str:
-    """A message that empties Twilio's queue; it then sends back all marks in it."""
+    """A clear message: Twilio empties its queue, and sends back all marks in it."""
     return json.dumps({"event": "clear", "streamSid": stream_sid})
 
 
@@ -173,7 +179,7 @@ def _dtmf(part: dict[str, Any]) -> Dtmf:
 def _start(message: dict[str, Any]) -> Start:
     part = _part(message, "start")
     stream_sid = _text(part, "streamSid")
-    # It goes into every message to Twilio unescaped.
+    # It is put into every message to Twilio without escaping.
     if not stream_sid.isalnum() or not stream_sid.isascii() or len(stream_sid) > 64:
         raise StreamError("the stream SID is not a SID")
     media_format = _part(part, "mediaFormat")

@@ -1,1 +1,1 @@
-"""The recording of a call: both sides laid out in time, as mu-law."""
+"""Recording of a call: both sides on one timeline, as mu-law."""

@@ -1,14 +1,14 @@
-"""The caller's side of a recording: packets of 20 ms, laid end to end. No clock, no I/O.
+"""CallerTrack: the caller's side of a recording, packets placed end to end. No clock, no I/O.
 
-A packet's place is told by counting, since its arrival wavers. The clock corrects the count:
+Counting packets gives their places, because arrival times jitter. The clock corrects the count:
 
-    early   sound cannot come before it was made: the packets counted from came late, and all
+    early   audio cannot arrive before it was made, so the first packets came late: everything
             since then moves back, into the silence before it
-    late    all of them for long, and packets are missing: silence is put where they were; a burst
-            makes up for a stall
-    lost    the stream is gone: the first packet of the next one is placed by the clock
+    late    for a long time: packets are missing, and silence is inserted; a burst after a stall
+            is no loss
+    lost    the stream is lost: the first packet of the next one is placed by the clock
 
-Time is a count of samples (8 kHz, one byte of mu-law each) since the answer, and comes in with each
+Time is a count of samples (8 kHz, one byte of mu-law each) since the answer, given with each method
 call.
 """
 
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 from pipelines.rates import PACKET_BYTES, PHONE_RATE
 from pipelines.recording.mulaw_buffer import SILENCE, take_front
 
-# So much later than counted is no jitter.
+# Later than this is not jitter.
 LATE = 3 * PACKET_BYTES
-# For so long every packet must have been late; so much sound, and so long, tell where counting
-# begins.
-SURE_AFTER = PHONE_RATE
-# So much earlier than counted is worth moving what came before.
+# How long every packet must be late before silence is inserted; how much audio, in how long, makes
+# the count reliable.
+RELIABLE_AFTER = PHONE_RATE
+# Earlier than this moves what came before.
 EARLY = PHONE_RATE // 200
-# A bound stream may be silent for so long, and then bring all that was said meanwhile.
-PATIENCE = 10 * PHONE_RATE
+# How long a bound stream may stall and then deliver all that was said meanwhile.
+STALL_LIMIT = 10 * PHONE_RATE
 
 
 @dataclass(slots=True)
 class _Lateness:
-    """Since when, and from which place on, every packet was late, and by how much at least."""
+    """Since when and which place every packet was late, and the least lateness."""
 
     at: int
     since: int
@@ -38,12 +38,12 @@ class _Lateness:
 
 
 class CallerTrack:
-    """What the caller said, from `taken` on."""
+    """The caller's audio, from sample `taken` on."""
 
     def __init__(self) -> None:
         self.taken = 0
         self._sound = bytearray()
-        # Where counting began, and where the silence before that begins; None: the clock places.
+        # Where counting began, and where the silence before it begins; None: the clock decides.
         self._counted_from: int | None = None
         self._silent_from = 0
         # When that was.
@@ -54,11 +54,11 @@ class CallerTrack:
 
     @property
     def end(self) -> int:
-        """Where the next packet goes."""
+        """Sample at which the next packet is placed."""
         return self.taken + len(self._sound)
 
     def hear(self, payload: bytes, now: int) -> None:
-        """Append a packet that came at `now`; its sound was made just before that."""
+        """Append a packet that arrived at `now`; its audio ends then."""
         self._heard_at = now
         late = now - len(payload) - self.end
         if self._counted_from is None:
@@ -75,19 +75,19 @@ class CallerTrack:
         self._sound += payload
 
     def bound(self, now: int) -> None:
-        """Packets of a new stream follow; the first one is placed by the clock."""
+        """A new stream was bound; its first packet is placed by the clock."""
         self.lost()
         self._heard_at = now
 
     def lost(self) -> None:
-        """No packet follows the last one."""
+        """The stream is lost: no packet follows the last one."""
         self._counted_from = self._lateness = self._heard_at = None
 
     def settled(self, now: int) -> int:
-        """Up to where nothing that may still come changes anything, apart from what is early."""
+        """Sample up to which later packets change nothing, except early ones."""
         if self._heard_at is None:
             return now
-        if now - self._heard_at > PATIENCE:
+        if now - self._heard_at > STALL_LIMIT:
             self.lost()
             return now
         if self._lateness is not None:
@@ -95,10 +95,10 @@ class CallerTrack:
         if self._counted_from is None:
             return self.end
         counted = min(self.end - self._counted_from, now - self._counted_at)
-        return self.end if counted >= SURE_AFTER else self._silent_from
+        return self.end if counted >= RELIABLE_AFTER else self._silent_from
 
     def take(self, to: int) -> bytes:
-        """The sound up to `to`, filled with silence; it is kept no longer."""
+        """Remove and return the audio up to `to`, filled with silence."""
         count, self.taken = to - self.taken, to
         return take_front(self._sound, count)
 
@@ -108,7 +108,7 @@ class CallerTrack:
             self._lateness = _Lateness(self.end, now, late)
             return
         lateness.least = min(lateness.least, late)
-        if now - lateness.since < SURE_AFTER:
+        if now - lateness.since < RELIABLE_AFTER:
             return
         at = max(lateness.at, self.taken)
         self._sound[at - self.taken : at - self.taken] = SILENCE * lateness.least
@@ -116,7 +116,7 @@ class CallerTrack:
         self._lateness = None
 
     def _move_back(self, early: int) -> int:
-        """Move what was counted; how much of the newest packet has no place any more."""
+        """Move the counted packets back; return how many bytes of the newest packet to drop."""
         assert self._counted_from is not None, "nothing is early before something was counted"
         silence = max(0, self._counted_from - max(self._silent_from, self.taken))
         moved = min(early, silence)
@@ -124,7 +124,7 @@ class CallerTrack:
         self._counted_from -= moved
         early -= moved
         if self._counted_from == self.taken == 0:
-            # What was said before the answer is no part of the call.
+            # What was said before the answer is not part of the call.
             gone = min(early, len(self._sound))
             self._delete(0, gone)
             return early - gone

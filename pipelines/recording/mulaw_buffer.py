@@ -1,4 +1,4 @@
-"""A telephone's sound in a buffer: it grows behind, and is taken from in front."""
+"""FIFO of mu-law bytes."""
 
 from pipelines.rates import MULAW_SILENCE
 
@@ -6,7 +6,7 @@ SILENCE = bytes((MULAW_SILENCE,))
 
 
 def take_front(sound: bytearray, count: int) -> bytes:
-    """Cut `count` bytes of mu-law off; those that are not there yet are silence."""
+    """Remove and return the first `count` bytes, filled with silence when there are fewer."""
     taken = bytes(sound[:count]).ljust(count, SILENCE)
     del sound[:count]
     return taken

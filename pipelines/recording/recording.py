@@ -1,12 +1,12 @@
-"""The recording of one call: both sides on the clock of the answer, as the line's own mu-law.
+"""Recording of one call: both sides as mu-law, on one timeline that starts at the answer.
 
     line     ──▶ caller's packets ──▶ CallerTrack ─┐
     output   ──▶ speech, and when it is heard ──▶ AgentTrack ─┤
-    playback ──▶ what was late, lost, taken back ──┘          └─▶ take() ──▶ whoever keeps it
+    playback ──▶ what was late, lost, taken back ──┘          └─▶ take() ──▶ the writer
 
-Nothing here waits, encodes or writes: a packet is appended to a buffer. What is older than
-`HOLD_SECS` changes no more, and is given out by `take`, in order and without a hole. When nobody
-takes it, the recording gives itself up before it grows.
+A packet is only appended to a buffer: nothing here waits, encodes or writes. Audio older than
+`HOLD_SECS` no longer changes; `take` returns it in order and without gaps. The recording stops when
+the writer falls too far behind.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from pipelines.rates import PHONE_RATE
 from pipelines.recording.agent_track import AgentTrack
 from pipelines.recording.caller_track import CallerTrack
 
-# So late a mark, or a missing packet, is still put where it belongs.
+# How late a mark or a packet may still change the recording.
 HOLD_SECS = 2.0
-# A call whose stream is lost for longer goes on in silence; one that ends before, ended there.
+# A stream lost for longer is recorded as silence; a call that ends sooner ended with the stream.
 LOST_FOR_SECS = 10.0
-# So much may wait to be taken.
+# Limit of what may wait to be taken.
 HELD_AT_MOST_SECS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A piece of a recording: as many bytes of mu-law on both sides, one for each sample."""
+    """A piece of a recording: equally many bytes of mu-law of both sides, one for each sample."""
 
     start: int
     caller: bytes
@@ -35,7 +35,7 @@ class Cut:
 
 
 class State(Enum):
-    """The life of a recording; each state follows only those above it."""
+    """State of a recording; each follows only those above it."""
 
     RINGING = "ringing"
     RUNNING = "running"
@@ -49,7 +49,7 @@ class Recording:
     """Records one call from its answer to its end, for `longest_secs` at most.
 
     `clock` is the one of the line and of its playback. `on_change` is called when the call ends,
-    and when the recording gives itself up.
+    and when the recording stops because the writer is too slow.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Recording:
         self.state = State.RINGING
         # It has reached its longest length.
         self.full = False
-        # Nobody took what was recorded.
+        # The writer was too slow.
         self.overflowed = False
 
     @property
@@ -81,12 +81,12 @@ class Recording:
 
     @property
     def held_bytes(self) -> int:
-        """What waits in memory: sound to be taken, and speech that is not heard yet."""
+        """Bytes in memory: audio to be taken, and speech that was not heard yet."""
         tracks = self._caller, self._agent
         return sum(track.end - track.taken for track in tracks)
 
     def bound(self) -> None:
-        """A stream carries the line from now on; the first one is the answer."""
+        """A stream was bound to the line; the first one is the answer."""
         if self.state is State.RINGING:
             self._answered_at = self._clock()
             self.state = State.RUNNING
@@ -94,35 +94,35 @@ class Recording:
         self._lost_at = None
 
     def lost(self) -> None:
-        """The stream is gone; what was not heard was taken back."""
+        """The stream is lost; `taken_back` has removed what was not heard."""
         if self.state is State.RUNNING:
             self._lost_at = self._now()
             self._caller.lost()
 
     def caller(self, payload: bytes) -> None:
-        """Mu-law of the caller's that came now."""
+        """Add the caller's mu-law that arrived now."""
         if self.state is State.RUNNING and (now := self._now_with_room()) is not None:
             self._caller.hear(payload, now)
 
     def agent(self, payload: bytes, ends: float | None) -> None:
-        """Mu-law that was sent; its last sound is at the ear at `ends` of the clock."""
+        """Add the agent's mu-law that was sent; its end is heard at `ends` of the clock."""
         if self.state is State.RINGING:
             self._agent.prepare(payload)
         elif self.state is State.RUNNING and ends is not None and self._now_with_room() is not None:
             self._agent.send(payload, self._samples(ends))
 
     def late(self, secs: float) -> None:
-        """Speech that was sent is at the ear later than its `ends` said, by this much more."""
+        """Delay speech that is heard later than its `ends`, by this much more."""
         if self.state is State.RUNNING:
             self._agent.delay(round(secs * PHONE_RATE))
 
     def taken_back(self) -> None:
-        """Speech that is not at the ear by now never will be."""
+        """Remove speech that was not heard by now."""
         if self.state in (State.RINGING, State.RUNNING):
             self._agent.take_back(self._now())
 
     def close(self) -> None:
-        """The call is over: it ended with its last stream, or now. Safe to repeat."""
+        """End the recording, at the end of the last stream or now. Safe to repeat."""
         if self.state is State.RUNNING:
             self._end = self._now() if self._lost_at is None else self._lost_at
             self.state = State.ENDING
@@ -132,14 +132,14 @@ class Recording:
             self._on_change()
 
     def give_up(self) -> None:
-        """Record no more, and forget what was not taken."""
+        """Stop recording, and drop what was not taken."""
         self.state = State.OVER
         taken = self._caller.taken
         self._caller, self._agent = CallerTrack(), AgentTrack()
         self._caller.taken = self._agent.taken = taken
 
     def take(self) -> Cut | None:
-        """What was settled since the last time; None when there is nothing."""
+        """Remove and return what no longer changes; None when there is nothing."""
         start = self._caller.taken
         if self.state is State.RUNNING:
             end = self._settled(self._now())
@@ -173,8 +173,8 @@ class Recording:
     def _now(self) -> int:
         return self._samples(self._clock())
 
-    def _samples(self, moment: float) -> int:
-        """A moment of the clock, in samples from the answer; 0 before it."""
+    def _samples(self, time: float) -> int:
+        """Convert a time of the clock to samples from the answer; 0 before it."""
         if self._answered_at is None:
             return 0
-        return max(0, round((moment - self._answered_at) * PHONE_RATE))
+        return max(0, round((time - self._answered_at) * PHONE_RATE))

@@ -1,1 +1,1 @@
-"""The calls of this instance: registry and leases, and the schemas of the calls API."""
+"""Calls of this instance: registry and leases; schemas of the calls API."""

@@ -1,12 +1,12 @@
-"""CallRegistry: which calls this instance carries, and the pipeline of each.
+"""CallRegistry: the calls that this instance carries, and the pipeline of each.
 
     place / inbound ─ reserve ─▶ held ─ warm ─▶ prepared ─ first stream ─▶ talking ─ end ─▶ free
                                    └──────────────┴─── release (nobody answered) ──────────▶ free
 
-While the phone rings, the whole pipeline runs already, if it is to be prepared; otherwise it starts
-with the first stream. It outlives the streams that carry it: the next stream of a call is bound to
-the same line. When a conversation is over, the life of the call is told before the stream closes,
-so that Twilio, which then asks what to do, gets the right answer.
+With prewarming, the whole pipeline runs while the phone rings; otherwise it starts with the first
+stream. It outlives its streams: the next stream of a call is bound to the same line. When a
+conversation is over, the lifecycle is told before the stream closes, so that Twilio, which then
+asks for TwiML, gets the right answer.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 
-# Streams that are expected here at the most; some come elsewhere.
+# Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
-TELL_PATIENCE_SECS = 2.0
+TELL_TIMEOUT_SECS = 2.0
 
 
 class ConversationOver(Exception):
-    """The call needs no stream any more: what was to be said was said."""
+    """The conversation has ended, so the call takes no stream any more."""
 
 
-class _Talk:
-    """One running pipeline, and the stream that carries it now."""
+class _ActiveCall:
+    """One running pipeline, and its current stream."""
 
     def __init__(self, running: RunningCall) -> None:
         self.running = running
         self.stream: MediaStream | None = None
-        # No stream is carried any more; the pipeline ends, or was ended from outside.
+        # It takes no stream any more; the pipeline is ending, or was ended from outside.
         self.over = False
         self.finished = asyncio.Event()
         self.watch: asyncio.Task[None] | None = None
@@ -47,9 +47,9 @@ class _Talk:
 
 
 class CallRegistry:
-    """`CallMedia` of this instance; it never carries more than `capacity` calls it was asked for.
+    """`CallMedia` of this instance; `reserve` accepts at most `capacity` calls.
 
-    A stream of a call that was answered already is always carried: it was counted elsewhere.
+    A stream of a call that was answered already is always accepted: it was counted elsewhere.
     """
 
     def __init__(
@@ -60,180 +60,180 @@ class CallRegistry:
         instance: str,
         capacity: int,
         clock: Clock,
-        warming: Prewarming | None = None,
+        prewarming: Prewarming | None = None,
     ) -> None:
-        """`warming` None: pipelines start when the phone is answered."""
+        """`prewarming` None: pipelines start when the phone is answered."""
         self._start = start
-        self._warming = warming
+        self._prewarming = prewarming
         self._clock = clock
         self._live_calls = live_calls
         self._capacity = capacity
         self._held: set[str] = set()
-        self._talks: dict[str, _Talk] = {}
-        # The records of calls that live, and whose next stream is on its way.
+        self._active: dict[str, _ActiveCall] = {}
+        # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
 
     def report_to(self, life: CallLifecycle) -> None:
-        """Tell this life of every conversation that ends."""
+        """Report every conversation that ends to this lifecycle."""
         self._life = life
 
     @property
     def held(self) -> int:
-        """How many calls have a place here."""
+        """How many calls have a place on this instance."""
         return len(self._held)
 
     @property
     def carried(self) -> list[str]:
-        """The calls that have talked here, and are not over."""
-        return list(self._talks)
+        """The ids of the calls whose pipelines run here and were answered."""
+        return list(self._active)
 
     @property
     def talking(self) -> int:
-        """How many conversations are going on."""
-        return len(self._talks)
+        """How many conversations are running."""
+        return len(self._active)
 
     def reserve(self, call_id: str) -> bool:
-        """Take a place for a call; False when there is none."""
+        """Reserve a place for a call; False when there is none."""
         if call_id not in self._held and len(self._held) >= self._capacity:
             return False
         self._held.add(call_id)
         return True
 
     def give_back(self, call_id: str) -> None:
-        """Free a place that `reserve` took for a call that never came to be."""
+        """Free the place that `reserve` took for a call that was not created."""
         self._held.discard(call_id)
 
     async def warm(self, call_id: str) -> None:
-        """Hold a place while the phone rings, and prepare to talk."""
+        """Hold a place while the phone rings, and prewarm the call."""
         self._held.add(call_id)
-        if self._warming is not None and call_id not in self._talks:
-            await self._warming.prepare(call_id)
+        if self._prewarming is not None and call_id not in self._active:
+            await self._prewarming.prepare(call_id)
 
-    async def until_prepared(self, call_id: str, patience_secs: float) -> None:
-        """Wait for so long, or until the call's first words are ready, or never will be."""
-        waits = patience_secs > 0 and call_id in self._held and call_id not in self._talks
-        if self._warming is None or not waits:
+    async def until_prepared(self, call_id: str, timeout_secs: float) -> None:
+        """Wait until the call's greeting is ready or known to fail, at most `timeout_secs`."""
+        waits = timeout_secs > 0 and call_id in self._held and call_id not in self._active
+        if self._prewarming is None or not waits:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience_secs):
-                await self._warming.until_settled(call_id)
+            async with asyncio.timeout(timeout_secs):
+                await self._prewarming.until_settled(call_id)
 
     async def release(self, call_id: str) -> None:
-        """Nobody answered: free the place, and what was prepared."""
+        """Nobody answered: free the place, and end the prewarmed pipeline."""
         await self._finish(call_id)
 
     async def end(self, call_id: str, reason: EndReason) -> None:
-        """Stop talking: the call is over or must end now."""
+        """Stop the pipeline: the call is over or must end now."""
         await self._finish(call_id)
 
     def expect(self, call: Call) -> None:
-        """The call's stream comes next: who lets it in need not read the record then."""
+        """Remember the record of a call whose stream comes next, to save reading it then."""
         self._expected[call.id] = call
         while len(self._expected) > EXPECTED_AT_MOST:
-            del self._expected[next(iter(self._expected))]  # it went to another instance
+            del self._expected[next(iter(self._expected))]  # its stream went to another instance
 
     def expected(self, call_id: str) -> Call | None:
-        """The record of a call that lives, if its stream is expected here."""
+        """The record of a live call whose stream is expected here."""
         return self._expected.get(call_id)
 
     async def carry(self, call: Call, stream: MediaStream) -> PhoneLine:
-        """The call's line, carried over `stream` from now on; its pipeline starts with the first.
+        """Bind `stream` to the call's line and return it; the first stream starts the pipeline.
 
         Raises: ConversationOver.
         """
         self._expected.pop(call.id, None)
-        talk = self._talks.get(call.id)
-        if talk is not None and talk.over:
+        active = self._active.get(call.id)
+        if active is not None and active.over:
             raise ConversationOver
-        first = talk is None
-        if talk is None:
+        first = active is None
+        if active is None:
             self._held.add(call.id)
-            talk = self._begin(call)
-        previous, talk.stream = talk.stream, stream
-        # The greeting goes out first; who carries the call is for others to know.
-        await talk.running.line.bind(stream)
+            active = self._begin(call)
+        previous, active.stream = active.stream, stream
+        # The greeting goes out first; the lease is only for other instances.
+        await active.running.line.bind(stream)
         if first:
-            talk.claiming = asyncio.create_task(self._note_owner(self._live_calls.claim, call.id))
+            active.claiming = asyncio.create_task(self._note_owner(self._live_calls.claim, call.id))
         if previous is not None:
             await previous.close()
-        return talk.running.line
+        return active.running.line
 
-    async def told(self, call_id: str) -> None:
-        """Wait until the conversation, should it be ending, was reported to the call's life."""
-        talk = self._talks.get(call_id)
-        if talk is not None:
-            await talk.finished.wait()
+    async def until_reported(self, call_id: str) -> None:
+        """Wait until a conversation that is ending was reported to the lifecycle."""
+        active = self._active.get(call_id)
+        if active is not None:
+            await active.finished.wait()
 
-    async def leave(self) -> None:
-        """The process stops, and will cut off calls that go on: their lives are told before."""
+    async def report_shutdown(self) -> None:
+        """Report to the lifecycle that this process stops, for each call that it cuts off."""
         cut_off = [
             call_id
-            for call_id, talk in self._talks.items()
-            if not talk.over and not talk.running.line.stopped
+            for call_id, active in self._active.items()
+            if not active.over and not active.running.line.stopped
         ]
         stopped = InstanceStopped(self._clock())
         await asyncio.gather(*(self._tell(call_id, stopped) for call_id in cut_off))
 
     async def close(self) -> None:
-        """End every pipeline; the calls themselves live on, for another process to carry."""
-        ending = [self._finish(call_id) for call_id in list(self._talks)]
-        if self._warming is not None:
-            ending.append(self._warming.close())
+        """End every pipeline; the calls themselves go on, for another process to carry."""
+        ending = [self._finish(call_id) for call_id in list(self._active)]
+        if self._prewarming is not None:
+            ending.append(self._prewarming.close())
         await asyncio.gather(*ending)
         self._held.clear()
         for task in self._telling:
             task.cancel()
 
-    def _begin(self, call: Call) -> _Talk:
-        prepared = None if self._warming is None else self._warming.take(call.id)
-        talk = self._talks[call.id] = _Talk(prepared or self._start(call))
-        talk.watch = asyncio.create_task(self._watch(call.id, talk), name=f"talk-{call.id}")
-        return talk
+    def _begin(self, call: Call) -> _ActiveCall:
+        prepared = None if self._prewarming is None else self._prewarming.take(call.id)
+        active = self._active[call.id] = _ActiveCall(prepared or self._start(call))
+        active.watch = asyncio.create_task(self._watch(call.id, active), name=f"active-{call.id}")
+        return active
 
     async def _finish(self, call_id: str) -> None:
         self._held.discard(call_id)
         self._expected.pop(call_id, None)
-        if self._warming is not None:
-            await self._warming.drop(call_id)
-        talk = self._talks.get(call_id)
-        if talk is None:
+        if self._prewarming is not None:
+            await self._prewarming.drop(call_id)
+        active = self._active.get(call_id)
+        if active is None:
             return
-        talk.over = True
+        active.over = True
         try:
-            await talk.running.end()
+            await active.running.end()
         finally:
-            # The task that watches may be the very one that brought us here.
-            self._talks.pop(call_id, None)
-            if talk.claiming is not None:
-                await talk.claiming
+            # `watch` is not awaited: it may be the current task.
+            self._active.pop(call_id, None)
+            if active.claiming is not None:
+                await active.claiming
             await self._note_owner(self._live_calls.release, call_id)
 
     async def _note_owner(
         self, note: Callable[[str, str], Awaitable[object]], call_id: str
     ) -> None:
-        # Who owns a call is for others to know; the call itself goes on without.
+        # The lease is for other instances; the call goes on without it.
         try:
             await note(call_id, self.instance)
         except Exception:
-            logger.exception("The owner of a call could not be noted")
+            logger.exception("The lease of a call could not be changed")
 
-    async def _watch(self, call_id: str, talk: _Talk) -> None:
+    async def _watch(self, call_id: str, active: _ActiveCall) -> None:
         with logger.contextualize(call_id=call_id):
             try:
-                summary = await talk.running.ended()
+                summary = await active.running.ended()
             except Exception:
                 logger.exception("The pipeline of a call failed")
                 summary = CallSummary(EndReason.SYSTEM, None, "the pipeline failed")
-            asked_to_end, talk.over = talk.over, True
+            asked_to_end, active.over = active.over, True
             try:
                 if not asked_to_end:
                     await self._report(call_id, summary)
-                await talk.running.end()
+                await active.running.end()
             finally:
-                talk.finished.set()
+                active.finished.set()
 
     async def _report(self, call_id: str, summary: CallSummary) -> None:
         if summary.reason is None:
@@ -253,5 +253,5 @@ class CallRegistry:
         telling = asyncio.create_task(self._life.tell_until_kept(call_id, event))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
-        # Nobody else knows what happened, but a stream does not wait for a database that is away.
-        await asyncio.wait({telling}, timeout=TELL_PATIENCE_SECS)
+        # The event is retried until stored, but the stream does not wait longer for the database.
+        await asyncio.wait({telling}, timeout=TELL_TIMEOUT_SECS)

@@ -1,4 +1,4 @@
-"""A call's latencies, as the API shows them."""
+"""Schemas of a call's latencies in the API."""
 
 from typing import Self
 

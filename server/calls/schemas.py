@@ -1,4 +1,4 @@
-"""What the calls API takes and gives, as Pydantic models: the contract that `/docs` shows."""
+"""Pydantic schemas of the calls API's requests and responses, as `/docs` shows them."""
 
 import json
 import re
@@ -62,10 +62,10 @@ def _written_as_iso_8601(value: Any) -> Any:
     return value
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _in_utc(time: datetime) -> datetime:
     # Without a zone, it is UTC's.
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
         raise ValueError("must be a moment from year 1 to 9999") from None
 

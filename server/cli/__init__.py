@@ -1,1 +1,1 @@
-"""The `voice-ai` command, one file per sub-command."""
+"""Command line `voice-ai`, one file per sub-command."""

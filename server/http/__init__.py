@@ -1,1 +1,1 @@
-"""HTTP: the uvicorn server, its protocol's limits, and the limit of request bodies."""
+"""HTTP: uvicorn server, protocol timeouts and limits, limit of request bodies."""

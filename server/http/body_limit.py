@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT_BYTES = 65_536
-BODY_PATIENCE_SECS = 10.0
+BODY_TIMEOUT_SECS = 10.0
 
 
 class BodyLimit:
@@ -27,7 +27,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(BODY_PATIENCE_SECS):
+            async with asyncio.timeout(BODY_TIMEOUT_SECS):
                 body = await _read_body(receive)
         except _TooLarge:
             self._refused(scope, "body_too_large")
@@ -45,7 +45,7 @@ class _TooLarge(Exception):
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The body of a request; None when the client has left. Raises: _TooLarge."""
+    """The body of a request; None when the client has disconnected. Raises: _TooLarge."""
     body = bytearray()
     more = True
     while more:

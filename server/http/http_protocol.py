@@ -1,14 +1,13 @@
-"""uvicorn's HTTP/1.1, with an end to its patience.
+"""HTTP/1.1 protocol of uvicorn with timeouts: slow or endless headers, unread responses.
 
-Headers may come slowly, never, or without end; those behind a body in chunks (trailers), too. An
-answer may not be read.
+Headers include the trailers behind a chunked body.
 
     connected ─┬─ headers ──▶ request … response ─┬─ headers ──▶ …
                └─ HEADERS_WITHIN_SECS ──▶ closed  └─ HEADERS_WITHIN_SECS ──▶ closed
     unread ─┬─ some is read ──▶ unread …
             └─ READS_WITHIN_SECS ──▶ cut off
 
-Nobody has shown a key or a signature by then, and each open connection is a file of this process.
+Such a peer has not authenticated yet, and each open connection takes a file descriptor.
 """
 
 import asyncio
@@ -17,55 +16,55 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_WITHIN_SECS = 15.0
 HEADERS_WITHIN_BYTES = 16_384
-# A peer that is there reads some of what waits for it.
+# A live peer reads some of what waits for it in this time.
 READS_WITHIN_SECS = 15.0
 
 
 class EndlessHeaders(ValueError):
-    """The headers of a request are longer than any that is meant for us."""
+    """The headers of a request are longer than 16 kB."""
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 by httptools, which itself takes headers without end; longer ones get a 400."""
+    """HTTP/1.1 by httptools with timeouts; headers over 16 kB are answered with 400."""
 
-    _patience: asyncio.TimerHandle | None = None
-    _until_read: asyncio.TimerHandle | None = None
-    # What came since the last of a body, or since headers or a message were complete.
+    _headers_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+    # Bytes received since the last piece of a body, or since headers or a message were complete.
     _head_bytes = 0
-    _got_on = False
+    _made_progress = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Start to wait for the first request."""
         super().connection_made(transport)
-        self._wait_for_headers()
+        self._start_headers_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._stop_waiting()
-        self._relax()
+        """Stop all timers."""
+        self._stop_headers_timer()
+        self._stop_unread_timer()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over: nothing comes here any more, and nobody tells of its end."""
+        """Hand the connection over to the WebSocket protocol, and stop all timers."""
         super().handle_websocket_upgrade()
-        self._stop_waiting()
-        self._relax()
-        # They know each other, and would wait for a full collection.
+        self._stop_headers_timer()
+        self._stop_unread_timer()
+        # Break a reference cycle, which would wait for a full garbage collection.
         self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless it is headers without end."""
-        self._got_on = False
+        """Parse received bytes; answer 400 when the headers are too long."""
+        self._made_progress = False
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._got_on:
+        if self._made_progress:
             self._head_bytes = 0
         elif self._head_bytes > HEADERS_WITHIN_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
 
     def on_headers_complete(self) -> None:
-        """Its headers are here. Raises: EndlessHeaders, which the parser answers with a 400."""
-        self._got_on = True
+        """Headers are complete. Raises: EndlessHeaders, which the parser answers with a 400."""
+        self._made_progress = True
         if self._head_bytes > HEADERS_WITHIN_BYTES:
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > HEADERS_WITHIN_BYTES:
@@ -73,56 +72,56 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of its body is here."""
-        self._got_on = True
+        """A piece of the body was received."""
+        self._made_progress = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of it is here."""
-        self._got_on = True
+        """The request is complete."""
+        self._made_progress = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Start to wait for the next request."""
         super().on_response_complete()
-        self._wait_for_headers()
+        self._start_headers_timer()
 
     def pause_writing(self) -> None:
-        """More is unread than should be."""
+        """The write buffer is full: start the timer."""
         super().pause_writing()
-        self._let_read()
+        self._start_unread_timer()
 
     def resume_writing(self) -> None:
-        """The peer has caught up."""
+        """The write buffer was read: stop the timer."""
         super().resume_writing()
-        self._relax()
+        self._stop_unread_timer()
 
-    def _wait_for_headers(self) -> None:
-        self._stop_waiting()
-        self._patience = self.loop.call_later(HEADERS_WITHIN_SECS, self._give_up)
+    def _start_headers_timer(self) -> None:
+        self._stop_headers_timer()
+        self._headers_timer = self.loop.call_later(HEADERS_WITHIN_SECS, self._headers_are_late)
 
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _stop_headers_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
 
-    def _give_up(self) -> None:
+    def _headers_are_late(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
-            self._let_read()
+            self._start_unread_timer()
 
-    def _let_read(self) -> None:
-        self._relax()
+    def _start_unread_timer(self) -> None:
+        self._stop_unread_timer()
         if unread := self.transport.get_write_buffer_size():
-            self._until_read = self.loop.call_later(READS_WITHIN_SECS, self._look_again, unread)
+            self._unread_timer = self.loop.call_later(READS_WITHIN_SECS, self._check_unread, unread)
 
-    def _look_again(self, unread: int) -> None:
+    def _check_unread(self, unread: int) -> None:
         if self.transport.get_write_buffer_size() >= unread:
             self.transport.abort()
         else:
-            self._let_read()
+            self._start_unread_timer()
 
-    def _relax(self) -> None:
-        if self._until_read is not None:
-            self._until_read.cancel()
-            self._until_read = None
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None

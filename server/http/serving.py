@@ -1,4 +1,4 @@
-"""How the app is put on a socket: uvicorn, in this process, with limits that fit phone calls."""
+"""Serves the app with uvicorn in this process, with settings for phone calls."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,13 @@ from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # Twilio's messages are well under 1 kB.
 MESSAGE_LIMIT_BYTES = 65_536
-SHUTDOWN_PATIENCE_SECS = 10
+SHUTDOWN_TIMEOUT_SECS = 10
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes a free one.
+    """Bind a socket; port 0 takes a free port.
 
-    Raises: OSError when the address is taken or not ours.
+    Raises: OSError when the address is in use or not local.
     """
     family, kind, proto, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -36,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def held_port(host: str = "127.0.0.1") -> Iterator[int]:
-    """A free port, for another process to `listen` on; nobody else is given it meanwhile.
+    """Reserve a free port for another process to `listen` on.
 
     Linux lets several sockets with SO_REUSEADDR have one address while at most one of them
     listens, and leaves it out where it chooses a port itself.
@@ -47,7 +47,7 @@ def held_port(host: str = "127.0.0.1") -> Iterator[int]:
 
 
 def configure(app: FastAPI) -> uvicorn.Config:
-    """What uvicorn shall do and leave: our logs, no proxy headers, no compression of audio."""
+    """The uvicorn config: our logs, no proxy headers, no compression of audio."""
     return uvicorn.Config(
         app,
         log_config=None,
@@ -58,30 +58,30 @@ def configure(app: FastAPI) -> uvicorn.Config:
         ws=MediaWebSocketProtocol,
         ws_max_size=MESSAGE_LIMIT_BYTES,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=SHUTDOWN_PATIENCE_SECS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECS,
         lifespan="on",
     )
 
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to answer; the calls whose streams that cuts are told of first."""
-        # What the lifespan gives to each request; without it, nothing was opened.
+        """Report the calls that this cuts off to their lifecycle, then stop serving."""
+        # Set by the lifespan; missing when startup failed.
         resources = self.lifespan.state.get("resources")
         if resources is not None:
-            await resources.registry.leave()
+            await resources.registry.report_shutdown()
         await super().shutdown(sockets)
 
 
 class AnnouncedServer(_Server):
-    """A server that calls `announce` once it answers."""
+    """A server that calls `announce` once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer."""
+        """Start serving, then call `announce`."""
         await super().startup(sockets)
         if self.started:
             self._announce()
@@ -90,13 +90,13 @@ class AnnouncedServer(_Server):
 class _WithoutSignals(_Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever owns the process."""
+        """Leave the signal handlers alone."""
         yield
 
 
 @contextlib.asynccontextmanager
 async def serving(app: FastAPI, bound: socket.socket) -> AsyncIterator[None]:
-    """The app on this socket and this event loop, from ready to shut down.
+    """Serve the app on this socket and event loop while the context is open.
 
     Raises: RuntimeError when the app does not start; the log says why.
     """

@@ -1,4 +1,4 @@
-"""Alembic migrations of the record, from the first table on.
+"""Alembic migrations of the database.
 
 `upgrade(database_url)` brings a database to the newest schema; it is safe to call at every start,
 and from several processes at once. `__main__.py` writes new revisions.

@@ -1,4 +1,4 @@
-"""Writes a new revision from what the models have and a database of the newest schema lacks:
+"""Writes a new revision from the difference between the models and the newest schema:
 
 `python -m server.migrations sqlite+aiosqlite:///calls.db "add a column"`
 """

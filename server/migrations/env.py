@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: the connection is opened by `server.migrations`."""
+"""Alembic's environment script; the connection is opened by `server.migrations`."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from agent.record.text_column import StorableText
 
 
 def plain_type(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
-    """Types as a revision writes them: as the database has them, so that it never imports ours."""
+    """Render our column types as SQLAlchemy's, so that revisions import nothing of ours."""
     if kind != "type":
         return False
     if isinstance(item, UtcDateTime):

@@ -1,1 +1,1 @@
-"""Metrics, logs, event-loop lag and the garbage collector's policy."""
+"""Metrics, logs, event-loop lag and garbage-collector policy."""

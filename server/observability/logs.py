@@ -1,10 +1,10 @@
-"""Log lines: readable in development, one JSON object each in production, the call id bound.
+"""Sets up logging: text lines in development, JSON lines in production, personal data redacted.
 
-A message is constant text and its values are bound (`logger.info("Call ended", status=…)`). What a
-person said or could be reached by goes in fields whose names start with `personal_`: at INFO and
-above they are redacted, and so are the messages of exceptions and of Pipecat, which may quote
-anything, unless LOG_PERSONAL_DATA is set. The standard library's logging (uvicorn, SQLAlchemy,
-Twilio) comes here too.
+A message is constant text; its values are bound (`logger.info("Call ended", status=…)`). Words and
+phone numbers of people go into fields whose names start with `personal_`. At INFO and above these
+are redacted, as are the messages of exceptions and of Pipecat, which may quote anything, unless
+LOG_PERSONAL_DATA is set. The standard library's logging (uvicorn, SQLAlchemy, Twilio) goes through
+loguru too.
 """
 
 import json
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 PERSONAL = "personal_"
 REDACTED = "[redacted]"
-# The messages of these name code, files and addresses, never what somebody said. Of urllib3's,
-# MaxRetryError would quote what was asked for, and `rest_http` never asks again.
-FRANK = (
+# Exceptions whose messages hold code, files and addresses, never what somebody said. Of urllib3's,
+# MaxRetryError would quote the request, but `rest_http` never retries.
+SAFE_EXCEPTIONS = (
     OSError,
     HTTPError,
     ImportError,
@@ -37,8 +37,8 @@ FRANK = (
     TypeError,
     NotImplementedError,
 )
-# At INFO these write every step they take, and phone numbers in the addresses of requests.
-TALKATIVE = (
+# At INFO these log every step, and phone numbers in URLs.
+VERBOSE_LOGGERS = (
     "alembic.runtime",
     "google_genai",
     "httpcore",
@@ -48,8 +48,8 @@ TALKATIVE = (
     "uvicorn.websocket",
     "websockets",
 )
-# These write what an exception says, or a frame holds, into their messages.
-QUOTING = ("pipecat.",)
+# Modules whose messages quote exceptions and frames.
+QUOTING_MODULES = ("pipecat.",)
 INFO = 20
 
 
@@ -73,12 +73,12 @@ def set_up_logs(settings: Settings, sink: TextIO = sys.stderr) -> None:
         known.propagate = True
     # Every server of this process sets the level of all of them.
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
-    for name in TALKATIVE:
+    for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _is_no_banner(record: "Record") -> bool:
-    # What the package itself says is who it is; its modules have names of their own.
+    # Pipecat's banner comes from the package itself, other messages from its modules.
     return record["name"] != "pipecat" or record["level"].no > INFO
 
 
@@ -89,15 +89,17 @@ class _Form(ABC):
         self._show_personal = show_personal
 
     def __call__(self, record: "Record") -> str:
-        """Render the record; loguru then fills the one field it finds in the answer."""
-        frank = self._show_personal or record["level"].no < INFO
+        """Render the record into `extra["line"]`, and return the format that prints it."""
+        shows_all = self._show_personal or record["level"].no < INFO
         fields = {
-            key: value if frank or not key.startswith(PERSONAL) else REDACTED
+            key: value if shows_all or not key.startswith(PERSONAL) else REDACTED
             for key, value in record["extra"].items()
             if key != "line"
         }
-        failure = _describe(record["exception"], frank=frank) if record["exception"] else None
-        message = record["message"] if frank else _without_quotes(record)
+        failure = (
+            _describe(record["exception"], shows_all=shows_all) if record["exception"] else None
+        )
+        message = record["message"] if shows_all else _without_quotes(record)
         record["extra"]["line"] = self.line(record, message, fields, failure)
         return "{extra[line]}\n"
 
@@ -146,19 +148,19 @@ class _Json(_Form):
 
 
 def _without_quotes(record: "Record") -> str:
-    """A record's message without what an exception says in it."""
-    if (record["name"] or "").startswith(QUOTING):
+    """The record's message without quoted exceptions."""
+    if (record["name"] or "").startswith(QUOTING_MODULES):
         return f"{record['name']}:{record['line']} {REDACTED}"
     message = record["message"]
     error = record["exception"].value if record["exception"] else None
-    if error is not None and not isinstance(error, FRANK):
+    if error is not None and not isinstance(error, SAFE_EXCEPTIONS):
         for quote in filter(None, (repr(error), str(error))):
             message = message.replace(quote, REDACTED)
     return message
 
 
-def _describe(exception: "RecordException", *, frank: bool) -> list[str]:
-    """Where and what, innermost last; a message only when it cannot quote a person or a secret."""
+def _describe(exception: "RecordException", *, shows_all: bool) -> list[str]:
+    """Traceback (innermost last) and exception; its message only when it cannot quote a person."""
     lines = [
         f"{frame.filename}:{frame.lineno} in {frame.name}"
         for frame in traceback.extract_tb(exception.traceback)
@@ -166,12 +168,12 @@ def _describe(exception: "RecordException", *, frank: bool) -> list[str]:
     error = exception.value
     if error is None:
         return lines
-    text = str(error) if frank or isinstance(error, FRANK) else REDACTED
+    text = str(error) if shows_all or isinstance(error, SAFE_EXCEPTIONS) else REDACTED
     return [*lines, f"{type(error).__qualname__}: {text}"]
 
 
 class _ToLoguru(logging.Handler):
-    """Hands the standard library's records to loguru, from where they were written."""
+    """Passes the standard library's log records to loguru, with their original source."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""

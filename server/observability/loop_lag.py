@@ -1,7 +1,7 @@
-"""Event-loop lag: measured all the time, and a stall over 100 ms logged with its stack.
+"""Measures event-loop lag, and logs the stack when the loop is blocked for over 100 ms.
 
-A timer beats in the loop, and a thread has faulthandler write down what the loop's thread does when
-the next beat does not come in time:
+A timer beats in the loop. When a beat is late, a thread has faulthandler dump the stack of the
+loop's thread:
 
     beats      |    |    |....................|    |       every 50 ms
     thread               └────────▶ dump      read, logged  100 ms after a beat
@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from loguru import logger
 
 BEAT_SECS = 0.05
-# Longer than this is a hole in what callers hear, unless Twilio has a lead of sound.
+# A longer block may be heard as a gap, unless Twilio has audio queued.
 STALL_SECS = 0.1
-# A loop that is blocked again and again has no use for more work.
+# A loop that is blocked again and again should not log more often.
 LOGGED_EVERY_SECS = 10.0
 _FRAMES_LOGGED = 8
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
@@ -33,9 +33,9 @@ _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 
 @contextmanager
 def measured_loop_lag(observe: Callable[[float], None]) -> Iterator[None]:
-    """Measure the running loop for as long as this lasts.
+    """Measure the running loop while the context is open.
 
-    `observe` gets how late (seconds) each beat came.
+    `observe` is called with the lateness of each beat, in seconds.
     """
     lag = LoopLag(observe)
     lag.open()
@@ -46,8 +46,8 @@ def measured_loop_lag(observe: Callable[[float], None]) -> Iterator[None]:
 
 
 class LoopLag:
-    """The beating timer, and the thread that misses beats. Real time is meant, also on a loop whose
-    own clock jumps."""
+    """The timer that beats, and the thread that watches it. Uses real time, also on a loop with
+    virtual time."""
 
     def __init__(self, observe: Callable[[float], None]) -> None:
         self._observe = observe
@@ -62,12 +62,12 @@ class LoopLag:
         self._unlogged = 0
 
     def open(self) -> None:
-        """Begin to beat on the running loop."""
+        """Start on the running loop."""
         self._beat_later()
         self._watching.start()
 
     def close(self) -> None:
-        """Beat no more."""
+        """Stop timer and thread."""
         if self._timer is not None:
             self._timer.cancel()
         self._closed.set()

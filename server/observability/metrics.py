@@ -1,4 +1,4 @@
-"""What we count and measure, as Prometheus shows it on `/metrics`; one registry for each app."""
+"""Prometheus metrics of `/metrics`; one registry for each app."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from agent.measures import (
 from agent.record.models import Call
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# In seconds, and fine where a promise is kept or broken: a prepared first sound takes 5 to 20 ms, a
-# cold one seconds; a person feels a reply that takes 0.5 to 1.5 s.
+# In seconds, finest in the expected range: a prewarmed first sound takes 5 to 20 ms, a cold one
+# seconds, a reply 0.5 to 1.5 s.
 FIRST_SOUND_BUCKETS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
     *(0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10),
@@ -41,7 +41,7 @@ LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
 @dataclass(frozen=True)
 class _Timed:
-    """A histogram of a measure's `secs`, of those that `only` lets in."""
+    """A histogram of `secs` of the measures for which `only` is true."""
 
     name: str
     says: str
@@ -49,14 +49,14 @@ class _Timed:
     only: Callable[[Any], bool] = lambda _: True
 
     def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
-        """Register the metric; returns what takes a measure."""
+        """Register the metric; return a function that takes a measure."""
         metric = _histogram(registry, self.name, self.says, self.buckets)
         return lambda measure: metric.observe(measure.secs) if self.only(measure) else None
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """A counter: what to add for a measure, by the values of its labels."""
+    """A counter; `counts` returns label values and amounts for a measure."""
 
     name: str
     says: str
@@ -64,7 +64,7 @@ class _Counted:
     counts: Callable[[Any], Iterable[tuple[tuple[str, ...], float]]]
 
     def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
-        """Register the metric; returns what takes a measure."""
+        """Register the metric; return a function that takes a measure."""
         metric = _counter(registry, self.name, self.says, *self.labels)
 
         def count(measure: Any) -> None:
@@ -74,7 +74,7 @@ class _Counted:
         return count
 
 
-# Which metrics a measure of a running call goes to.
+# The metrics of each kind of measure.
 _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
     FirstSound: (
         _Timed(
@@ -162,7 +162,7 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
 
 
 class Metrics:
-    """The measures of one app."""
+    """The metrics of one app."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

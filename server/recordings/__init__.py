@@ -1,1 +1,1 @@
-"""Recordings on disk: written, found, served and erased."""
+"""Recordings on disk: store, writer thread, WAV files, retention."""

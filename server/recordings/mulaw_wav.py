@@ -1,9 +1,9 @@
-"""A stereo WAV of mu-law that grows while a call lasts, and is whole after every write.
+"""MulawWav: a stereo mu-law WAV file that grows during a call, and is valid after every write.
 
     RIFF size | fmt: 7 (mu-law), 2 channels, 8000 Hz, 8 bits | fact: samples | data size | L R L R …
 
-Sound is appended first and then counted in the header: whoever opens the file, whenever the process
-that writes it was killed, finds what the header promises.
+Audio is appended first and then counted in the header, so that the file is valid whenever the
+writing process is killed.
 
 Source: RFC 2361 (WAVE_FORMAT_MULAW, 0x0007) and Microsoft's "Multiple channel audio data and WAVE
 files": a format that is not PCM has a `fact` chunk.
@@ -22,13 +22,13 @@ _FILL_SAMPLES = 10 * PHONE_RATE
 
 
 class ForeignFile(Exception):
-    """The file is there, and is none that was written here."""
+    """The file exists and was not written by this program."""
 
 
 class MulawWav:
-    """The file of one call; what an earlier process wrote of it is gone on with.
+    """The file of one call; continues a file that an earlier process wrote.
 
-    Every method may raise OSError, and then leaves a file that can be played.
+    Every method may raise OSError, and then leaves a valid file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,10 +45,10 @@ class MulawWav:
             raise
 
     def write(self, at: int, left: bytes, right: bytes) -> int:
-        """Append sound of both sides that begins at sample `at`, behind silence if need be.
+        """Append audio of both sides that begins at sample `at`, after silence to get there.
 
-        Sound for which the file is too long already is appended all the same. Returns how many
-        bytes the file has grown by.
+        If the file is already longer, the audio is appended anyway. Returns how many bytes the
+        file has grown by.
         """
         samples_before = self.samples
         while self.samples < at:

@@ -1,4 +1,4 @@
-"""How long recordings are kept: files of calls whose last sound is older than that are erased."""
+"""Erases recordings that were last written before a given time."""
 
 import re
 from pathlib import Path
@@ -6,15 +6,14 @@ from pathlib import Path
 from loguru import logger
 
 DAY_SECS = 86_400
-# A call's id, as in the API. Whatever else lies in the folder is somebody else's.
+# A call's id, as in the API. Other files in the folder are left alone.
 RECORDING = re.compile(r"[0-9a-f]{32}\.wav")
 
 
 def erase_older(folder: Path, than: float) -> int:
-    """Erase the recordings last written to before `than` (seconds since the epoch); how many.
+    """Erase recordings last written before `than` (seconds since the epoch); return how many.
 
-    One that cannot be erased is logged, and tried again the next time. A folder that is not there
-    has none.
+    A file that cannot be erased is logged, and retried the next time. The folder may be missing.
     """
     erased = 0
     try:

@@ -1,11 +1,11 @@
-"""The recordings of this instance's calls: written behind, found, erased, kept for so many days.
+"""Recordings: stores, finds and erases the recordings of this instance's calls.
 
     Recording.take() ─ every second, all calls ─▶ one thread ─▶ FOLDER/<call id>.wav
                                                      ▲
-    erase one call's ─ whatever is older than so ────┘
+    erase: one call's, or all that are too old ──────┘
 
-A disk that is full, slow or away ends recordings, never calls: what cannot be written is dropped,
-noted in the call's record and counted.
+A full, slow or failing disk ends recordings, never calls: what cannot be written is dropped, noted
+in the call's record and counted.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from server.recordings.writer import Job, RecordingFile, make_folder, why, write
 
 WRITE_EVERY_SECS = 1.0
 LOOK_FOR_OLD_EVERY_SECS = 3600.0
-# How long the thread may take for what somebody waits for.
-PATIENCE_SECS = 5.0
+# How long callers wait for the thread.
+TIMEOUT_SECS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingPolicy:
-    """Whether and where calls are recorded, and for how long at most, each and all.
+    """Whether and where calls are recorded, the longest recording, and how long files are kept.
 
-    `keep_days` 0: for ever. It holds for what is in the folder, also when `on` is false.
+    `keep_days` 0: for ever. It applies to files in the folder even when `on` is false.
     """
 
     on: bool
@@ -56,42 +56,42 @@ class _Kept:
 
 
 class Recordings:
-    """Begins, keeps and erases recordings; `open` and `close` belong to the lifespan."""
+    """Begins, writes and erases recordings; `open` and `close` belong to the lifespan."""
 
     def __init__(self, policy: RecordingPolicy, *, measure: MeasureSink, clock: Clock) -> None:
         self._policy = policy
         self._measure = measure
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
-        self._hurry = asyncio.Event()
+        self._write_now = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recordings")
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
-        """Begin to write, and to erase what is too old."""
+        """Start writing, and erasing old recordings."""
         if self._policy.on:
             self._start(self._write_behind(), "recordings")
         if self._policy.keep_days:
-            self._start(self._forget(), "old-recordings")
+            self._start(self._erase_old(), "old-recordings")
 
     async def close(self) -> None:
-        """Write what there is, and stop; a disk that keeps us from it is waited for a while."""
+        """Write what there is and stop; wait at most 5 s for the disk."""
         for kept in list(self._kept.values()):
             kept.recording.close()
         self._closing = True
-        self._hurry.set()
+        self._write_now.set()
         if self._tasks and self._policy.on:
-            await asyncio.wait(self._tasks[:1], timeout=PATIENCE_SECS)
+            await asyncio.wait(self._tasks[:1], timeout=TIMEOUT_SECS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._kept:
-            logger.error("Recordings could not be written to their end", calls=len(self._kept))
+            logger.error("Recordings were cut at shutdown", calls=len(self._kept))
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, call: Call, record: Record) -> Recording | None:
-        """The recording of a call whose pipeline starts now; None when it is not recorded."""
+        """Begin the recording of a call whose pipeline starts; None when it is not recorded."""
         age_secs = 0.0
         if call.answered_at is not None:
             age_secs = max(0.0, self._clock() - call.answered_at.timestamp())
@@ -113,24 +113,24 @@ class Recordings:
         return kept is not None and kept.recording.state is not State.RINGING
 
     def path(self, call_id: str) -> Path:
-        """The file of a call's recording, should there be one here."""
+        """The path of a call's recording, whether or not it exists."""
         return self._policy.folder / f"{call_id}.wav"
 
     async def written(self, call_id: str) -> None:
-        """Wait until the recording of a call that is over is whole, or for a while."""
+        """Wait until the recording of an ended call is complete, at most 5 s."""
         kept = self._kept.get(call_id)
         if kept is None:
             return
-        self._hurry.set()
+        self._write_now.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECS):
+            async with asyncio.timeout(TIMEOUT_SECS):
                 await kept.closed.wait()
 
     async def erase(self, call_id: str) -> None:
-        """Erase the recording of a call; none is fine. Nothing more of the call is recorded.
+        """Stop and erase the recording of a call, if there is one.
 
-        Raises: OSError when the file cannot be deleted, TimeoutError (one of them) when the disk
-        does not answer.
+        Raises: OSError when the file cannot be deleted; TimeoutError, which is an OSError, when
+        the disk does not answer.
         """
         kept = self._kept.get(call_id)
         file = RecordingFile(self.path(call_id))
@@ -139,7 +139,7 @@ class Recordings:
             kept.recording.give_up()
             self._end(kept, "erased")
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(PATIENCE_SECS):
+        async with asyncio.timeout(TIMEOUT_SECS):
             await loop.run_in_executor(self._thread, file.erase)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -148,7 +148,7 @@ class Recordings:
     def _changed(self, kept: _Kept) -> None:
         if kept.recording.overflowed:
             self._note_end(kept, "too_slow")
-        self._hurry.set()
+        self._write_now.set()
 
     async def _write_behind(self) -> None:
         loop = asyncio.get_running_loop()
@@ -157,8 +157,8 @@ class Recordings:
         while not closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_EVERY_SECS):
-                    await self._hurry.wait()
-            self._hurry.clear()
+                    await self._write_now.wait()
+            self._write_now.clear()
             closing = self._closing
             await self._write(loop)
 
@@ -184,7 +184,7 @@ class Recordings:
                 self._end(kept, self._outcome(kept))
 
     def _outcome(self, kept: _Kept) -> str | None:
-        """How a recording ended that no error did; None when there is nothing more to tell."""
+        """The outcome of a recording that ended without error; None: reported already, or empty."""
         if kept.recording.full:
             return "limit"
         if kept.recording.overflowed or not kept.recording.taken_secs:
@@ -193,7 +193,7 @@ class Recordings:
 
     def _fail(self, kept: _Kept, error: OSError | ForeignFile) -> None:
         kept.recording.give_up()
-        says = getattr(error, "strerror", None) or "the file is none of ours"
+        says = getattr(error, "strerror", None) or "the file is not a recording of ours"
         logger.error("A call cannot be recorded", call_id=kept.call_id, why=says)
         self._end(kept, why(error))
 
@@ -213,9 +213,9 @@ class Recordings:
         try:
             make_folder(self._policy.folder)
         except OSError as error:
-            logger.error("No call can be recorded: RECORDINGS_FOLDER", why=error.strerror)
+            logger.error("RECORDINGS_FOLDER cannot be created", why=error.strerror)
 
-    async def _forget(self) -> None:
+    async def _erase_old(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             older_than = self._clock() - self._policy.keep_days * DAY_SECS

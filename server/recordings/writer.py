@@ -1,7 +1,4 @@
-"""What a thread does for recordings: it opens, appends, closes and erases their files, in order.
-
-Everything here blocks, and runs in one thread of its own: what is asked for later comes later.
-"""
+"""Writes the files of recordings: blocking functions for one writer thread."""
 
 import errno
 from dataclasses import dataclass
@@ -16,9 +13,9 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(slots=True)
 class RecordingFile:
-    """The file of one call. `call_age_secs`: how long the call had lasted when it was begun here.
+    """The file of one call. `call_age_secs`: how long the call had lasted when this was created.
 
-    What another process wrote of the call before is gone on with, at that age.
+    A file that another process wrote before is continued at that age.
     """
 
     path: Path
@@ -27,9 +24,9 @@ class RecordingFile:
     _begins_at: int = 0
 
     def append(self, cut: Cut) -> int:
-        """Write a piece; how many bytes the file has grown by.
+        """Write a piece; return how many bytes the file has grown by.
 
-        Raises: OSError, ForeignFile; the file is then closed, and what it has can be played.
+        Raises: OSError, ForeignFile; the file is then closed and valid.
         """
         try:
             wav = self._wav or self._open()
@@ -45,7 +42,7 @@ class RecordingFile:
             self._wav = None
 
     def erase(self) -> None:
-        """Close and delete it; one that is not there is fine. Raises: OSError."""
+        """Close and delete the file, if there is one. Raises: OSError."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -64,7 +61,7 @@ class RecordingFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A piece to write, if there is one; `last`: the file is closed behind it."""
+    """A piece to write, if any; `last`: close the file after it."""
 
     file: RecordingFile
     cut: Cut | None
@@ -72,17 +69,17 @@ class Job:
 
 
 def write(jobs: list[Job]) -> list[int | OSError | ForeignFile]:
-    """Do these jobs; for each how many bytes its file has grown by, or why it did not."""
+    """Do these jobs; return for each how many bytes its file has grown by, or the error."""
     return [_write(job) for job in jobs]
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder, for nobody else to read. Raises: OSError."""
+    """Create the folder, readable for its owner only. Raises: OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def why(error: OSError | ForeignFile) -> str:
-    """The outcome of a recording that such an error ended."""
+    """The outcome of a recording that this error ended."""
     out_of_space = isinstance(error, OSError) and error.errno in NO_SPACE
     return "no_space" if out_of_space else "cannot_write"
 

@@ -1,1 +1,1 @@
-"""HTTP and WebSocket routes: the calls API, Twilio's webhooks and media streams, health."""
+"""HTTP and WebSocket routes: calls API, Twilio's webhooks and media streams, health."""

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from server.resources import Opened
 
 NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
-FROM_ANYWHERE = (
+FROM_OUTSIDE = (
     "API_KEYS is not set, so that nobody is let in by a tunnel, a proxy or a public name."
 )
 
@@ -25,28 +25,28 @@ _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
 
 
-async def admitted(
+async def authenticate(
     request: Request,
     opened: Opened,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> None:
-    """Let a client in that has a key; without keys (development only), one on this network.
+    """Check the client's key; without keys (development only), that it is on this network.
 
-    Raises: HTTPException, 401 for any other.
+    Raises: HTTPException 401.
     """
     keys = opened.settings.api_keys
     if keys:
         known = credentials is not None and is_api_key(credentials.credentials, keys)
         detail = None if known else NO_KEY
     else:
-        detail = FROM_ANYWHERE if may_be_from_anywhere(request.headers) else None
+        detail = FROM_OUTSIDE if may_come_from_outside(request.headers) else None
     if detail is not None:
         opened.metrics.rejected.labels("api_key").inc()
         raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def is_api_key(claimed: str, keys: Iterable[SecretStr]) -> bool:
-    """Whether this is one of the keys; it is compared with each, in constant time."""
+    """Whether this is one of the keys; compares with each, in constant time."""
     digest = _digest(claimed)
     matches = [hmac.compare_digest(_digest(key.get_secret_value()), digest) for key in keys]
     return any(matches)
@@ -56,11 +56,11 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
-def may_be_from_anywhere(headers: Mapping[str, str]) -> bool:
+def may_come_from_outside(headers: Mapping[str, str]) -> bool:
     """Whether a request may come from outside this machine and its network.
 
-    A tunnel or a proxy brought it, or it asks for us by a public name: a web page that somebody
-    here looks at can have its own name point to this machine (DNS rebinding).
+    True when it came through a tunnel or a proxy, or when its Host is a public name: a web page
+    can make its own name resolve to this machine (DNS rebinding).
     """
     return any(name in headers for name in _PROXY_HEADERS) or not _is_local(headers.get("host", ""))
 
@@ -71,7 +71,7 @@ def _is_local(host: str) -> bool:
     except ValueError:
         return False
     if "." not in name and ":" not in name:
-        return bool(name)  # public DNS holds no name without a dot
+        return bool(name)  # public DNS has no name without a dot
     try:
         ip_address(name)
     except ValueError:

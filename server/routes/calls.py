@@ -1,4 +1,4 @@
-"""The calls API: place, read, end and erase calls; a bearer key lets in."""
+"""Routes of the calls API: place, read, end and erase calls. Needs a bearer key."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ from server.calls.schemas import (
     UtcDateTime,
 )
 from server.resources import Opened, Resources
-from server.routes.auth import NO_KEY, admitted
+from server.routes.auth import NO_KEY, authenticate
 from server.routes.errors import Invalid, problem
 from server.routes.place_call import NO_LINE, NOT_ALLOWED, OTHER_BODY, place_call
 from server.settings.profile_fields import Text
@@ -34,10 +34,10 @@ from server.settings.profile_fields import Text
 RECORDING_TYPE = "audio/wav"
 PIECE_BYTES = 262_144
 CALL_ID = re.compile(r"[0-9a-f]{32}")
-# The largest id of an event that a database can have.
+# The largest id that the database can store.
 LAST_EVENT = 2**31 - 1
-# How long an ended call's last words may take to reach the record.
-LAST_WORDS_SECS = 5.0
+# How long a response waits for rows that are still to be written.
+FLUSH_TIMEOUT_SECS = 5.0
 
 NO_CALL = "There is no call with this id."
 STILL_LIVE = "The call is still live: terminate it first."
@@ -50,7 +50,7 @@ NOT_ERASED = "The recording of this call cannot be erased now."
 router = APIRouter(
     prefix="/calls",
     tags=["calls"],
-    dependencies=[Depends(admitted)],
+    dependencies=[Depends(authenticate)],
     responses={
         401: problem("No valid API key.", NO_KEY),
         422: {"model": Invalid, "description": "Something of the request is not valid."},
@@ -120,7 +120,7 @@ async def list_calls(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CallPage:
     """Calls, newest first."""
-    # A plus that was not escaped arrives as a space.
+    # An unescaped plus arrives as a space.
     number = "+" + phone_number[1:] if phone_number and phone_number[0] == " " else phone_number
     try:
         page = await opened.call_log.list(
@@ -141,7 +141,7 @@ async def list_calls(
 async def read(call: KnownCall, opened: Opened) -> CallDetail:
     """A call as it is now, how fast it was so far, and whether it is recorded."""
     if call.status.is_terminal:
-        await _write_last_words(call, opened)
+        await _flush_record(call, opened)
     latency = await opened.call_log.latency(call.id)
     return CallDetail.with_latency(call, latency, recording=await _is_recorded(call, opened))
 
@@ -149,7 +149,7 @@ async def read(call: KnownCall, opened: Opened) -> CallDetail:
 @router.get("/{call_id}/transcript", responses=NOT_FOUND)
 async def transcript(call: KnownCall, opened: Opened) -> Transcript:
     """What was said so far, in the order spoken, as it was heard."""
-    await _write_last_words(call, opened)
+    await _flush_record(call, opened)
     turns = await opened.call_log.transcript(call.id)
     return Transcript(call_id=call.id, turns=[TurnView.of(turn) for turn in turns])
 
@@ -164,7 +164,7 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> EventPage:
     """What happened in and to the call so far."""
-    await _write_last_words(call, opened)
+    await _flush_record(call, opened)
     found = await opened.call_log.events(call.id, after=after, limit=limit)
     return EventPage(
         call_id=call.id,
@@ -192,7 +192,7 @@ async def result(
         return Response(
             CallView.of(now).model_dump_json(), status_code=202, media_type="application/json"
         )
-    await _write_last_words(ended, opened)
+    await _flush_record(ended, opened)
     log = opened.call_log
     return CallResult.with_talk(
         ended,
@@ -222,7 +222,7 @@ async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
     right, from the answer on."""
     if not call.status.is_terminal:
         raise HTTPException(409, STILL_TALKING)
-    await _write_last_words(call, opened)
+    await _flush_record(call, opened)
     await opened.recordings.written(call.id)
     if opened.recordings.grows(call.id):
         raise HTTPException(409, "The recording of this call is still being written; try again.")
@@ -243,10 +243,10 @@ async def recording(call: KnownCall, opened: Opened) -> StreamingResponse:
 
 
 def _pieces(file: BinaryIO, left: int) -> Iterator[bytes]:
-    """The first `left` bytes of a file, which is closed behind them.
+    """Read the first `left` bytes of a file, and close it.
 
-    Starlette's FileResponse opens the file behind a 200, reads to the end of one that grows beyond
-    its Content-Length, and answers a Range that it cannot read with plain text.
+    Starlette's FileResponse would open the file only after sending 200, read beyond its
+    Content-Length when the file grows, and answer a bad Range with plain text.
     """
     with file:
         while left and (piece := file.read(min(PIECE_BYTES, left))):
@@ -259,16 +259,15 @@ async def _is_recorded(call: Call, opened: Resources) -> bool:
     return grows or await asyncio.to_thread(opened.recordings.path(call.id).is_file)
 
 
-async def _write_last_words(call: Call, opened: Resources) -> None:
-    """Have what is written behind a call in the database; a database that is away is not waited
-    for, and then shows what it has."""
+async def _flush_record(call: Call, opened: Resources) -> None:
+    """Wait until the rows of a call are in the database, at most 5 s."""
     try:
-        async with asyncio.timeout(LAST_WORDS_SECS):
+        async with asyncio.timeout(FLUSH_TIMEOUT_SECS):
             if call.status.is_terminal:
-                await opened.registry.told(call.id)
+                await opened.registry.until_reported(call.id)
             await opened.records.flush(call.id)
     except TimeoutError:
-        logger.warning("The last words of a call are late", call_id=call.id)
+        logger.warning("The record of a call is late: the database is slow", call_id=call.id)
 
 
 @router.post("/{call_id}/terminate", status_code=204, responses=NOT_FOUND)
@@ -290,7 +289,7 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
 )
 async def erase(call: KnownCall, opened: Opened) -> None:
     """Erase an ended call with everything that was kept of it, its recording included."""
-    await _write_last_words(call, opened)
+    await _flush_record(call, opened)
     await _erase_recording(call, opened)
     try:
         await opened.call_log.delete(call.id)
@@ -301,7 +300,7 @@ async def erase(call: KnownCall, opened: Opened) -> None:
 
 
 async def _erase_recording(call: Call, opened: Resources) -> None:
-    """Before the record, which is what a recording is found by."""
+    """Erase the recording, before the record by which it is found."""
     if not call.status.is_terminal:
         raise HTTPException(409, STILL_LIVE)
     try:

@@ -1,4 +1,4 @@
-"""What the API answers when something is wrong, as Pydantic models, and how `/docs` shows it."""
+"""Pydantic models of the API's error responses, and their examples for `/docs`."""
 
 from typing import Any
 
@@ -46,6 +46,6 @@ class Invalid(BaseModel):
 
 
 def problem(says: str, detail: str) -> dict[str, Any]:
-    """An error of a route for its `responses`; `detail` is the example that `/docs` shows."""
+    """Document an error in a route's `responses`; `detail` is the example that `/docs` shows."""
     example = {"application/json": {"example": {"detail": detail}}}
     return {"model": Problem, "description": says, "content": example}

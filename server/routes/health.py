@@ -1,4 +1,4 @@
-"""Whether this instance lives, and whether it can carry calls."""
+"""Health routes: liveness, and readiness to carry calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from server.resources import Opened
 
 router = APIRouter(tags=["health"])
 
-CHECK_PATIENCE_SECS = 3.0
+CHECK_TIMEOUT_SECS = 3.0
 
 
 class Health(BaseModel):
@@ -60,7 +60,7 @@ async def ready(opened: Opened, response: Response) -> Readiness:
 
 async def _reach(ping: Callable[[], Awaitable[object]]) -> str:
     try:
-        async with asyncio.timeout(CHECK_PATIENCE_SECS):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECS):
             await ping()
     except TimeoutError:
         return "does not answer"

@@ -1,4 +1,4 @@
-"""Places a call for the calls API: once for each idempotency key, within capacity and limits."""
+"""Places calls for the calls API: once per idempotency key, within capacity and limits."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ RETRY_AFTER_SECS = 5
 
 
 async def place_call(body: CallRequest, key: str | None, opened: Resources) -> Call:
-    """Call a number, once for each idempotency key; returns the call as it is then.
+    """Call a number, once per idempotency key; return the call as it is after dialling.
 
-    Raises: HTTPException with what keeps it from being placed.
+    Raises: HTTPException when it cannot be placed.
     """
     call, placed = _new_call(body, key, opened)
     key = call.idempotency_key
     if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
-        _take_a_line(call, opened)
+        _reserve_place(call, opened)
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
@@ -93,7 +93,7 @@ def _fingerprint(body: CallRequest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _take_a_line(call: Call, opened: Resources) -> None:
+def _reserve_place(call: Call, opened: Resources) -> None:
     if not opened.registry.reserve(call.id):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(

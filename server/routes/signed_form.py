@@ -1,4 +1,4 @@
-"""FastAPI dependency of Twilio's webhooks: their form, once its signature is checked."""
+"""FastAPI dependency for Twilio's webhooks: checks the signature, returns the form."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -1,9 +1,8 @@
-"""The WebSocket that carries a call's audio: lets the right stream in, binds it, pumps messages.
+"""WebSocket route of Twilio's media streams: authenticates, binds to the call, pumps messages.
 
     upgrade: signature ─▶ accept ─▶ `connected` ─▶ `start`: token, call SID ─▶ bind ─▶ pump … close
 
-It knows nothing of audio. Whatever goes wrong here ends the stream, never the call: Twilio then
-asks for TwiML again.
+Errors here end the stream, never the call: Twilio then asks for TwiML again.
 
 Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
@@ -29,16 +28,16 @@ from server.resources import Opened, Resources
 from server.twilio.media_websocket import DIRECT_SOCKET, SLOW_READER, MediaWebSocketProtocol
 from server.twilio.stream_tokens import TokenRefused
 
-HANDSHAKE_PATIENCE_SECS = 10.0
-# Twilio sends 50 messages a second; ten times that, for some seconds, is no telephone.
+HANDSHAKE_TIMEOUT_SECS = 10.0
+# Twilio sends 50 messages a second; ten times that for some seconds is a flood.
 FLOOD_WINDOW_SECS = 5.0
 FLOOD_MESSAGES = 50 * 10 * 5
 BAD_MESSAGES = 100
-# A socket hands over all that it has read at once; after so many messages, others have their turn.
+# A socket delivers all that it has read at once; after so many messages, yield to other tasks.
 AT_A_TIME = 8
 
-# What the other side is told when its stream is closed, by the reason that is counted.
-SAYS = {
+# The close reason for the peer, by the reason that the metric counts.
+CLOSE_REASONS = {
     "late_start": "`connected` and `start` did not come in time",
     "no_connected": "the first message must be `connected`",
     "no_start": "the second message must be `start`",
@@ -60,14 +59,14 @@ POLICY = 1008
 TOO_BIG = 1009
 UNACCEPTABLE = 1003
 INTERNAL = 1011
-# The WebSocket's own layer has closed it already.
+# Close codes of the protocol layer, which has closed the socket already.
 CLOSED_BELOW = {1007: "not_utf8", TOO_BIG: "message_too_big", SLOW_READER: "slow_reader"}
 
 router = APIRouter()
 
 
 class Refused(Exception):
-    """This stream is not let in, or not any longer; `code` and SAYS close the WebSocket."""
+    """The stream is refused or ended; `code` and CLOSE_REASONS close the WebSocket."""
 
     def __init__(self, reason: str, code: int = POLICY) -> None:
         super().__init__(reason)
@@ -76,23 +75,23 @@ class Refused(Exception):
 
 
 class TwilioSocket:
-    """One media stream as the line sees it: `MediaStream` over a WebSocket."""
+    """`MediaStream` over a WebSocket."""
 
     def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
         self._websocket = websocket
         self._direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
         self._stream_sid = stream_sid
-        # How many messages wait for a socket that is not read, and whose turn it is.
+        # Messages that wait while the peer does not read, and the lock that keeps their order.
         self._behind = 0
         self._turn = asyncio.Lock()
 
     @property
     def stream_sid(self) -> str:
-        """Twilio's name for it."""
+        """Twilio's StreamSid."""
         return self._stream_sid
 
     async def send(self, *texts: str) -> None:
-        """Send messages, behind all that wait; a socket that has closed takes and drops them."""
+        """Send messages, behind all that wait; a closed socket drops them."""
         if self._websocket.application_state is not WebSocketState.CONNECTED:
             return
         if not self._behind and self._direct.send_now(*texts):
@@ -103,29 +102,26 @@ class TwilioSocket:
                 for text in texts:
                     await self._websocket.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
-            logger.debug("A message came too late for its stream")
+            logger.debug("A message was dropped: its stream is closed")
         finally:
             self._behind -= 1
 
     async def close(self) -> None:
-        """Close the socket, once, behind all that waits; Twilio goes on with its TwiML."""
+        """Close the socket behind all that waits; Twilio continues with its TwiML."""
         async with self._turn:
             await _close(self._websocket, 1000)
 
 
 @dataclass
-class Tolerance:
-    """How much nonsense and haste one stream is allowed; `now` in seconds of the loop's clock."""
+class MessageLimits:
+    """Limits one stream's message rate and bad messages; `now` in seconds of the loop's clock."""
 
     window_from: float
     in_window: int = 0
     bad: int = 0
 
     def take(self, now: float) -> None:
-        """Count a message.
-
-        Raises: Refused when they come far faster than a telephone sends them.
-        """
+        """Count a message. Raises: Refused when they come too fast."""
         if now - self.window_from >= FLOOD_WINDOW_SECS:
             self.window_from = now
             self.in_window = 0
@@ -134,10 +130,7 @@ class Tolerance:
             raise Refused("flood")
 
     def take_bad(self) -> None:
-        """Count a message that made no sense.
-
-        Raises: Refused when there were too many.
-        """
+        """Count a bad message. Raises: Refused when there were too many."""
         self.bad += 1
         if self.bad > BAD_MESSAGES:
             raise Refused("bad_messages", UNACCEPTABLE)
@@ -159,18 +152,18 @@ async def media(websocket: WebSocket, call_id: str, opened: Opened) -> None:
         except Refused as refusal:
             opened.metrics.rejected.labels(f"stream_{refusal.reason}").inc()
             logger.warning("A media stream was refused", reason=refusal.reason)
-            await _close(websocket, refusal.code, SAYS.get(refusal.reason, ""))
+            await _close(websocket, refusal.code, CLOSE_REASONS.get(refusal.reason, ""))
         except WebSocketDisconnect:
-            logger.debug("A media stream left during its handshake")
+            logger.debug("A media stream closed during its handshake")
         except Exception:
             opened.metrics.rejected.labels("stream_failed").inc()
             logger.exception("A media stream failed")
-            await _close(websocket, INTERNAL, SAYS["failed"])
+            await _close(websocket, INTERNAL, CLOSE_REASONS["failed"])
 
 
 async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
     try:
-        async with asyncio.timeout(HANDSHAKE_PATIENCE_SECS):
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECS):
             start = await _handshake(websocket)
             call = await _admit(start, call_id, opened)
     except TimeoutError:
@@ -183,9 +176,9 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
         line = await opened.registry.carry(call, stream)
     except ConversationOver:
         raise Refused("conversation_over") from None
-    # Told beside the audio: the caller waits for nothing that is only written down.
+    # In a task of its own, so that the audio does not wait for the database.
     telling = asyncio.create_task(_tell(opened, call_id, started))
-    # In a task of its own: each message would else wake all the layers of the app around this.
+    # In a task of its own: otherwise each message would resume all ASGI layers around this.
     pumping = asyncio.create_task(_pump(websocket, line, opened, call_id), name="media")
     try:
         await pumping
@@ -201,7 +194,7 @@ async def _tell(opened: Resources, call_id: str, event: StreamStarted | StreamEn
     try:
         await opened.life.tell(call_id, event)
     except Exception:
-        logger.exception("What became of a media stream could not be noted")
+        logger.exception("The start or end of a media stream could not be stored")
 
 
 async def _handshake(websocket: WebSocket) -> Start:
@@ -224,7 +217,7 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
     if not await opened.live_calls.use_token(token.token_id, opened.tokens.good_for_secs):
         raise Refused("token_used")
     try:
-        # At the answer, every millisecond is silence on the phone.
+        # Without a database read: the caller hears silence meanwhile.
         call = opened.registry.expected(call_id) or await opened.call_log.get(call_id)
     except NoSuchCall:
         raise Refused("unknown_call") from None
@@ -237,33 +230,33 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
 
 async def _pump(websocket: WebSocket, line: PhoneLine, opened: Resources, call_id: str) -> None:
     clock = asyncio.get_running_loop().time
-    tolerance = Tolerance(window_from=clock())
+    limits = MessageLimits(window_from=clock())
     direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
     receive = direct.receive
     try:
         going = True
         while going:
             text = _text_of(await receive())
-            tolerance.take(clock())
-            if tolerance.in_window % AT_A_TIME == 0:
+            limits.take(clock())
+            if limits.in_window % AT_A_TIME == 0:
                 await asyncio.sleep(0)
             try:
                 going = await line.receive(text)
             except StreamError as error:
                 opened.metrics.bad_messages.inc()
-                if not tolerance.bad:
+                if not limits.bad:
                     _note_bad_message(opened, call_id, error)
-                tolerance.take_bad()
+                limits.take_bad()
     except WebSocketDisconnect:
         return
     await _close(websocket, 1000)
 
 
 def _note_bad_message(opened: Resources, call_id: str, error: StreamError) -> None:
-    # Once for each stream; all of them are counted.
+    # Logged once for each stream; all are counted.
     detail = {"error": str(error)[:200]}
     opened.records.recorder(call_id).event("stream.bad_message", detail)
-    logger.warning("A media stream sent what makes no sense")
+    logger.warning("A media stream sent a bad message")
 
 
 async def _next_text(websocket: WebSocket) -> str:
@@ -290,4 +283,4 @@ async def _close(websocket: WebSocket, code: int, reason: str = "") -> None:
     try:
         await websocket.close(code, reason)
     except (WebSocketDisconnect, RuntimeError):
-        logger.debug("A stream was closed by its other side first")
+        logger.debug("A media stream was already closed by the peer")

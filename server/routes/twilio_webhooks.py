@@ -1,9 +1,9 @@
-"""What Twilio asks and tells us by HTTP. Each request is signed, or it gets 403 and nothing else.
+"""Routes of Twilio's webhooks. Requests without a valid signature get 403.
 
-    /twilio/inbound            a call comes in: open its record, say what to do
-    /twilio/twiml/{id}         what next? asked at the answer, and after each stream
+    /twilio/inbound            a call comes in: create its record, answer with TwiML
+    /twilio/twiml/{id}         Twilio asks for TwiML: at the answer, and after each stream
     /twilio/status/{id}        the call's status changed (late, twice, out of order, or never)
-    /twilio/status             the same for calls that came in: their numbers have one address
+    /twilio/status             the same for inbound calls, which share one address
     /twilio/stream-status/{id} a media stream started, stopped or failed
 
 Source: https://www.twilio.com/docs/voice/twiml#request-parameters
@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Response
 from loguru import logger
 
 from agent.lifecycle.events import Event, Placed, TwilioStatus, TwimlFetched
-from agent.lifecycle.state import Apologise, CallState, HandOn, OpenStream, next_verbs
+from agent.lifecycle.state import Apologise, CallState, OpenStream, TransferVerb, next_verbs
 from agent.profile import AgentProfile
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call, CallStatus, Direction
@@ -27,9 +27,9 @@ from server.routes.errors import Invalid, Problem
 from server.routes.signed_form import SignedForm
 from server.twilio import twiml
 
-# Twilio's are 34 characters; what is longer, or holds anything else, is in no record of ours.
+# Twilio's SIDs are 34 characters; other text is in no record.
 SID = re.compile(r"[A-Za-z0-9]{1,64}")
-# What a stream status callback may bring into the record.
+# The fields of a stream status callback that are recorded.
 STREAM_FIELDS = {"StreamEvent": "event", "StreamSid": "stream_sid", "StreamError": "error"}
 
 router = APIRouter(
@@ -48,7 +48,7 @@ router = APIRouter(
 
 
 def _form(*fields: str) -> dict[str, Any]:
-    """The part of Twilio's form that is read, for `/docs`; the rest counts for the signature."""
+    """Document the form fields that are read; the others count for the signature only."""
     properties = {name: {"type": "string"} for name in fields}
     schema = {"type": "object", "properties": properties, "required": [fields[0]]}
     content = {"application/x-www-form-urlencoded": {"schema": schema}}
@@ -67,7 +67,7 @@ TWIML: dict[int | str, dict[str, Any]] = {
     openapi_extra=_form("CallSid", "From", "To"),
 )
 async def inbound(form: SignedForm, opened: Opened) -> Response:
-    """A call comes in: its record is opened once, however often Twilio asks."""
+    """A call comes in: create its record once, however often Twilio asks."""
     sid, ours, theirs = _sid(form, opened), form.get("To", ""), form.get("From", "")
     call = await opened.call_log.find_by_sid(sid)
     if call is None:
@@ -121,7 +121,7 @@ async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
     openapi_extra=_form("CallSid", "CallStatus"),
 )
 async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response:
-    """What Twilio shall do next with the call."""
+    """TwiML: what Twilio is to do next with the call."""
     call = await _find(call_id, form, opened)
     now = opened.clock()
     told: list[Event] = [TwimlFetched(now)]
@@ -143,7 +143,7 @@ async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
 
 @router.post("/status", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
 async def inbound_status(form: SignedForm, opened: Opened) -> None:
-    """The status of a call changed that came in: the number's status callback in the console."""
+    """The status of an inbound call changed: the number's status callback in Twilio's console."""
     call = await opened.call_log.find_by_sid(_sid(form, opened))
     if call is None:
         raise _unknown("There is no call with this CallSid.", opened)
@@ -156,7 +156,7 @@ async def inbound_status(form: SignedForm, opened: Opened) -> None:
     openapi_extra=_form("CallSid", "StreamSid", "StreamEvent", "StreamError"),
 )
 async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
-    """Twilio's side of what became of a media stream; kept in the record."""
+    """Record Twilio's report of a media stream that started, stopped or failed."""
     await _find(call_id, form, opened)
     detail = {ours: form[theirs][:500] for theirs, ours in STREAM_FIELDS.items() if theirs in form}
     opened.records.recorder(call_id).event("twilio.stream", detail)
@@ -209,8 +209,8 @@ def _next(call: Call, state: CallState, opened: Resources) -> str:
             )
         case Apologise(key):
             return twiml.say_and_hang_up(key, language)
-        case HandOn(number):
-            return twiml.hand_on(number, caller_id=call.our_number)
+        case TransferVerb(number):
+            return twiml.transfer(number, caller_id=call.our_number)
         case _:
             return twiml.hang_up()
 

@@ -1,1 +1,1 @@
-"""Settings from the environment and `.env`, and the numbers that inbound calls come to."""
+"""Settings from the environment and `.env`, and the routes of inbound numbers."""

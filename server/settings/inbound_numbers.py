@@ -1,4 +1,4 @@
-"""Which pipeline answers which number of ours, as INBOUND_NUMBERS says it in two forms.
+"""Parses INBOUND_NUMBERS: which pipeline answers which number. Two notations:
 
 +15550100123=phone_call,*=reminder
 {"+15550100123": {"pipeline": "phone_call", "greeting": "Good day!"}, "*": "reminder"}
@@ -18,13 +18,13 @@ _OUR_NUMBER = re.compile(r"\*|\+[0-9]{1,15}")
 
 
 class InboundRoute(ProfileFields):
-    """Which pipeline answers a number of ours, and what it changes of the agent."""
+    """The pipeline that answers a number, and the profile fields that it overrides."""
 
     pipeline: str = Field(min_length=1, max_length=64)
 
 
 def parse_routes(value: str) -> dict[str, Any]:
-    """The routes by number, for Pydantic to check; `*` is every number that is not named.
+    """Parse the routes by number, for Pydantic to validate; `*` is every other number.
 
     Raises: ValueError, with a sentence.
     """

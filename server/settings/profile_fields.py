@@ -1,4 +1,4 @@
-"""Fields of settings and requests that say who an agent is, and the types they are made of."""
+"""Agent profile fields that a request or INBOUND_NUMBERS may set, and their types."""
 
 import re
 from typing import Annotated
@@ -51,7 +51,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 
 
 class ProfileFields(BaseModel):
-    """What of the agent a request or a number may set; what is left out, the pipeline says."""
+    """The profile fields that a request or a number may set; others come from the pipeline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,7 +71,7 @@ class ProfileFields(BaseModel):
     language: Language | None = Field(default=None, examples=["en-US"])
 
     def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
-        """`profile` with these fields laid over it."""
+        """`profile` with these fields overridden."""
         given = {
             "vad" if name == "vad_config" else name: getattr(self, name)
             for name in ProfileFields.model_fields

@@ -1,8 +1,8 @@
-"""The only reader of the environment: what it says becomes one checked, frozen value.
+"""Settings: reads and validates the environment and `.env`; nothing else reads them.
 
-A `.env` file in the working folder is read too; the real environment wins over it. What is in the
-file also enters `os.environ`, because the vendors' SDKs and OpenSSL read theirs from there
-(GOOGLE_GEMINI_BASE_URL, SSL_CERT_FILE).
+The environment wins over the `.env` file of the working folder. The file's values are also put into
+`os.environ`, because vendors' SDKs and OpenSSL read some there (GOOGLE_GEMINI_BASE_URL,
+SSL_CERT_FILE).
 """
 
 import os
@@ -30,13 +30,13 @@ NEEDED_IN_PRODUCTION = (
     "gemini_api_key",
     "allowed_destinations",
 )
-# Shorter ones can be guessed by whoever tries for long enough.
+# Shorter ones can be guessed by brute force.
 LONG_ENOUGH_KEY = 24
 LONG_ENOUGH_SECRET = 32
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; the message names each variable and what is wrong."""
+    """The settings are invalid; the message names each variable and what is wrong."""
 
 
 class Settings(BaseSettings):
@@ -155,7 +155,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _reached_where_it_listens(self) -> "Settings":
-        # Port 0 is any free one, which is not known yet.
+        # Port 0 is any free port, not known yet.
         if "base_url" not in self.model_fields_set and self.port:
             object.__setattr__(self, "base_url", f"http://127.0.0.1:{self.port}")
         return self
@@ -197,7 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def twilio_missing(self) -> str:
-        """The variables without which no call can be placed, and which are not set."""
+        """The missing variables without which no call can be placed."""
         needed = ("twilio_account_sid", "twilio_auth_token", "twilio_phone_number")
         return ", ".join(name.upper() for name in needed if not getattr(self, name))
 
@@ -213,11 +213,11 @@ class Settings(BaseSettings):
         return any(p == "*" or phone_number.startswith(p) for p in self.allowed_destinations)
 
     def allows_transfer(self, phone_number: str) -> bool:
-        """Whether a tool may connect a caller to this, which may be any text."""
+        """Whether a tool may transfer a caller to this number, which may be any text."""
         return bool(re.fullmatch(E164, phone_number)) and self.allows_destination(phone_number)
 
     def inbound_route(self, our_number: str) -> InboundRoute | None:
-        """Who answers this number; None: nobody does."""
+        """The route of this number; None: it is not in service."""
         return self.inbound_numbers.get(our_number) or self.inbound_numbers.get("*")
 
 
@@ -237,7 +237,7 @@ def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = No
 
 
 def names_that_differ(env_file: Path = Path(".env")) -> list[str]:
-    """What the file sets and the environment sets otherwise, so that the file does not count."""
+    """Names in the file whose value the environment overrides."""
     if not env_file.is_file():
         return []
     said = dotenv_values(env_file)
@@ -274,6 +274,6 @@ def _with_usable_port(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        # The address may hold a password, so it is not repeated.
+        # The URL may hold a password, so it is not quoted.
         raise ValueError("must have a port from 1 to 65535, or none")
     return url

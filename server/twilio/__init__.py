@@ -1,1 +1,1 @@
-"""Twilio: REST client, signatures, stream tokens, TwiML, and the media WebSocket."""
+"""Twilio: REST client, signatures, stream tokens, TwiML, media WebSocket."""

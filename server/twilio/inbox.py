@@ -1,15 +1,14 @@
-"""What a WebSocket has received and its app has not asked for yet: one reader, and little else.
+"""Inbox: queue of a WebSocket's received messages, for one reader.
 
-uvicorn keeps an `asyncio.Queue` for each socket, made for many readers and writers, and stops
-reading after each message until the app asks for the next. Fifty times a second and call, that
-costs as much as the message does.
+It replaces uvicorn's `asyncio.Queue`, which is made for many readers, and uvicorn's pause after
+each message: at fifty messages a second and call, these cost as much as the message itself.
 """
 
 import asyncio
 from collections import deque
 from typing import Any
 
-# So many messages wait at the most before reading stops: a third of a second of a phone call.
+# Reading pauses above so many waiting messages: a third of a second of a call.
 MOST_UNREAD = 16
 
 
@@ -23,22 +22,22 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether reading should stop until the app has caught up."""
+        """Whether reading should pause."""
         return len(self._events) >= MOST_UNREAD
 
     def empty(self) -> bool:
-        """Whether the app has seen everything."""
+        """Whether no event waits."""
         return not self._events
 
     def put_nowait(self, event: Any) -> None:
-        """Add an event, and wake the reader if it waits."""
+        """Add an event, and wake the reader."""
         self._events.append(event)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
     async def get(self) -> Any:
-        """The next event, in the order that they came. One task may wait at a time."""
+        """Wait for the next event. Only one task may wait at a time."""
         while not self._events:
             self._waiting = self._loop.create_future()
             await self._waiting

@@ -1,7 +1,7 @@
-"""The telephone network by Twilio's REST API: the official SDK, in threads of its own.
+"""TwilioTelephone: places, ends and looks up calls by Twilio's REST API, with the SDK in threads.
 
-What matters is the difference between "refused", which nothing can ring after, and "unclear",
-which must be looked up and never repeated: Twilio's Calls.create knows no idempotency key.
+Calls.create has no idempotency key. So a dial is either refused (no phone rings), or uncertain: it
+must be looked up, and never repeated.
 
     no connection, no TLS, 4xx         ──▶ DialRefused     (nothing was placed)
     time-out while reading, reset, 5xx ──▶ DialUncertain   (it may ring)
@@ -27,14 +27,14 @@ from server.twilio.rest_http import REST_ROOT, NotSent, TwilioHttp
 
 TIMEOUT_SECS = 10.0
 THREADS = 8
-# `initiated` is what the answer to Calls.create says, `answered` what the request for TwiML does.
+# Without `initiated`, which the response tells, and `answered`, which the TwiML request tells.
 EVENTS = ["ringing", "completed"]
-# Twilio's clock and ours may differ by this much, and a restart forgets when it dialled.
+# How much Twilio's clock and ours may differ; how far to look back after a restart.
 CLOCK_MARGIN = timedelta(seconds=5)
 FORGOTTEN_DIAL = timedelta(minutes=15)
 NOT_FOUND = 404
 TOO_MANY = 429
-# So many call SIDs are remembered as taken, while the record learns of them.
+# How many call SIDs are remembered as taken until the record has them.
 TAKEN_AT_MOST = 1000
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ Known = Callable[[str], Awaitable[bool]]
 
 
 class TwilioTelephone:
-    """`Telephone` over Twilio. `known` says whether a call SID belongs to a call of ours.
+    """`Telephone` over Twilio. `known` tells whether a call SID is in the record.
 
     Raises: OSError, ValueError, as `TwilioHttp` does.
     """
@@ -60,8 +60,7 @@ class TwilioTelephone:
         self._http = TwilioHttp(
             rest_root or REST_ROOT, timeout_secs=timeout_secs, connections=THREADS
         )
-        # Named once, and now: the SDK imports the whole of this API when it is first asked for it,
-        # which takes a part of a second.
+        # Resolved now, because the SDK imports this API on first use, which takes a while.
         self._calls = Client(account_sid, auth_token, http_client=self._http).calls
         self._base_url = base_url
         self._known = known
@@ -71,7 +70,7 @@ class TwilioTelephone:
         self._taken: dict[str, str] = {}
 
     def close(self) -> None:
-        """Give the threads back; a request that is on its way is not waited for."""
+        """Stop the threads, without waiting for requests under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._http.session.close()
 
@@ -111,18 +110,18 @@ class TwilioTelephone:
         return sid
 
     async def hang_up(self, twilio_sid: str) -> None:
-        """End the call; one that is over already, or that Twilio does not know, is fine."""
+        """End the call. Does nothing when it has ended already, or Twilio does not know it."""
         call = self._calls(twilio_sid)
         try:
-            # `completed` also ends a call that still rings, and `canceled` only such a one.
+            # `completed` also ends a ringing call; `canceled` would end only that.
             await self._in_thread(partial(call.update, status="completed"))
         except TwilioRestException as error:
             if error.status >= 500 or error.status in (401, 403, TOO_MANY):
                 raise
-            logger.debug("Twilio had nothing to hang up", code=error.code)
+            logger.debug("Twilio had no such call to hang up", code=error.code)
 
     async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
-        """What Twilio knows of the call; None when it knows no such call."""
+        """The call's status at Twilio; None when Twilio knows no such call."""
         try:
             call = await self._in_thread(self._calls(twilio_sid).fetch)
         except TwilioRestException as error:
@@ -132,7 +131,7 @@ class TwilioTelephone:
         return TelephoneCall(str(call.sid), str(call.status))
 
     async def find(self, request: DialRequest) -> TelephoneCall | None:
-        """The call that an uncertain `dial` may have placed, and that is no other call of ours."""
+        """Find the call that an uncertain `dial` may have placed; None when there is none."""
         dialled_at = self._dialled_at.get(request.call_id)
         since = dialled_at - CLOCK_MARGIN if dialled_at else now_utc() - FORGOTTEN_DIAL
         recent = await self._in_thread(
@@ -141,7 +140,7 @@ class TwilioTelephone:
         candidates = [call for call in recent if call.date_created and call.date_created >= since]
         for call in sorted(candidates, key=lambda call: call.date_created or datetime.now(UTC)):
             sid = str(call.sid)
-            # Whoever asks at the same time finds it taken, whatever the record knows yet.
+            # Taken at once, so that a concurrent `find` does not return the same call.
             if not await self._known(sid) and self._take(sid, request):
                 self._dialled_at.pop(request.call_id, None)
                 return TelephoneCall(sid, str(call.status))
@@ -159,7 +158,7 @@ class TwilioTelephone:
 
 
 class NoTelephone:
-    """`Telephone` without credentials: it can place nothing and reach nothing."""
+    """`Telephone` without credentials: refuses every call."""
 
     async def dial(self, request: DialRequest) -> str:
         """Refuse."""

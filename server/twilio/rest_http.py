@@ -1,7 +1,7 @@
-"""HTTP client of the twilio SDK that tells which requests surely were not sent.
+"""HTTP client for the twilio SDK that tells which requests were certainly not sent.
 
-A request is sent at most once, and no redirect is followed. An error while connecting (name, TCP,
-proxy, TLS) is `NotSent`; after a RequestException (an OSError) Twilio may have heard the request.
+A request is sent at most once, and redirects are not followed. An error while connecting (DNS, TCP,
+proxy, TLS) is `NotSent`; after a RequestException (an OSError) Twilio may have received it.
 """
 
 import ssl
@@ -22,7 +22,7 @@ REST_ROOT = "https://api.twilio.com"
 
 
 class NotSent(HTTPError):
-    """No connection came about, so nothing was sent."""
+    """The connection failed, so nothing was sent."""
 
 
 class TwilioHttp(TwilioHttpClient):  # type: ignore[misc]
@@ -73,7 +73,7 @@ def _check_proxy(proxy: str) -> None:
         address = parse_url(proxy)
         if address.scheme in (None, "http", "https") and address.host:
             return
-    # It may hold a password, so it is not repeated.
+    # It may hold a password, so it is not quoted.
     raise ValueError("The proxy of the environment must be an http:// or https:// address.")
 
 

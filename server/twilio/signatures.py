@@ -10,9 +10,9 @@ from twilio.request_validator import RequestValidator
 
 
 class TwilioSignatures:
-    """Checks X-Twilio-Signature over the public address, BASE_URL, whatever a proxy shows.
+    """Checks X-Twilio-Signature for the public address, BASE_URL, whatever a proxy rewrites.
 
-    Signatures are compared in constant time. Without an auth token everything is refused.
+    Signatures are compared in constant time. Without an auth token every check fails.
     """
 
     def __init__(self, auth_token: str | None, *, base_url: str, stream_base_url: str) -> None:

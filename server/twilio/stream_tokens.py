@@ -1,9 +1,9 @@
-"""One-time tokens that let exactly one media stream in, checked by any instance.
+"""StreamTokens: one-time tokens that admit exactly one media stream, on any instance.
 
     mint (TwiML)  ──▶ Twilio carries it as <Parameter name="token"> ──▶ check (stream's `start`)
 
-A token names the call, the moment until which it is good and a random id, and is sealed with
-HMAC-SHA256. That it is used once only is kept outside (LiveCalls.use_token), under its id.
+A token holds the call's id, its expiry and a random id, and is sealed with HMAC-SHA256.
+`LiveCalls.use_token` makes sure that it is used only once.
 """
 
 import base64
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 class TokenRefused(Exception):
-    """The token lets nobody in; the message says why and holds nothing of the token."""
+    """The token is not valid; the message says why, without quoting the token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What Twilio shall do next with a call, as TwiML.
+"""Builds TwiML documents: open a media stream, say a sentence, transfer, hang up.
 
-A stream is always followed by a <Redirect>: Twilio goes on to it when the socket closes for
-whatever reason, and asks us again.
+A <Redirect> always follows the stream: Twilio asks us again when the socket closes, for whatever
+reason.
 
 Sources: https://www.twilio.com/docs/voice/twiml/stream, https://www.twilio.com/docs/voice/twiml
 """
@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
-# What a person hears when we cannot go on, by what is wrong and by language.
+# What a caller hears when a call cannot go on, by reason and language.
 SENTENCES: dict[str, dict[str, str]] = {
     "apology": {
         "en": "I am sorry, something went wrong on our side. Please call again later. Goodbye.",
@@ -62,7 +62,7 @@ def _stream_and_redirect(*, url: str, status_url: str, token: str, next_url: str
     return str(response)
 
 
-# Made once, with the places to fill in: it answers every call, and a caller waits for it.
+# Built once as a template, because a caller waits for it at every answer.
 _OPEN_STREAM = Template(
     _stream_and_redirect(
         **{name: f"${name}" for name in ("url", "status_url", "token", "next_url")}
@@ -84,7 +84,7 @@ def say_and_hang_up(sentence: str, language: str) -> str:
     return str(response)
 
 
-def hand_on(phone_number: str, *, caller_id: str) -> str:
+def transfer(phone_number: str, *, caller_id: str) -> str:
     """Connect the caller to this number; the call ends when they are done."""
     response = VoiceResponse()
     response.dial(phone_number, caller_id=caller_id)

@@ -33,14 +33,14 @@ A_CALL: Events = [
 
 
 def test_each_event_tells_what_it_holds() -> None:
-    latency = Latency.told_by(A_CALL)
+    latency = Latency.from_events(A_CALL)
     assert latency == Latency(4.2, (880, 1200.5, 640), (40.5,), 0.4, 0.6)
     assert latency.response_p50 == 880
     assert latency.response_max == 1200.5
 
 
 def test_a_call_that_nobody_answered_has_none() -> None:
-    latency = Latency.told_by([("life.placed", {})])
+    latency = Latency.from_events([("life.placed", {})])
     assert latency == Latency()
     assert (latency.response_p50, latency.response_max) == (None, None)
 
@@ -50,12 +50,12 @@ def test_of_two_responses_the_median_lies_between() -> None:
 
 
 def test_a_share_may_be_known_one_way_only() -> None:
-    latency = Latency.told_by([(SHARE, {"in_ms": None, "out_ms": 3})])
+    latency = Latency.from_events([(SHARE, {"in_ms": None, "out_ms": 3})])
     assert (latency.share_in, latency.share_out) == (None, 3)
 
 
 def test_the_first_sound_is_the_first_one() -> None:
-    again = Latency.told_by([(FIRST_SOUND, {"ms": 5}), (FIRST_SOUND, {"ms": 900})])
+    again = Latency.from_events([(FIRST_SOUND, {"ms": 5}), (FIRST_SOUND, {"ms": 900})])
     assert again.first_sound == 5
 
 
@@ -64,8 +64,8 @@ def test_the_first_sound_is_the_first_one() -> None:
 )
 def test_what_is_no_duration_counts_for_nothing(value: object) -> None:
     events = [(kind, {"ms": value, "in_ms": value, "out_ms": value}) for kind in LATENCY_EVENTS]
-    assert Latency.told_by(events) == Latency()
-    assert Latency.told_by([*events, *A_CALL]) == Latency.told_by(A_CALL)
+    assert Latency.from_events(events) == Latency()
+    assert Latency.from_events([*events, *A_CALL]) == Latency.from_events(A_CALL)
 
 
 details = st.dictionaries(
@@ -76,7 +76,7 @@ details = st.dictionaries(
 
 @given(st.lists(st.tuples(st.sampled_from([*LATENCY_EVENTS, "note"]), details)))
 def test_whatever_is_noted_comes_to_durations(events: Events) -> None:
-    latency = Latency.told_by(events)
+    latency = Latency.from_events(events)
     known = [latency.first_sound, latency.share_in, latency.share_out]
     known += [*latency.responses, *latency.barge_ins]
     assert all(ms is None or 0 <= ms <= LONGEST_MS for ms in known)
@@ -93,7 +93,7 @@ async def test_the_record_gives_the_latency_of_its_own_call(
     call, other = await call_log.create(a_call()), await call_log.create(a_call())
     rows = [CallEvent(call_id=call.id, kind=kind, detail=detail) for kind, detail in A_CALL]
     await call_log.write([*rows, CallEvent(call_id=other.id, kind=RESPONSE, detail={"ms": 7})])
-    assert await call_log.latency(call.id) == Latency.told_by(A_CALL)
+    assert await call_log.latency(call.id) == Latency.from_events(A_CALL)
     assert await call_log.latency(other.id) == Latency(responses=(7,))
     with pytest.raises(NoSuchCall):
         await call_log.latency("none")

@@ -66,7 +66,7 @@ async def test_what_is_carried_is_kept_and_nothing_of_anothers(live_calls: LiveC
     await live_calls.claim("mine", "one")
     await live_calls.claim("theirs", "two")
     # The third was claimed by nobody, or Redis has lost it.
-    await live_calls.keep(["mine", "theirs", "lost"], "one")
+    await live_calls.renew(["mine", "theirs", "lost"], "one")
     assert await live_calls.all() == {"mine": "one", "theirs": "two", "lost": "one"}
     assert await live_calls.count() == 3
 
@@ -135,7 +135,7 @@ async def test_a_claim_kept_runs_from_anew(redis: Redis):
         await redis.expire(f"{{voice-ai}}:owner:{call_id}", 5)
         await redis.zadd("{voice-ai}:live", {call_id: 1})
     await redis.set("{voice-ai}:owner:theirs", "two", ex=5)
-    await live_calls.keep(["c1", "c2", "theirs"], "one")
+    await live_calls.renew(["c1", "c2", "theirs"], "one")
     assert await redis.ttl("{voice-ai}:owner:c1") > 3590
     assert await redis.ttl("{voice-ai}:owner:c2") > 3590
     assert await redis.ttl("{voice-ai}:owner:theirs") <= 5

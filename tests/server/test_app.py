@@ -8,7 +8,7 @@ import pytest
 from fastapi import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from agent.record.call_log import DatabaseAway, NoSuchCall
+from agent.record.call_log import DatabaseUnavailable, NoSuchCall
 from server.app import create_app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.observability.metrics import Metrics
@@ -27,7 +27,7 @@ def test_a_number_for_a_pipeline_that_there_is_not_stops_the_start() -> None:
     [
         (HTTPException(409, "No.", headers={"X-Why": "so"}), 409, {"X-Why": "so"}),
         (NoSuchCall("a"), 404, {}),
-        (DatabaseAway("busy"), 503, {"Retry-After": "5"}),
+        (DatabaseUnavailable("busy"), 503, {"Retry-After": "5"}),
         (ValueError("nobody expected it"), 500, {}),
     ],
     ids=repr,

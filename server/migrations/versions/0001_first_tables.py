@@ -1,4 +1,4 @@
-"""Calls, what was said in them, what happened, and what it cost."""
+"""Creates the tables of calls, turns, events and token usage."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Outbound calls are counted beside their records, so that erasing one makes no room."""
+"""Adds `placements`, which counts outbound calls even after their records were erased."""
 
 import sqlalchemy as sa
 from alembic import op

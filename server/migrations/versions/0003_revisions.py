@@ -1,4 +1,4 @@
-"""A call's record counts its changes, so that who knew an older one does not overwrite it."""
+"""Adds `calls.revision`, which counts changes to detect concurrent ones."""
 
 import sqlalchemy as sa
 from alembic import op

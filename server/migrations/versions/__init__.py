@@ -1,1 +1,1 @@
-"""One file per revision, in the order of their numbers."""
+"""Revisions of the schema, one per file, in the order of their numbers."""

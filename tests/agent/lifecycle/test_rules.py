@@ -38,9 +38,9 @@ from agent.lifecycle.rules import decide
 from agent.lifecycle.state import (
     Apologise,
     CallState,
-    HandOn,
     HangUpVerb,
     OpenStream,
+    TransferVerb,
     new_call,
     next_verbs,
 )
@@ -305,7 +305,7 @@ def test_a_caller_who_was_handed_on_may_talk_for_longer_than_the_agent():
     call.happens(ConversationEnded(1100, "agent", transfer_to="+15550123"))
     assert Timer.HANG_UP in call.state.deadlines
     call.happens(TwimlFetched(1101))
-    assert next_verbs(call.state) == HandOn("+15550123")
+    assert next_verbs(call.state) == TransferVerb("+15550123")
     assert Timer.HANG_UP not in call.state.deadlines
     assert call.state.deadlines[Timer.LIMIT] > limit
     assert call.count(HangUp) == 0

@@ -18,7 +18,7 @@ from agent.record.call_log import (
     CallIsLive,
     CallLog,
     DailyLimitReached,
-    DatabaseAway,
+    DatabaseUnavailable,
     IdempotencyConflict,
     NoSuchCall,
 )
@@ -307,7 +307,7 @@ async def test_ping_misses_the_tables(engine: AsyncEngine, call_log: CallLog):
     await call_log.ping()
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE calls RENAME TO other"))
-    with pytest.raises((DBAPIError, DatabaseAway)) as missed:
+    with pytest.raises((DBAPIError, DatabaseUnavailable)) as missed:
         await call_log.ping()
     says = f"{missed.value} {missed.value.__cause__}"
     assert "no such table" in says or "does not exist" in says

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.record import database
 from agent.record.call_log import CallLog
-from agent.record.database import DatabaseAway, is_passing, open_engine, writing_engine
+from agent.record.database import DatabaseUnavailable, is_transient, open_engine, writing_engine
 from agent.record.models import Call, CallEvent
 
 MakeCall = Callable[..., Call]
@@ -95,7 +95,7 @@ async def test_readers_go_on_while_writers_wait_for_another_process(
     a_call: MakeCall,
     pool_size: int,
 ):
-    monkeypatch.setattr(database, "PATIENCE_SECS", 1.5)
+    monkeypatch.setattr(database, "TIMEOUT_SECS", 1.5)
     engine = open_engine(database_url, pool_size)
     call_log = CallLog(engine)
     waiting = [asyncio.create_task(call_log.create(a_call())) for _ in range(12)]
@@ -104,7 +104,7 @@ async def test_readers_go_on_while_writers_wait_for_another_process(
     assert not any(each.done() for each in waiting)
     # The one that has the connection waits for the lock, and the others for the connection.
     failures = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(failure) for failure in failures] == [DatabaseAway] * 12
+    assert [type(failure) for failure in failures] == [DatabaseUnavailable] * 12
     locked.close()
     call = await call_log.create(a_call())
     assert [kept.id for kept in (await call_log.list()).calls] == [call.id]
@@ -193,7 +193,7 @@ async def test_a_file_that_cannot_be_opened_yet_is_tried_again(database_url: str
     for one in (engine, writing_engine(engine)):
         with pytest.raises(OperationalError, match="unable to open") as failed:
             await one.connect()
-        assert is_passing(failed.value)
+        assert is_transient(failed.value)
     (tmp_path / "later").mkdir()
     async with writing_engine(engine).begin() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar() == 1

@@ -21,7 +21,7 @@ from agent.lifecycle.events import (
 from agent.lifecycle.state import CallState, Patience
 from agent.lifecycle.statuses import CallStatus, Direction, EndReason
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from agent.record.call_log import CallLog, DatabaseAway, IdempotencyConflict, NoSuchCall
+from agent.record.call_log import CallLog, DatabaseUnavailable, IdempotencyConflict, NoSuchCall
 from agent.record.models import Call, CallEvent
 from agent.runner.local_runner import LocalRunner
 
@@ -576,7 +576,7 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         async def change_life(self, *args: Any) -> Any:
             if self.away:
                 self.tried.set()
-                raise DatabaseAway("full")
+                raise DatabaseUnavailable("full")
             return await super().change_life(*args)
 
     database = Away(engine)
@@ -589,7 +589,7 @@ async def test_what_happened_while_the_database_was_away_is_told_before_what_cam
         life.tell_until_kept(call.id, ConversationEnded(life.now(), "agent"))
     )
     await database.tried.wait()
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
     assert not surely.done()
     database.away = False
@@ -627,7 +627,7 @@ class Forgetful(CallLog):
     def _forget(self, events: Sequence[CallEvent]) -> None:
         if self.forgets in [event.kind for event in events]:
             self.forgets = None
-            raise DatabaseAway("the connection was lost")
+            raise DatabaseUnavailable("the connection was lost")
 
 
 async def test_a_decision_whose_answer_was_lost_is_carried_out(
@@ -638,7 +638,7 @@ async def test_a_decision_whose_answer_was_lost_is_carried_out(
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
     call_log.forgets = "life.terminate"
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.tell(call.id, Terminate(life.now()))
     phone.obeys = False
     await phone.until(lambda: phone.hung_up == ["CA1"])
@@ -680,7 +680,7 @@ async def test_an_end_whose_answer_was_lost_is_an_end(
     waiting = asyncio.create_task(life.ended(call.id, SECS))
     await asyncio.sleep(0)
     call_log.forgets = "life.status"
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
     ended = await waiting
     assert ended is not None
@@ -699,7 +699,7 @@ async def test_a_timer_is_kept_when_a_decision_was_not(
 
         async def change_life(self, *what: Any) -> Any:
             if self.away:
-                raise DatabaseAway("the database is away")
+                raise DatabaseUnavailable("the database is away")
             return await super().change_life(*what)
 
     call_log = Away(engine)
@@ -707,7 +707,7 @@ async def test_a_timer_is_kept_when_a_decision_was_not(
     call = await life.place(a_call(), placed(life))
     await answer(life, call)
     call_log.away = True
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.tell(call.id, TwilioStatus(life.now(), "in-progress", "CA1"))
     call_log.away = False
     phone.calls["CA1"] = "completed"
@@ -722,7 +722,7 @@ async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
     life = await start(call_log=call_log)
     call = a_call()
     call_log.forgets = "life.placed"
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.place(call, placed(life))
     ended = await life.ended(call.id, SECS)
     assert ended is not None
@@ -730,6 +730,6 @@ async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
     assert "not dialled" in (ended.error or "")
     inbound = a_call(idempotency_key=None)
     call_log.forgets = "life.placed"
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await life.place(inbound, placed(life, inbound=True, twilio_sid="CA5"))
     await phone.until(lambda: "CA5" in phone.looked_up)

@@ -15,10 +15,10 @@ from agent.lifecycle.statuses import Direction
 from agent.record.call_log import (
     CallLog,
     DailyLimitReached,
-    DatabaseAway,
+    DatabaseUnavailable,
     IdempotencyConflict,
-    LifeWentOn,
     NoSuchCall,
+    StaleRevision,
 )
 from agent.record.database import open_engine
 from agent.record.models import Call, CallEvent
@@ -87,7 +87,7 @@ async def test_a_life_that_went_on_elsewhere_is_not_overwritten(logs: Logs, a_ca
     kept = await logs[0].save_life(call.id, first, [], call.revision)
     assert kept.revision == 1
     event = CallEvent(call_id=call.id, kind="x")
-    with pytest.raises(LifeWentOn):
+    with pytest.raises(StaleRevision):
         await logs[1].save_life(call.id, second, [event], call.revision)
     assert (await logs[1].get(call.id)).life["look_ups"] == 1
     assert await logs[1].events(call.id) == []
@@ -128,8 +128,8 @@ async def test_a_server_that_restarted_is_connected_to_again(
 
 async def test_a_server_that_is_away_is_said_to_be(a_call: MakeCall):
     engine = open_engine("postgresql+asyncpg://postgres@/x?host=/nowhere")
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await CallLog(engine).create(a_call())
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await CallLog(engine).ping()
     await engine.dispose()

@@ -10,10 +10,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 
+from agent.model_instructions import CALLER_WAITS
 from agent.ports import MemoryRecord
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
-from pipelines.call.hangup import CALLER_WAITS, CallSummary, HangupController
+from pipelines.call.hangup import CallSummary, HangupController
 from pipelines.phone.caller_speech import CallerSpeech, Stretch
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.phone import twilio_serializer as twilio_stream
+from pipelines.phone import twilio_serializer
 from pipelines.phone.twilio_serializer import (
     Connected,
     Dtmf,
@@ -174,7 +174,7 @@ def test_media_is_the_same_however_it_is_written(
         "streamSid": "MZ0123456789abcdef0123456789abcdef",
     }
     text = json.dumps({key: message[key] for key in keys}, separators=separators)
-    assert decode(text) == twilio_stream._any(text) == Media(payload)
+    assert decode(text) == twilio_serializer._any(text) == Media(payload)
 
 
 @given(st.data())
@@ -199,4 +199,4 @@ def test_one_wrong_character_in_usual_media_is_read_as_the_parser_reads_it(
         except StreamError as error:
             return str(error)
 
-    assert outcome(decode) == outcome(twilio_stream._any)
+    assert outcome(decode) == outcome(twilio_serializer._any)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.phone.playback import Playback
 from pipelines.rates import MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
-from pipelines.recording.agent_track import WAVERING
+from pipelines.recording.agent_track import JITTER
 from pipelines.recording.caller_track import LATE
 from pipelines.recording.recording import HELD_AT_MOST_SECS, HOLD_SECS, Cut, Recording, State
 from server.emulators.twilio.playout import PlayoutBuffer
@@ -364,7 +364,7 @@ def test_speech_over_a_slow_network_moves_as_a_whole(
     start = phone.kept.agent.index(speech)
     # Where it was heard, as far as a mark can tell that: up to the mark's own way back later.
     later = start - bytes(phone.ear.heard).index(speech)
-    assert -WAVERING <= later <= phone.delay
+    assert -JITTER <= later <= phone.delay
 
 
 def test_a_greeting_made_while_it_rings_is_heard_from_the_answer_on() -> None:

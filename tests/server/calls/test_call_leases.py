@@ -50,27 +50,27 @@ async def test_a_redis_that_fails_is_asked_again() -> None:
     class Flaky(LiveCallsInMemory):
         failures = 2
 
-        async def keep(self, call_ids: Sequence[str], instance: str) -> None:
+        async def renew(self, call_ids: Sequence[str], instance: str) -> None:
             if self.failures:
                 self.failures -= 1
                 raise ConnectionError("no Redis")
-            await super().keep(call_ids, instance)
+            await super().renew(call_ids, instance)
             kept.set()
 
     kept = asyncio.Event()
     live_calls = Flaky()
-    claims = CallLeases(live_calls, lambda: ["c1"], instance="here", ttl_secs=0.03)
-    claims.open()
+    leases = CallLeases(live_calls, lambda: ["c1"], instance="here", ttl_secs=0.03)
+    leases.open()
     await kept.wait()
-    await claims.close()
+    await leases.close()
     assert await live_calls.all() == {"c1": "here"}
 
 
 async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None:
     class Slow(LiveCallsInMemory):
-        async def keep(self, call_ids: Sequence[str], instance: str) -> None:
+        async def renew(self, call_ids: Sequence[str], instance: str) -> None:
             carried.clear()
-            await super().keep(call_ids, instance)
+            await super().renew(call_ids, instance)
 
         async def release(self, call_id: str, instance: str) -> None:
             await super().release(call_id, instance)
@@ -78,8 +78,8 @@ async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None
 
     carried, released = ["c1"], asyncio.Event()
     live_calls = Slow()
-    claims = CallLeases(live_calls, lambda: list(carried), instance="here", ttl_secs=0.03)
-    claims.open()
+    leases = CallLeases(live_calls, lambda: list(carried), instance="here", ttl_secs=0.03)
+    leases.open()
     await released.wait()
-    await claims.close()
+    await leases.close()
     assert await live_calls.all() == {}

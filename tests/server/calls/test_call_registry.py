@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-import server.calls.call_registry as desk_module
+import server.calls.call_registry as registry_module
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCallsInMemory
 from agent.measures import Measure, WarmUp
@@ -46,7 +46,7 @@ class ScriptedLife:
         self.told.set()
 
 
-class Office:
+class RegistryStage:
     """A desk with scripted parts."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Office:
             instance="here",
             capacity=capacity,
             clock=lambda: 1.0,
-            warming=warming,
+            prewarming=warming,
         )
         self.registry.report_to(self.life)  # type: ignore[arg-type]
 
@@ -91,7 +91,7 @@ class Office:
 
 
 async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
-    registry = Office(capacity=2).registry
+    registry = RegistryStage(capacity=2).registry
     assert [registry.reserve(call) for call in ("1", "1", "2", "3")] == [True, True, True, False]
     await registry.warm("1")
     assert registry.held == 2
@@ -104,20 +104,20 @@ async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
 
 
 async def test_one_pipeline_carries_a_call_over_all_of_its_streams() -> None:
-    office = Office()
-    first, second = office.stream("MZ1"), office.stream("MZ2")
-    line = await office.registry.carry(a_call(), first)
+    stage = RegistryStage()
+    first, second = stage.stream("MZ1"), stage.stream("MZ2")
+    line = await stage.registry.carry(a_call(), first)
     line.unbind(first)
-    assert await office.registry.carry(a_call(), second) is line
-    assert len(office.pipelines) == 1
+    assert await stage.registry.carry(a_call(), second) is line
+    assert len(stage.pipelines) == 1
     await asyncio.sleep(0)  # the claim is made beside the audio
-    assert await office.live_calls.owner("1") == "here"
-    assert office.registry.talking == 1
-    await office.registry.close()
+    assert await stage.live_calls.owner("1") == "here"
+    assert stage.registry.talking == 1
+    await stage.registry.close()
 
 
 async def test_a_registry_that_hangs_holds_up_no_audio_and_is_let_go_at_the_end() -> None:
-    office = Office()
+    stage = RegistryStage()
     claims, released = asyncio.Event(), asyncio.Event()
 
     async def hangs(call_id: str, instance: str) -> None:
@@ -127,223 +127,223 @@ async def test_a_registry_that_hangs_holds_up_no_audio_and_is_let_go_at_the_end(
         assert claims.is_set(), "a claim that comes after its release would stay"
         released.set()
 
-    office.live_calls.claim, office.live_calls.release = hangs, releases  # type: ignore[method-assign]
-    line = await office.registry.carry(a_call(), office.stream("MZ1"))
+    stage.live_calls.claim, stage.live_calls.release = hangs, releases  # type: ignore[method-assign]
+    line = await stage.registry.carry(a_call(), stage.stream("MZ1"))
     assert line.bound
-    ending = asyncio.create_task(office.registry.end("1", EndReason.API))
+    ending = asyncio.create_task(stage.registry.end("1", EndReason.API))
     await asyncio.sleep(0)
     claims.set()
     await ending
     assert released.is_set()
-    await office.registry.close()
+    await stage.registry.close()
 
 
 async def test_the_life_is_told_before_the_stream_closes() -> None:
-    office = Office()
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT, transfer_to="+3"))
-    await office.registry.told("1")
-    assert office.log == ["life told", "pipeline ended", "MZ1 closed"]
-    assert office.life.events == [ConversationEnded(1.0, "agent", transfer_to="+3")]
+    stage = RegistryStage()
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    stage.pipelines[0].over.set_result(CallSummary(EndReason.AGENT, transfer_to="+3"))
+    await stage.registry.until_reported("1")
+    assert stage.log == ["life told", "pipeline ended", "MZ1 closed"]
+    assert stage.life.events == [ConversationEnded(1.0, "agent", transfer_to="+3")]
     with pytest.raises(ConversationOver):
-        await office.registry.carry(a_call(), office.stream("MZ2"))
-    await office.registry.end("1", EndReason.AGENT)
-    assert office.registry.talking == 0
-    assert await office.live_calls.owner("1") is None
+        await stage.registry.carry(a_call(), stage.stream("MZ2"))
+    await stage.registry.end("1", EndReason.AGENT)
+    assert stage.registry.talking == 0
+    assert await stage.live_calls.owner("1") is None
 
 
 async def test_a_life_that_cannot_be_told_yet_still_frees_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(desk_module, "TELL_PATIENCE_SECS", 0.01)
-    office = Office()
-    office.life.there.clear()
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    office.pipelines[0].over.set_result(CallSummary(EndReason.AGENT))
-    await office.registry.told("1")
-    assert office.log[-1] == "MZ1 closed"
+    monkeypatch.setattr(registry_module, "TELL_TIMEOUT_SECS", 0.01)
+    stage = RegistryStage()
+    stage.life.there.clear()
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    stage.pipelines[0].over.set_result(CallSummary(EndReason.AGENT))
+    await stage.registry.until_reported("1")
+    assert stage.log[-1] == "MZ1 closed"
     # It is told as soon as it can be.
-    assert office.life.events == []
-    office.life.there.set()
-    await office.life.told.wait()
-    assert office.life.events == [ConversationEnded(1.0, "agent")]
-    await office.registry.close()
+    assert stage.life.events == []
+    stage.life.there.set()
+    await stage.life.told.wait()
+    assert stage.life.events == [ConversationEnded(1.0, "agent")]
+    await stage.registry.close()
 
 
 async def test_a_pipeline_that_fails_ends_the_call_for_our_reason() -> None:
-    office = Office()
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    office.pipelines[0].over.set_exception(RuntimeError("broken"))
-    await office.registry.told("1")
-    assert office.life.events == [ConversationEnded(1.0, "system", error="the pipeline failed")]
+    stage = RegistryStage()
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    stage.pipelines[0].over.set_exception(RuntimeError("broken"))
+    await stage.registry.until_reported("1")
+    assert stage.life.events == [ConversationEnded(1.0, "system", error="the pipeline failed")]
 
 
 async def test_what_was_ended_from_outside_is_not_reported() -> None:
-    office = Office()
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    await office.registry.end("1", EndReason.API)
-    assert office.life.events == []
-    assert "MZ1 closed" in office.log
-    assert (office.registry.held, office.registry.talking) == (0, 0)
+    stage = RegistryStage()
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    await stage.registry.end("1", EndReason.API)
+    assert stage.life.events == []
+    assert "MZ1 closed" in stage.log
+    assert (stage.registry.held, stage.registry.talking) == (0, 0)
 
 
 async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
-    office = Office(capacity=1)
-    await office.registry.carry(a_call("1"), office.stream("MZ1"))
-    await office.registry.carry(a_call("2"), office.stream("MZ2"))
-    assert office.registry.talking == 2
-    assert not office.registry.reserve("3")
-    await office.registry.close()
-    assert office.registry.talking == 0
+    stage = RegistryStage(capacity=1)
+    await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
+    await stage.registry.carry(a_call("2"), stage.stream("MZ2"))
+    assert stage.registry.talking == 2
+    assert not stage.registry.reserve("3")
+    await stage.registry.close()
+    assert stage.registry.talking == 0
 
 
 async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
-    office = Office()
+    stage = RegistryStage()
 
     async def broken(*_: str) -> None:
         raise ConnectionError("no Redis")
 
-    office.live_calls.claim = office.live_calls.release = broken  # type: ignore[method-assign]
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    assert office.registry.talking == 1
-    await office.registry.end("1", EndReason.API)
-    assert office.registry.talking == 0
+    stage.live_calls.claim = stage.live_calls.release = broken  # type: ignore[method-assign]
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    assert stage.registry.talking == 1
+    await stage.registry.end("1", EndReason.API)
+    assert stage.registry.talking == 0
 
 
 async def test_a_call_that_rings_is_prepared_and_its_first_stream_joins() -> None:
-    office = Office(warm=5)
-    await office.registry.warm("1")
-    assert (len(office.pipelines), office.registry.carried) == (1, [])
-    line = await office.registry.carry(a_call(), office.stream("MZ1"))
-    assert line is office.pipelines[0].line
-    assert (len(office.pipelines), office.registry.talking) == (1, 1)
-    await office.registry.warm("1")
-    assert len(office.pipelines) == 1
-    assert office.warm_ups() == ["used"]
-    await office.registry.close()
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
+    assert (len(stage.pipelines), stage.registry.carried) == (1, [])
+    line = await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    assert line is stage.pipelines[0].line
+    assert (len(stage.pipelines), stage.registry.talking) == (1, 1)
+    await stage.registry.warm("1")
+    assert len(stage.pipelines) == 1
+    assert stage.warm_ups() == ["used"]
+    await stage.registry.close()
 
 
 async def test_a_call_that_nobody_answers_gives_back_its_place_and_what_was_prepared() -> None:
-    office = Office(warm=5)
-    await office.registry.warm("1")
-    await office.registry.release("1")
-    assert (office.registry.held, office.log) == (0, ["pipeline ended"])
-    assert office.warm_ups() == ["released"]
-    assert office.life.events == []
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
+    await stage.registry.release("1")
+    assert (stage.registry.held, stage.log) == (0, ["pipeline ended"])
+    assert stage.warm_ups() == ["released"]
+    assert stage.life.events == []
 
 
 async def test_a_call_that_was_answered_and_ends_before_its_stream_is_released_too() -> None:
-    office = Office(warm=5)
-    await office.registry.warm("1")
-    await office.registry.end("1", EndReason.CALLER)
-    assert (office.log, office.warm_ups()) == (["pipeline ended"], ["released"])
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
+    await stage.registry.end("1", EndReason.CALLER)
+    assert (stage.log, stage.warm_ups()) == (["pipeline ended"], ["released"])
 
 
 async def test_who_is_not_prepared_has_a_place_and_is_answered_cold() -> None:
-    office = Office(capacity=5, warm=1)
-    await office.registry.warm("1")
-    await office.registry.warm("2")
-    assert (len(office.pipelines), office.registry.held) == (1, 2)
-    await office.registry.carry(a_call("2"), office.stream("MZ1"))
-    assert len(office.pipelines) == 2
-    assert office.warm_ups() == ["limit", "cold"]
-    await office.registry.close()
+    stage = RegistryStage(capacity=5, warm=1)
+    await stage.registry.warm("1")
+    await stage.registry.warm("2")
+    assert (len(stage.pipelines), stage.registry.held) == (1, 2)
+    await stage.registry.carry(a_call("2"), stage.stream("MZ1"))
+    assert len(stage.pipelines) == 2
+    assert stage.warm_ups() == ["limit", "cold"]
+    await stage.registry.close()
 
 
 async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
-    office = Office(warm=5)
-    await office.registry.warm("1")
-    office.pipelines[0].fails()
-    await office.registry.until_prepared("1", 10)
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    await office.registry.close()
-    assert len(office.pipelines) == 2
-    assert office.warm_ups() == ["cold", "failed_no_model"]
-    assert office.life.events == []
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
+    stage.pipelines[0].fails()
+    await stage.registry.until_prepared("1", 10)
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    await stage.registry.close()
+    assert len(stage.pipelines) == 2
+    assert stage.warm_ups() == ["cold", "failed_no_model"]
+    assert stage.life.events == []
 
 
 async def test_no_more_than_the_patience_is_waited_for_the_first_words() -> None:
-    office = Office(warm=5, is_prepared=False)
-    await office.registry.warm("1")
-    await office.registry.until_prepared("1", 0.01)
-    await office.registry.until_prepared("1", 0)
-    await office.registry.until_prepared("unknown", 10)
-    waiting = asyncio.create_task(office.registry.until_prepared("1", 10))
+    stage = RegistryStage(warm=5, is_prepared=False)
+    await stage.registry.warm("1")
+    await stage.registry.until_prepared("1", 0.01)
+    await stage.registry.until_prepared("1", 0)
+    await stage.registry.until_prepared("unknown", 10)
+    waiting = asyncio.create_task(stage.registry.until_prepared("1", 10))
     await asyncio.sleep(0)
     assert not waiting.done(), "the words are not ready, and its patience is not over"
-    office.pipelines[0].gets_ready()
+    stage.pipelines[0].gets_ready()
     await waiting
-    assert office.pipelines[0].is_prepared
-    await office.registry.close()
+    assert stage.pipelines[0].is_prepared
+    await stage.registry.close()
 
 
 async def test_a_process_that_stops_leaves_nothing_prepared_behind_and_prepares_nothing_more() -> (
     None
 ):
-    office = Office(capacity=5, warm=5)
-    await office.registry.warm("1")
-    await office.registry.warm("2")
-    await office.registry.close()
-    await office.registry.warm("3")
-    assert office.log == ["pipeline ended"] * 2
-    assert office.warm_ups() == ["stopped"] * 2
-    assert len(office.pipelines) == 2
+    stage = RegistryStage(capacity=5, warm=5)
+    await stage.registry.warm("1")
+    await stage.registry.warm("2")
+    await stage.registry.close()
+    await stage.registry.warm("3")
+    assert stage.log == ["pipeline ended"] * 2
+    assert stage.warm_ups() == ["stopped"] * 2
+    assert len(stage.pipelines) == 2
 
 
 async def test_the_lives_of_calls_that_are_cut_off_are_told_before_a_process_stops() -> None:
-    office = Office(capacity=5)
+    stage = RegistryStage(capacity=5)
     talks, lost, hung_up, over = (a_call(name) for name in ("talks", "lost", "hung up", "over"))
     for call in (talks, over):
-        await office.registry.carry(call, office.stream(f"MZ of {call.id}"))
+        await stage.registry.carry(call, stage.stream(f"MZ of {call.id}"))
     for call in (lost, hung_up):
-        stream = office.stream(f"MZ of {call.id}")
-        line = await office.registry.carry(call, stream)
+        stream = stage.stream(f"MZ of {call.id}")
+        line = await stage.registry.carry(call, stream)
         if call is hung_up:
             assert not await line.receive('{"event": "stop", "stop": {}}')
         line.unbind(stream)
-    office.pipelines[1].over.set_result(CallSummary(EndReason.AGENT))
-    await office.registry.told("over")
-    office.life.events.clear()
-    office.life.told_of.clear()
-    await office.registry.leave()
-    assert office.life.told_of == ["talks", "lost"]
-    assert office.life.events == [InstanceStopped(1.0)] * 2
-    assert office.registry.talking == 4
-    await office.registry.close()
-    assert len(office.life.events) == 2
+    stage.pipelines[1].over.set_result(CallSummary(EndReason.AGENT))
+    await stage.registry.until_reported("over")
+    stage.life.events.clear()
+    stage.life.told_of.clear()
+    await stage.registry.report_shutdown()
+    assert stage.life.told_of == ["talks", "lost"]
+    assert stage.life.events == [InstanceStopped(1.0)] * 2
+    assert stage.registry.talking == 4
+    await stage.registry.close()
+    assert len(stage.life.events) == 2
 
 
 async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "TELL_PATIENCE_SECS", 0.01)
-    office = Office()
-    office.life.there.clear()
-    await office.registry.carry(a_call(), office.stream("MZ1"))
-    await office.registry.leave()
-    await office.registry.close()
-    assert office.life.events == []
+    monkeypatch.setattr(registry_module, "TELL_TIMEOUT_SECS", 0.01)
+    stage = RegistryStage()
+    stage.life.there.clear()
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    await stage.registry.report_shutdown()
+    await stage.registry.close()
+    assert stage.life.events == []
 
 
 async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:
-    office = Office()
+    stage = RegistryStage()
     comes, never = a_call("1"), a_call("2")
-    office.registry.expect(comes)
-    office.registry.expect(never)
-    assert office.registry.expected("1") is comes
-    await office.registry.carry(comes, office.stream("MZ1"))
-    await office.registry.end("2", EndReason.CALLER)
-    assert office.registry.expected("1") is office.registry.expected("2") is None
-    await office.registry.close()
+    stage.registry.expect(comes)
+    stage.registry.expect(never)
+    assert stage.registry.expected("1") is comes
+    await stage.registry.carry(comes, stage.stream("MZ1"))
+    await stage.registry.end("2", EndReason.CALLER)
+    assert stage.registry.expected("1") is stage.registry.expected("2") is None
+    await stage.registry.close()
 
 
 @pytest.mark.parametrize("answered", [True, False])
 async def test_nothing_of_a_call_is_kept_once_it_is_over(answered: bool) -> None:
-    office = Office(warm=5)
-    await office.registry.warm("1")
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
     if answered:
-        await office.registry.carry(a_call(), office.stream("MZ1"))
-    await office.registry.end("1", EndReason.API)
-    await office.registry.told("1")
-    pipeline = weakref.ref(office.pipelines.pop())
+        await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    await stage.registry.end("1", EndReason.API)
+    await stage.registry.until_reported("1")
+    pipeline = weakref.ref(stage.pipelines.pop())
     await asyncio.sleep(0)
     gc.collect()
     assert pipeline() is None

@@ -73,7 +73,7 @@ async def test_a_body_that_never_ends_is_given_up(
         yield b"x"
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(body_limit, "BODY_PATIENCE_SECS", 0.05)
+    monkeypatch.setattr(body_limit, "BODY_TIMEOUT_SECS", 0.05)
     assert (await limited.post("/", content=stuck())).status_code == 408
 
 
@@ -95,7 +95,7 @@ async def _answer(server: Running, head: str, body: bytes) -> tuple[int, bytes]:
 async def test_the_server_takes_no_body_that_is_too_large_or_too_slow(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body_limit, "BODY_PATIENCE_SECS", 0.2)
+    monkeypatch.setattr(body_limit, "BODY_TIMEOUT_SECS", 0.2)
     chunk = b"%x\r\n%s\r\n" % (1_000, b"x" * 1_000)
     for path, kind in PATHS.items():
         for length, large in ((DECLARED, b"x" * 66_000), (CHUNKED, chunk * 66)):

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from server.http import http_protocol as patient_http
+from server.http import http_protocol
 from server.http.serving import held_port, listen
 from tests.server.conftest import Running
 
@@ -51,7 +51,7 @@ async def test_headers_that_never_end_are_refused_before_they_fill_the_memory(
 async def test_a_peer_that_asks_for_nothing_is_let_go(
     server: Running, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.05)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_SECS", 0.05)
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)
@@ -62,7 +62,7 @@ async def test_a_peer_that_asks_for_nothing_is_let_go(
 async def test_a_peer_that_is_slow_after_its_first_request_is_let_go_too(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_SECS", 0.2)
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /health HTTP/1.1\r\nX-Slow: ")
@@ -74,7 +74,7 @@ async def test_a_request_that_takes_long_to_answer_is_not(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = await server.place()
-    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.05)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_SECS", 0.05)
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as fresh:
         answer = await fresh.get(f"/calls/{call['id']}/result", params={"wait": 0.5})
     assert answer.status_code == 202

@@ -16,9 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import NoAnswer, TwilioEmulator
-from server.http import http_protocol as patient_http
+from server.http import http_protocol
 from server.http.serving import listen, serving
-from server.twilio import media_websocket as patient_socket
+from server.twilio import media_websocket
 from server.twilio.media_websocket import SLOW_READER
 from tests.server import conftest
 from tests.server.conftest import ServerFactory
@@ -64,7 +64,7 @@ async def deaf(url: str, headers: dict[str, str] | None = None) -> AsyncIterator
 async def test_whoever_does_not_read_is_cut_off_and_holds_up_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patient_socket, "SLOW_READER_SECS", 0.3)
+    monkeypatch.setattr(media_websocket, "SLOW_READER_SECS", 0.3)
     app = FastAPI()
     sent, codes, over = 0, [], asyncio.Event()
 
@@ -104,10 +104,10 @@ async def test_whoever_reads_late_but_reads_is_not_cut_off(
 ) -> None:
     relaxed = asyncio.Event()
 
-    class Watched(patient_socket.MediaWebSocketProtocol):
+    class Watched(media_websocket.MediaWebSocketProtocol):
         def resume_writing(self) -> None:
             super().resume_writing()
-            assert self.patience is None
+            assert self.slow_reader_timer is None
             relaxed.set()
 
     monkeypatch.setattr("server.http.serving.MediaWebSocketProtocol", Watched)
@@ -132,14 +132,14 @@ async def test_whoever_reads_late_but_reads_is_not_cut_off(
 async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
     monkeypatch: pytest.MonkeyPatch, agrees: bool
 ) -> None:
-    monkeypatch.setattr(patient_socket, "SLOW_READER_SECS", 0.1)
+    monkeypatch.setattr(media_websocket, "SLOW_READER_SECS", 0.1)
     app, stopped = FastAPI(), asyncio.Event()
-    closed: list[patient_socket.MediaWebSocketProtocol] = []
+    closed: list[media_websocket.MediaWebSocketProtocol] = []
 
     @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
-        direct = websocket.scope["extensions"][patient_socket.DIRECT_SOCKET]
+        direct = websocket.scope["extensions"][media_websocket.DIRECT_SOCKET]
         direct.close_timeout = 0.1
         await stopped.wait()
         # Far less than what makes a sender wait, and more than the kernel holds.
@@ -165,12 +165,12 @@ async def test_a_socket_of_which_the_rest_is_not_read_is_closed_all_the_same(
 async def test_an_answer_that_is_not_read_keeps_no_connection(
     monkeypatch: pytest.MonkeyPatch, answer_bytes: int, more: str
 ) -> None:
-    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.1)
-    monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.1)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_SECS", 0.1)
+    monkeypatch.setattr(http_protocol, "READS_WITHIN_SECS", 0.1)
     lost = asyncio.Event()
-    watched: list[patient_http.LimitedHttpProtocol] = []
+    watched: list[http_protocol.LimitedHttpProtocol] = []
 
-    class Watched(patient_http.LimitedHttpProtocol):
+    class Watched(http_protocol.LimitedHttpProtocol):
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             watched.append(self)
@@ -191,8 +191,8 @@ async def test_an_answer_that_is_not_read_keeps_no_connection(
 
 
 async def test_an_answer_that_is_read_slowly_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_http, "HEADERS_WITHIN_SECS", 0.05)
-    monkeypatch.setattr(patient_http, "READS_WITHIN_SECS", 0.5)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_SECS", 0.05)
+    monkeypatch.setattr(http_protocol, "READS_WITHIN_SECS", 0.5)
     app = FastAPI()
     app.add_api_route("/", lambda: Response("x" * 60_000))
     bound = tight("127.0.0.1", 0)
@@ -207,7 +207,7 @@ async def test_an_answer_that_is_read_slowly_comes_whole(monkeypatch: pytest.Mon
             answer += more
             await asyncio.sleep(0.02)
         writer.close()
-    assert time.monotonic() - began > 2 * patient_http.READS_WITHIN_SECS
+    assert time.monotonic() - began > 2 * http_protocol.READS_WITHIN_SECS
     assert answer.endswith(b"x" * 60_000)
 
 
@@ -217,7 +217,7 @@ async def test_a_stream_that_does_not_read_ends_and_its_call_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(patient_socket, "SLOW_READER_SECS", 0.3)
+    monkeypatch.setattr(media_websocket, "SLOW_READER_SECS", 0.3)
     monkeypatch.setattr(conftest, "listen", tight)
     twilio.anyone = NoAnswer()
     async with GeminiLiveEmulator(pace=0) as gemini:
@@ -252,7 +252,7 @@ def test_a_socket_that_is_gone_takes_nothing_and_raises_nothing() -> None:
 
         @app.websocket("/talk")
         async def talk(websocket: WebSocket) -> None:
-            direct = websocket.scope["extensions"][patient_socket.DIRECT_SOCKET]
+            direct = websocket.scope["extensions"][media_websocket.DIRECT_SOCKET]
             await websocket.accept()
             took.append(direct.send_now("hello"))
             while (await direct.receive())["type"] != "websocket.disconnect":

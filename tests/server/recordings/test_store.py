@@ -15,7 +15,7 @@ import soundfile
 
 import pipelines.recording.recording
 import server.recordings.store
-from agent.clock import loop_clock, moment
+from agent.clock import loop_clock, utc_datetime
 from agent.measures import Measure, RecordingEnded, RecordingWritten
 from agent.ports import MemoryRecord
 from agent.record.models import Call, CallStatus, Direction, new_call_id
@@ -125,7 +125,7 @@ async def test_a_call_that_another_process_began_is_gone_on_with(folder: Path) -
     await talk(recording, 50)
     await first.recordings.close()
     await asyncio.sleep(4)
-    call.answered_at = moment(loop_clock()()) - timedelta(seconds=5)
+    call.answered_at = utc_datetime(loop_clock()()) - timedelta(seconds=5)
     second = Kept(folder)
     recording, _ = second.begin(call)
     await talk(recording, 50)
@@ -139,7 +139,7 @@ async def test_a_call_that_another_process_began_is_gone_on_with(folder: Path) -
 @scene
 async def test_a_call_that_was_recorded_for_long_enough_is_not_gone_on_with(folder: Path) -> None:
     kept = Kept(folder, longest_secs=60.0)
-    call = a_call(answered_at=moment(loop_clock()()) - timedelta(seconds=61))
+    call = a_call(answered_at=utc_datetime(loop_clock()()) - timedelta(seconds=61))
     assert kept.recordings.begin(call, MemoryRecord()) is None
     await kept.recordings.close()
 

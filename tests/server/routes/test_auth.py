@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.routes import auth as admission
-from server.routes.auth import is_api_key, may_be_from_anywhere
+from server.routes.auth import is_api_key, may_come_from_outside
 from server.settings.settings import Settings
 
 
@@ -46,7 +46,7 @@ def test_every_key_is_compared_whichever_fits(compared: list[tuple[Any, Any]]) -
     ],
 )
 def test_a_request_to_an_address_or_a_local_name_came_from_near(headers: dict[str, str]) -> None:
-    assert not may_be_from_anywhere(headers)
+    assert not may_come_from_outside(headers)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_request_to_an_address_or_a_local_name_came_from_near(headers: dict[st
 def test_a_request_by_a_public_name_or_a_proxy_may_be_from_anywhere(
     headers: dict[str, str],
 ) -> None:
-    assert may_be_from_anywhere(headers)
+    assert may_come_from_outside(headers)

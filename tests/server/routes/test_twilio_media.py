@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.emulators.twilio import Answer, NoAnswer, TwilioEmulator
 from server.routes import twilio_media as media_stream
-from server.routes.twilio_media import FLOOD_MESSAGES, FLOOD_WINDOW_SECS, Refused, Tolerance
+from server.routes.twilio_media import FLOOD_MESSAGES, FLOOD_WINDOW_SECS, MessageLimits, Refused
 from tests.server.conftest import THEIRS, Running
 
 CONNECTED = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
@@ -186,7 +186,7 @@ async def test_binary_and_oversized_messages_close_the_stream(
 async def test_a_stream_that_does_not_begin_is_closed(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_stream, "HANDSHAKE_PATIENCE_SECS", 0.1)
+    monkeypatch.setattr(media_stream, "HANDSHAKE_TIMEOUT_SECS", 0.1)
     call = await server.place()
     async with socket(server, call["id"]) as websocket:
         assert await closed_with(websocket) == 1008
@@ -212,7 +212,7 @@ async def test_some_bad_messages_are_put_up_with_and_many_are_not(
 
 
 def test_a_flood_is_far_more_than_a_telephone_sends() -> None:
-    calm, flood = Tolerance(window_from=0.0), Tolerance(window_from=0.0)
+    calm, flood = MessageLimits(window_from=0.0), MessageLimits(window_from=0.0)
     for n in range(50 * 60):
         calm.take(n / 50)
     for n in range(FLOOD_MESSAGES):

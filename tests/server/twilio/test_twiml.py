@@ -67,7 +67,7 @@ def test_every_sentence_is_there_in_every_language() -> None:
 
 
 def test_a_caller_is_handed_on_and_the_call_ends_after_it() -> None:
-    document = ElementTree.fromstring(twiml.hand_on("+15550100777", caller_id="+15550100999"))
+    document = ElementTree.fromstring(twiml.transfer("+15550100777", caller_id="+15550100999"))
     assert [verb.tag for verb in document] == ["Dial", "Hangup"]
     assert document[0].text == "+15550100777"
     assert document[0].attrib["callerId"] == "+15550100999"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.call.hangup import ASK_WHETHER_THERE, BYE_TO_LIMIT, BYE_TO_SILENCE
+from agent.model_instructions import ASK_WHETHER_THERE, BYE_TO_LIMIT, BYE_TO_SILENCE
 from server.emulators.gemini_live import Script, ScriptError
 from server.emulators.gemini_live.conversation import Conversation
 from server.emulators.gemini_live.script import word_for_word

@@ -1,0 +1,39 @@
+"""Instructions to the model beside what the caller says, as text in brackets.
+
+The model does not speak them. Their placeholders are filled with `str.format`.
+"""
+
+# Beginning of a call, and a session that replaces a lost one.
+GREET = '[The caller is on the line. Greet them: say this, word for word: "{}"]'
+GO_ON = (
+    "[The connection broke while you were speaking. This is as far as you got, and the caller has "
+    'heard it: "{}". Go on from there; do not greet again.]'
+)
+ANSWER = (
+    '[The connection broke before you could answer. The caller had said: "{}". Answer them now; do '
+    "not greet again.]"
+)
+TOOL_ANSWERED = (
+    "[You had called the tool {} when the connection broke. Its answer is: {}. Go on from there.]"
+)
+REMEMBER = (
+    "[You are in the middle of this phone call. This is what was said so far, as heard. Go on from "
+    "here; do not greet again.]\n{}"
+)
+
+# Silence, a stalled model, and the end of a call.
+ASK_WHETHER_THERE = (
+    "[The caller has been silent for a while. Ask in one short sentence whether they are there.]"
+)
+CALLER_WAITS = (
+    "[The caller has spoken, and waits for your answer. Answer now; if you did not understand, say "
+    "so in one short sentence.]"
+)
+BYE_TO_SILENCE = "[The caller is still silent. Say goodbye in one short sentence.]"
+BYE_TO_LIMIT = (
+    "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
+)
+
+# From tools and from the keypad.
+SAY = '[Say this to the caller now, word for word: "{}"]'
+KEYS_PRESSED = "[The caller pressed {} on the keypad.]"
