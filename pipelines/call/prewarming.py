@@ -69,8 +69,12 @@ class Prewarming:
         """How many sessions are open, or being opened, for phones that ring."""
         return self._opening + len(self._running)
 
-    async def prepare(self, call_id: str) -> None:
-        """Start the call's pipeline, if there is room; its first stream may `take` it."""
+    async def prepare(self, call_id: str, known: Call | None = None) -> None:
+        """Start the call's pipeline, if there is room; its first stream may `take` it.
+
+        `known` is the call's record, where it need not be read: the stream of an incoming call is
+        there some milliseconds later.
+        """
         warm = self._of(call_id)
         if warm.asked_for or self._closed:
             return
@@ -80,7 +84,7 @@ class Prewarming:
             return
         self._opening += 1
         try:
-            call = await self._find(call_id)
+            call = known or await self._find(call_id)
         except BaseException:
             self._give_up(warm, "failed_record")
             raise

@@ -68,7 +68,8 @@ class CallRegistry:
         self._clock = clock
         self._live_calls = live_calls
         self._capacity = capacity
-        self._held: set[str] = set()
+        # Calls with a place here, each with its record if it was placed or came in here.
+        self._held: dict[str, Call | None] = {}
         self._talks: dict[str, _Talk] = {}
         # The records of calls that live, and whose next stream is on its way.
         self._expected: dict[str, Call] = {}
@@ -95,22 +96,22 @@ class CallRegistry:
         """How many conversations are going on."""
         return len(self._talks)
 
-    def reserve(self, call_id: str) -> bool:
+    def reserve(self, call: Call) -> bool:
         """Take a place for a call; False when there is none."""
-        if call_id not in self._held and len(self._held) >= self._capacity:
+        if call.id not in self._held and len(self._held) >= self._capacity:
             return False
-        self._held.add(call_id)
+        self._held[call.id] = call
         return True
 
     def give_back(self, call_id: str) -> None:
         """Free a place that `reserve` took for a call that never came to be."""
-        self._held.discard(call_id)
+        self._held.pop(call_id, None)
 
     async def warm(self, call_id: str) -> None:
         """Hold a place while the phone rings, and prepare to talk."""
-        self._held.add(call_id)
+        known = self._held.setdefault(call_id, None)
         if self._warming is not None and call_id not in self._talks:
-            await self._warming.prepare(call_id)
+            await self._warming.prepare(call_id, known)
 
     async def until_prepared(self, call_id: str, patience_secs: float) -> None:
         """Wait for so long, or until the call's first words are ready, or never will be."""
@@ -150,7 +151,7 @@ class CallRegistry:
             raise ConversationOver
         first = talk is None
         if talk is None:
-            self._held.add(call.id)
+            self._held[call.id] = call
             talk = self._begin(call)
         previous, talk.stream = talk.stream, stream
         # The greeting goes out first; who carries the call is for others to know.
@@ -194,7 +195,7 @@ class CallRegistry:
         return talk
 
     async def _finish(self, call_id: str) -> None:
-        self._held.discard(call_id)
+        self._held.pop(call_id, None)
         self._expected.pop(call_id, None)
         if self._warming is not None:
             await self._warming.drop(call_id)

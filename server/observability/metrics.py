@@ -183,7 +183,7 @@ class Metrics:
             registry, "running_pipelines", "Calls whose pipeline runs on this instance."
         )
         self.prewarming = _gauge(
-            registry, "prewarming", "Sessions that are open for phones that ring."
+            registry, "warm_sessions", "Sessions that are open for phones that ring."
         )
         self.bad_messages = _counter(
             registry,

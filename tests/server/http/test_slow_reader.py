@@ -236,7 +236,7 @@ async def test_a_stream_that_does_not_read_ends_and_its_call_goes_on(
                 await asyncio.sleep(0.01)
             # The pipeline is there for the next stream, which Twilio is told to open.
             assert await server.metric(PIPELINES) == 1
-            assert [verb.tag for verb in await server.twilio.twiml(call)] == ["Connect", "Redirect"]
+            assert [verb.tag for verb in await server.twiml(call)] == ["Connect", "Redirect"]
             assert (await server.http.get(f"/calls/{call['id']}")).json()["status"] == "in_progress"
             again = await connect(url, additional_headers=headers, proxy=None)
             await say(again, CONNECTED, start_of(call, await token_for(server, call), "MZ2"))

@@ -266,7 +266,7 @@ async def ten_thousand_messages_a_second(world: World) -> None:
         assert await closed_with(stream) == 1008
         assert "faster" in (stream.close_reason or "")
         await server.until_metric(rejected("stream_flood"), 1)
-        assert [verb.tag for verb in await server.twilio.twiml(call)] == ["Connect", "Redirect"]
+        assert [verb.tag for verb in await server.twiml(call)] == ["Connect", "Redirect"]
 
 
 async def a_telephone_company_that_refuses_or_is_away(world: World) -> None:

@@ -44,7 +44,7 @@ def start_of(call: dict[str, Any], token: str, sid: str = "MZ1", **changes: Any)
 
 
 async def token_for(server: Running, call: dict[str, Any]) -> str:
-    return (await server.twilio.twiml(call))[0][0][0].attrib["value"]
+    return (await server.twiml(call))[0][0][0].attrib["value"]
 
 
 @contextlib.asynccontextmanager
@@ -208,7 +208,7 @@ async def test_some_bad_messages_are_put_up_with_and_many_are_not(
         await say(websocket, {"event": "party"}, {"event": "party"})
         assert await closed_with(websocket) == 1003
     assert (await server.http.get(f"/calls/{call['id']}")).json()["status"] == "in_progress"
-    assert [verb.tag for verb in await server.twilio.twiml(call)] == ["Connect", "Redirect"]
+    assert [verb.tag for verb in await server.twiml(call)] == ["Connect", "Redirect"]
 
 
 def test_a_flood_is_far_more_than_a_telephone_sends() -> None:

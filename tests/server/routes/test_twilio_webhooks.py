@@ -148,12 +148,12 @@ async def test_a_call_that_is_over_is_told_to_hang_up(server: Running) -> None:
     call = await server.place()
     form = {"CallSid": call["twilio_sid"], "CallStatus": "completed"}
     await server.twilio_posts(f"/twilio/status/{call['id']}", form)
-    assert [verb.tag for verb in await server.twilio.twiml(call)] == ["Hangup"]
+    assert [verb.tag for verb in await server.twiml(call)] == ["Hangup"]
 
 
 async def test_streams_that_never_come_end_in_an_apology(server: Running) -> None:
     call = await server.place()
-    told = [[verb.tag for verb in await server.twilio.twiml(call)] for _ in range(4)]
+    told = [[verb.tag for verb in await server.twiml(call)] for _ in range(4)]
     assert told[0] == ["Connect", "Redirect"]
     assert told[-1] == ["Say", "Hangup"]
     assert sorted(told) == told
@@ -161,7 +161,7 @@ async def test_streams_that_never_come_end_in_an_apology(server: Running) -> Non
 
 async def test_each_twiml_brings_a_new_token(server: Running) -> None:
     call = await server.place()
-    tokens = [(await server.twilio.twiml(call))[0][0][0].attrib["value"] for _ in range(2)]
+    tokens = [(await server.twiml(call))[0][0][0].attrib["value"] for _ in range(2)]
     assert tokens[0] != tokens[1]
 
 
