@@ -69,8 +69,12 @@ class Prewarming:
         """How many sessions are open, or being opened, for ringing calls."""
         return self._opening + len(self._running)
 
-    async def prepare(self, call_id: str) -> None:
-        """Start the call's pipeline within the limit; its first stream may `take` it."""
+    async def prepare(self, call_id: str, known: Call | None = None) -> None:
+        """Start the call's pipeline within the limit; its first stream may `take` it.
+
+        `known` is the call's record where it need not be read: the stream of an incoming call
+        comes within milliseconds.
+        """
         ringing = self._of(call_id)
         if ringing.asked_for or self._closed:
             return
@@ -80,7 +84,7 @@ class Prewarming:
             return
         self._opening += 1
         try:
-            call = await self._find(call_id)
+            call = known or await self._find(call_id)
         except BaseException:
             self._give_up(ringing, "failed_record")
             raise

@@ -68,7 +68,8 @@ class CallRegistry:
         self._clock = clock
         self._live_calls = live_calls
         self._capacity = capacity
-        self._held: set[str] = set()
+        # Calls with a place here, each with its record if it was placed or came in here.
+        self._held: dict[str, Call | None] = {}
         self._active: dict[str, _ActiveCall] = {}
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
@@ -95,22 +96,22 @@ class CallRegistry:
         """How many conversations are running."""
         return len(self._active)
 
-    def reserve(self, call_id: str) -> bool:
+    def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
-        if call_id not in self._held and len(self._held) >= self._capacity:
+        if call.id not in self._held and len(self._held) >= self._capacity:
             return False
-        self._held.add(call_id)
+        self._held[call.id] = call
         return True
 
     def give_back(self, call_id: str) -> None:
         """Free the place that `reserve` took for a call that was not created."""
-        self._held.discard(call_id)
+        self._held.pop(call_id, None)
 
     async def warm(self, call_id: str) -> None:
         """Hold a place while the phone rings, and prewarm the call."""
-        self._held.add(call_id)
+        known = self._held.setdefault(call_id, None)
         if self._prewarming is not None and call_id not in self._active:
-            await self._prewarming.prepare(call_id)
+            await self._prewarming.prepare(call_id, known)
 
     async def until_prepared(self, call_id: str, timeout_secs: float) -> None:
         """Wait until the call's greeting is ready or known to fail, at most `timeout_secs`."""
@@ -150,7 +151,7 @@ class CallRegistry:
             raise ConversationOver
         first = active is None
         if active is None:
-            self._held.add(call.id)
+            self._held[call.id] = call
             active = self._begin(call)
         previous, active.stream = active.stream, stream
         # The greeting goes out first; the lease is only for other instances.
@@ -194,7 +195,7 @@ class CallRegistry:
         return active
 
     async def _finish(self, call_id: str) -> None:
-        self._held.discard(call_id)
+        self._held.pop(call_id, None)
         self._expected.pop(call_id, None)
         if self._prewarming is not None:
             await self._prewarming.drop(call_id)

@@ -94,7 +94,7 @@ def _fingerprint(body: CallRequest) -> str:
 
 
 def _reserve_place(call: Call, opened: Resources) -> None:
-    if not opened.registry.reserve(call.id):
+    if not opened.registry.reserve(call):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
             503,

@@ -86,7 +86,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             profile=profile.model_dump(mode="json"),
             twilio_sid=sid,
         )
-        if not opened.registry.reserve(call.id):
+        if not opened.registry.reserve(call):
             opened.metrics.rejected.labels("capacity").inc()
             return _xml(twiml.say_and_hang_up("busy", profile.language))
         call = await _open(call, profile, opened)

@@ -58,6 +58,7 @@ class RegistryStage:
         self.pipelines: list[ScriptedPipeline] = []
         self.live_calls = LiveCallsInMemory()
         self.life = ScriptedLife(self.log)
+        self.read: list[str] = []
         warming = None
         if warm is not None:
             warming = Prewarming(
@@ -77,6 +78,7 @@ class RegistryStage:
         self.registry.report_to(self.life)  # type: ignore[arg-type]
 
     async def _find(self, call_id: str) -> Call:
+        self.read.append(call_id)
         return a_call(call_id)
 
     def warm_ups(self) -> list[str]:
@@ -92,11 +94,12 @@ class RegistryStage:
 
 async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
     registry = RegistryStage(capacity=2).registry
-    assert [registry.reserve(call) for call in ("1", "1", "2", "3")] == [True, True, True, False]
+    asked = [registry.reserve(a_call(call)) for call in ("1", "1", "2", "3")]
+    assert asked == [True, True, True, False]
     await registry.warm("1")
     assert registry.held == 2
     registry.give_back("2")
-    assert registry.reserve("3")
+    assert registry.reserve(a_call("3"))
     await registry.release("1")
     await registry.end("3", EndReason.API)
     await registry.end("3", EndReason.API)
@@ -192,7 +195,7 @@ async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
     await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
     await stage.registry.carry(a_call("2"), stage.stream("MZ2"))
     assert stage.registry.talking == 2
-    assert not stage.registry.reserve("3")
+    assert not stage.registry.reserve(a_call("3"))
     await stage.registry.close()
     assert stage.registry.talking == 0
 
@@ -208,6 +211,16 @@ async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
     assert stage.registry.talking == 1
     await stage.registry.end("1", EndReason.API)
     assert stage.registry.talking == 0
+
+
+async def test_the_record_of_a_call_that_was_reserved_here_is_not_read_to_prepare_it() -> None:
+    stage = RegistryStage(warm=5)
+    assert stage.registry.reserve(a_call("1"))
+    await stage.registry.warm("1")
+    assert (len(stage.pipelines), stage.read) == (1, [])
+    await stage.registry.warm("2")
+    assert (len(stage.pipelines), stage.read) == (2, ["2"])
+    await stage.registry.close()
 
 
 async def test_a_call_that_rings_is_prepared_and_its_first_stream_joins() -> None:
