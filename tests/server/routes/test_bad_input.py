@@ -43,7 +43,6 @@ from tests.e2e.conftest import (
 from tests.server.conftest import THEIRS, Running, ServerFactory
 from tests.server.routes.test_twilio_media import (
     CONNECTED,
-    PIPELINES,
     SILENCE,
     closed_with,
     kinds,
@@ -183,14 +182,15 @@ async def live_stream(
     """A victim's call, the stream of its running pipeline, and how the stream began."""
     server = world.server
     call = await victim(server)
-    before = await server.metric(PIPELINES)
     start = start_of(call, await token_for(server, call))
     async with socket(server, call["id"]) as stream:
         await say(stream, CONNECTED, start)
-        await server.until_metric(PIPELINES, before + 1)
+        while "life.stream_started" not in await kinds(server, call):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         yield call, stream, start
     await server.http.post(f"/calls/{call['id']}/terminate")
-    await server.until_metric(PIPELINES, before)
+    ended = await server.http.get(f"/calls/{call['id']}/result", params={"wait": 30})
+    assert ended.status_code == 200
 
 
 async def a_second_stream_for_a_live_call(world: World) -> None:
