@@ -25,7 +25,7 @@ LONGEST_MS = 14_400_000
 class Latency:
     """The latencies of one call in ms; None and empty: not measured."""
 
-    # From the answer to the first speech heard, as a mark told.
+    # From the answer to the first speech heard, by a mark.
     first_sound: float | None = None
     # From the caller's last sound to the first of the reply heard, in order.
     responses: tuple[float, ...] = ()

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FirstSound:
-    """From the stream's `start` (the phone is answered) to the agent's first sound at the ear."""
+    """From the stream's `start` (the phone is answered) to the agent's first sound heard."""
 
     secs: float
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResponse:
-    """From the caller's last sound to the first sound of the reply at the ear, told by a mark."""
+    """From the caller's last sound to the first sound of the reply heard, by a mark."""
 
     secs: float
 

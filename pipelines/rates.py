@@ -14,5 +14,5 @@ MULAW_SILENCE = 0xFF
 
 
 def mulaw_ms(byte_count: int) -> float:
-    """How long that many bytes of mu-law at 8 kHz play, in ms."""
+    """Duration in ms of so many bytes of mu-law at 8 kHz."""
     return byte_count * 1000 / PHONE_RATE

@@ -30,7 +30,7 @@ class Timer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The API asked for an outbound call, or (`inbound`) Twilio told us of one."""
+    """The API asked for an outbound call, or (`inbound`) Twilio announced one."""
 
     at: float
     inbound: bool = False

@@ -235,7 +235,7 @@ class CallLog:
         return len(rows) - len(kept)
 
     async def transcript(self, call_id: str) -> list[Turn]:
-        """What was said, in the order it was spoken. Raises: NoSuchCall."""
+        """The call's turns, in the order spoken. Raises: NoSuchCall."""
         async with self._reading() as session:
             await self._call(session, call_id)
             turns = select(Turn).where(col(Turn.call_id) == call_id)

@@ -144,7 +144,7 @@ class Placement(SQLModel, table=True):
 
 
 class Turn(SQLModel, table=True):
-    """What one side said in one turn, as it was heard at the phone."""
+    """A turn: what one side said, as it was heard at the phone."""
 
     __tablename__ = "turns"
     __table_args__ = (Index("ix_turns_call_id_start_ms", "call_id", "start_ms", "id"),)

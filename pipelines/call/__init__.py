@@ -1,1 +1,1 @@
-"""One running call: its pipeline from start to end, its hang-up, and what its tools may do."""
+"""A running call: starting its pipeline, prewarming, hang-up, stall detection, tool context."""

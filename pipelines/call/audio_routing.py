@@ -16,7 +16,7 @@ from processors.direct import Sound as SoundFrame
 
 @dataclass(frozen=True)
 class AudioRoute:
-    """What a step does to one audio stream. Rates in Hz, PCM16 mono.
+    """How a step handles one audio stream. Rates in Hz, PCM16 mono.
 
     `hears`: the stream comes to the step; it bypasses all others. `takes`: the input rate; None:
     any. `gives`: the output rate; None: the input's. `consumes`: the stream ends here. `begins`:

@@ -43,7 +43,7 @@ __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
 
 @dataclass(frozen=True)
 class CallSetup:
-    """What to start a call with: its pipeline definition, profile and options."""
+    """Inputs of `start_call`: pipeline definition, profile and options."""
 
     call_id: str
     phone_number: str
@@ -101,7 +101,7 @@ class RunningCall:
 
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
-        """What the model counted so far, by direction and modality."""
+        """Tokens that the model counted so far, by direction and modality."""
         return self._meter.tokens
 
     @property

@@ -5,7 +5,7 @@ from pipelines.phone.playback import Playback
 
 
 class SilenceWatch:
-    """Measures how long nobody was heard. Times are seconds of the loop's clock."""
+    """Measures how long both sides were silent. Times are seconds of the loop's clock."""
 
     def __init__(
         self, speech: CallerSpeech, playback: Playback, *, silent_after_secs: float

@@ -7,7 +7,7 @@ encoded and parsed here; everything else goes through the SDK.
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or returns False
     socket ─▶ recv ─┬─ only speech ─────▶ on_speech
                     ├─ only transcript ─▶ on_words
-                    └─ all else ────────▶ google-genai                   in the order received
+                    └─ all else ────────▶ google-genai       in the order received
 
 The SDK passes `create_connection` on to websockets, which creates this class for its sessions.
 

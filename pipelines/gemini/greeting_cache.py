@@ -17,7 +17,7 @@ LONGEST_BYTES = 30 * GEMINI_SPEAKS_AT * 2
 
 @dataclass(frozen=True, slots=True)
 class GreetingKey:
-    """What makes two greetings the same."""
+    """Cache key: calls with the same key share a greeting."""
 
     words: str
     voice: str | None

@@ -3,7 +3,7 @@
 `FrameCutter` cuts whole messages out of the byte stream; they wait in a queue for `recv`.
 websockets handles handshake, control frames, fragments, protocol errors and close.
 
-    bytes ─▶ FrameCutter ─┬─ whole message ──────────────────────────▶ wait ─▶ recv
+    bytes ─▶ FrameCutter ─┬─ whole message ──────────────────────────────▶ queue ─▶ recv
                           └─ all else ─▶ websockets ─▶ fragments joined ─▶ queue
 
 Source: https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html

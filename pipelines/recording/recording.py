@@ -76,7 +76,7 @@ class Recording:
 
     @property
     def taken_secs(self) -> float:
-        """How much of the call was taken."""
+        """Seconds of the call that were taken."""
         return self._caller.taken / PHONE_RATE
 
     @property

@@ -23,7 +23,7 @@ class ResponseView(BaseModel):
 
 
 class ShareView(BaseModel):
-    """What of it was ours, at the median of the call."""
+    """Our own processing time, medians of the call."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -32,7 +32,7 @@ class ShareView(BaseModel):
 
 
 class LatencyView(BaseModel):
-    """How fast the call was, in ms; null and empty: not known, or it did not come to that."""
+    """Latencies of the call in ms; null and empty: not measured."""
 
     first_sound_ms: float | None = Field(
         description="From answer to the agent's first sound at the ear."

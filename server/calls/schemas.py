@@ -215,7 +215,7 @@ class CallPage(BaseModel):
 
 
 class TurnView(BaseModel):
-    """What one side said at one go, as it was heard."""
+    """A turn: what one side said, as it was heard."""
 
     who: Speaker
     text: str
@@ -236,7 +236,7 @@ class TurnView(BaseModel):
 
 
 class Transcript(BaseModel):
-    """What was said, in the order spoken."""
+    """The call's turns, in the order spoken."""
 
     model_config = _example(call_id=CALL_EXAMPLE["id"], turns=TURNS_EXAMPLE)
 

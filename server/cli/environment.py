@@ -1,4 +1,4 @@
-"""What the commands need from the environment, or a sentence that says why it cannot be used."""
+"""Helpers of the commands: read settings and folders, or exit with a sentence that says why."""
 
 from pathlib import Path
 from typing import NoReturn

@@ -1,4 +1,4 @@
-"""How fast a call was, drawn as bars on one scale; the figures are the API's.
+"""Draws a call's latencies, as the API returns them, as bars on one scale.
 
 latency
   answer to first sound   4.2 ms  ▏

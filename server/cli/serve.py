@@ -1,4 +1,4 @@
-"""`voice-ai serve`: the server, until it is told to stop."""
+"""`voice-ai serve`: runs the server until it is interrupted."""
 
 import asyncio
 from typing import Annotated

@@ -1,1 +1,1 @@
-"""One whole conversation over the real wire, on this machine, without any credential."""
+"""Demo: a whole conversation over real sockets, on this machine, without credentials."""

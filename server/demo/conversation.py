@@ -1,4 +1,4 @@
-"""What is said in the demo: the person's side, and the model's answers.
+"""Script of the demo: the person's side, and the model's answers.
 
 agent    greeting ........      bring your card, and then ....X     noted ...    goodbye
 person             what to bring?                    barges in ..      thank you

@@ -1,4 +1,4 @@
-"""What a demo call came to: figures from the phone's side, and what is wrong with them."""
+"""Report of a demo call: figures measured at the phone, and what is wrong with them."""
 
 from dataclasses import dataclass
 from typing import Any

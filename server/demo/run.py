@@ -1,4 +1,4 @@
-"""Runs the demo: one call, told line by line as it is spoken, then judged."""
+"""Runs the demo: one call, printed line by line as it is spoken, then judged."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""The demo's stage: both vendors emulated in this process, and the real server beside it."""
+"""Sets up the demo: both vendors emulated in this process, the real server in another."""
 
 import asyncio
 import os

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Problem(BaseModel):
-    """Every error: one sentence that says what is wrong."""
+    """An error: one sentence that says what is wrong."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"detail": "There is no call with this id."}]}
@@ -16,7 +16,7 @@ class Problem(BaseModel):
 
 
 class Mistake(BaseModel):
-    """What is wrong at one place of a request. What came there is not repeated."""
+    """An invalid field of a request. Its value is not echoed."""
 
     loc: list[str | int] = Field(examples=[["body", "phone_number"]])
     msg: str
@@ -24,7 +24,7 @@ class Mistake(BaseModel):
 
 
 class Invalid(BaseModel):
-    """What is wrong with a request, in a sentence or place by place."""
+    """An invalid request: one sentence, or a list of invalid fields."""
 
     model_config = ConfigDict(
         json_schema_extra={

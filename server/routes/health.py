@@ -15,7 +15,7 @@ CHECK_TIMEOUT_SECS = 3.0
 
 
 class Health(BaseModel):
-    """What this is, and that it answers."""
+    """Liveness, with the version."""
 
     status: str = "ok"
     version: str

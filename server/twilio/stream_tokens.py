@@ -18,7 +18,7 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a valid token says. `expires_at` is in seconds since the epoch."""
+    """Contents of a valid token. `expires_at` is in seconds since the epoch."""
 
     call_id: str
     expires_at: int
@@ -43,7 +43,7 @@ class StreamTokens:
         return f"{body}.{self._seal(body)}"
 
     def check(self, text: str, call_id: str, *, now: float) -> StreamToken:
-        """What the token says.
+        """Verify a token and return its contents.
 
         Raises: TokenRefused when it is forged, for another call, or too old.
         """

@@ -50,7 +50,7 @@ class ScriptedPipeline:
 
 
 def a_call(call_id: str = "1") -> Call:
-    """A call's record, as far as a desk looks at it."""
+    """A call's record, as far as a registry looks at it."""
     return Call(
         id=call_id,
         direction=Direction.OUTBOUND,

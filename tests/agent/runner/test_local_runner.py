@@ -95,7 +95,7 @@ class Phone:
 
 
 class ScriptedMedia:
-    """A media desk that notes its orders."""
+    """A media side that notes its commands."""
 
     def __init__(self) -> None:
         self.orders: list[tuple[str, str]] = []
@@ -116,7 +116,7 @@ class ScriptedMedia:
         await self.open.wait()
         self.orders.append((what, call_id))
         if self.broken:
-            raise RuntimeError("the desk is broken")
+            raise RuntimeError("the media side is broken")
 
     def of(self, call: Call) -> list[str]:
         return [what for what, call_id in self.orders if call_id == call.id]
@@ -507,7 +507,7 @@ async def test_a_call_is_prepared_and_dialled_side_by_side(
     await phone.until(lambda: len(phone.dialled) == 1)
     media.open.set()
     async with asyncio.timeout(SECS):
-        while not media.of(call):  # noqa: ASYNC110 (the desk has no other sign)
+        while not media.of(call):  # noqa: ASYNC110 (the media side has no other sign)
             await asyncio.sleep(0)
     assert not placing.done()
     phone.open.set()

@@ -47,7 +47,7 @@ class ScriptedLife:
 
 
 class RegistryStage:
-    """A desk with scripted parts."""
+    """A registry with scripted parts."""
 
     def __init__(
         self, capacity: int = 2, warm: int | None = None, *, is_prepared: bool = True
