@@ -23,7 +23,6 @@ A hang-up is asked for and looked up with growing pauses until Twilio says that 
 when Twilio stays silent for long after that, the record is closed without it, and says so.
 """
 
-from agent.lifecycle.answering import answered, learn_sid, placed, wait_for_the_answer
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.ending import (
     conversation_ended,
@@ -53,6 +52,7 @@ from agent.lifecycle.events import (
     WriteOutcome,
 )
 from agent.lifecycle.look_ups import check_soon, look_up
+from agent.lifecycle.ringing import answered, learn_sid, placed, wait_for_the_answer
 from agent.lifecycle.state import CallState
 from agent.lifecycle.statuses import CallStatus, EndReason
 from agent.lifecycle.streams import stream_ended, stream_started, twiml_fetched

@@ -1,10 +1,10 @@
 """The media streams of a call, and the TwiML that Twilio fetches before and between them."""
 
-from agent.lifecycle.answering import answered
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.ending import apologise, time_for_last_words
 from agent.lifecycle.events import EndMedia, StreamEnded, StreamStarted, Timer
 from agent.lifecycle.look_ups import check_later, check_soon
+from agent.lifecycle.ringing import answered
 from agent.lifecycle.state import Apologise, OpenStream, TransferVerb, next_verbs
 from agent.lifecycle.statuses import Direction, EndReason
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from websockets.protocol import State
 
+from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
-from pipelines.gemini.websocket_client import FastClientConnection
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"

@@ -83,7 +83,7 @@ class GeminiLive(DirectProcessor):
         """`unheard_text` gives the agent's words that are said and not yet heard to their end."""
         super().__init__()
         self._profile = profile
-        self._call_end = hangup
+        self._hangup = hangup
         self._conversation = conversation
         self._record = record
         self._session = GeminiSession(
@@ -159,16 +159,16 @@ class GeminiLive(DirectProcessor):
 
     def answered(self) -> None:
         """Somebody is on the line who waited for nothing so far."""
-        self._session.begin_patience_anew()
+        self._session.restart_patience()
 
     async def _run(self) -> None:
         try:
             await self._session.run()
         except NoModel as error:
-            self._call_end.fail(EndReason.NO_MODEL, f"Gemini refused a session: {error}")
+            self._hangup.fail(EndReason.NO_MODEL, f"Gemini refused a session: {error}")
         except Exception as error:
             logger.opt(exception=error).error("model step failed")
-            self._call_end.fail(EndReason.SYSTEM, f"the model failed: {type(error).__name__}")
+            self._hangup.fail(EndReason.SYSTEM, f"the model failed: {type(error).__name__}")
 
     async def _stop(self) -> None:
         await self._settle()
@@ -259,7 +259,7 @@ class GeminiLive(DirectProcessor):
         if not words.text:
             return
         if words.by_caller:
-            self._call_end.caller_was_heard()
+            self._hangup.caller_was_heard()
             await self._push_all(self._reply.caller_said(words.text))
             heard = TranscriptionFrame(words.text, "", time_now_iso8601())
             await self.push_frame(heard, FrameDirection.UPSTREAM)

@@ -105,7 +105,7 @@ class GeminiSession:
         """Send before everything that waits."""
         self._waiting.add_first(what)
 
-    def begin_patience_anew(self) -> None:
+    def restart_patience(self) -> None:
         """Somebody waits now: what was refused before has cost them nothing."""
         self._budget.reset()
 

@@ -89,7 +89,7 @@ class TransportOutput(DirectProcessor):
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
-                await self._interrupt()
+                await self._barge_in()
             case LateTextFrame():
                 self._playback.said_late(frame.text)
             case TTSTextFrame() if self._line.carries:
@@ -186,7 +186,7 @@ class TransportOutput(DirectProcessor):
         if self._playback.hears_early_speech:
             self._stopping_speech = None  # from here on it is not to be cancelled
             await self.broadcast_interruption()
-            await self._interrupt()
+            await self._barge_in()
 
     async def _forget_early_speech(self) -> None:
         stopping, self._stopping_speech = self._stopping_speech, None
@@ -210,7 +210,7 @@ class TransportOutput(DirectProcessor):
         self._playback.completed()
         await self._line.mark(name)
 
-    async def _interrupt(self) -> None:
+    async def _barge_in(self) -> None:
         self._begin_anew()
         if self._playback.idle:
             return

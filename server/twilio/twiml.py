@@ -11,16 +11,18 @@ from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
-# What a caller hears when a call cannot go on, by reason and language.
+_APOLOGY = {
+    "en": "I am sorry, something went wrong on our side. Please call again later. Goodbye.",
+    "es": "Lo siento, algo ha fallado de nuestro lado. Por favor, llame más tarde. Adiós.",
+    "de": "Entschuldigung, bei uns ist etwas schiefgelaufen. "
+    "Bitte rufen Sie später noch einmal an. Auf Wiederhören.",
+    "fr": "Désolé, un problème est survenu de notre côté. Veuillez rappeler plus tard. Au revoir.",
+}
+# What a caller hears when a call cannot go on: by an end reason of ours or why it was not taken,
+# then by language.
 SENTENCES: dict[str, dict[str, str]] = {
-    "apology": {
-        "en": "I am sorry, something went wrong on our side. Please call again later. Goodbye.",
-        "es": "Lo siento, algo ha fallado de nuestro lado. Por favor, llame más tarde. Adiós.",
-        "de": "Entschuldigung, bei uns ist etwas schiefgelaufen. "
-        "Bitte rufen Sie später noch einmal an. Auf Wiederhören.",
-        "fr": "Désolé, un problème est survenu de notre côté. "
-        "Veuillez rappeler plus tard. Au revoir.",
-    },
+    "no_model": _APOLOGY,
+    "system": _APOLOGY,
     "busy": {
         "en": "All our lines are busy right now. Please call again in a few minutes. Goodbye.",
         "es": "Todas nuestras líneas están ocupadas. Por favor, llame en unos minutos. Adiós.",
@@ -72,7 +74,7 @@ _OPEN_STREAM = Template(
 
 def say_and_hang_up(sentence: str, language: str) -> str:
     """Speak one of SENTENCES in the call's language (or English), then hang up."""
-    words = SENTENCES.get(sentence, SENTENCES["apology"])
+    words = SENTENCES[sentence]
     base = language.split("-")[0]
     if base in words:
         text, locale = words[base], language if "-" in language else LOCALES[base]

@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agent.profile import AgentProfile
-from pipelines.gemini import websocket_client
+from pipelines.gemini import fast_websocket
 from pipelines.gemini.audio_socket import AUDIO_TYPE, MOST_AT_ONCE_BYTES, AudioSocket
 from pipelines.gemini.client import GeminiClient, ModelSession
 from pipelines.gemini.live_config import live_config
@@ -174,7 +174,7 @@ async def test_what_is_sent_by_the_short_way_is_what_the_sdk_sends(
             return masked_text_frame(text)
 
         monkeypatch.setattr(protocol, "send_text", keep)
-        monkeypatch.setattr(websocket_client, "masked_text_frame", keep_direct)
+        monkeypatch.setattr(fast_websocket, "masked_text_frame", keep_direct)
         await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
         assert session.hear(pcm)
         await session.send_realtime_input(text="again")

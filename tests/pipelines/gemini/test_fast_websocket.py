@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-from pipelines.gemini.websocket_client import MOST_UNREAD, FastClientConnection
+from pipelines.gemini.fast_websocket import MOST_UNREAD, FastClientConnection
 from pipelines.gemini.websocket_frames import MOST_FRAGMENTS
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
