@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from google.genai import errors, types
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
 
 from pipelines.gemini.audio_socket import OnSpeech, OnWords
 from pipelines.gemini.client import ModelSession
@@ -85,7 +87,7 @@ class PlayedSession:
             self.content(turn_complete=True)
 
     def drops(self, code: int = 1011) -> None:
-        self.says(errors.APIError(code, {"error": {"message": "dropped"}}))
+        self.says(ConnectionClosedError(Close(code, "dropped"), None))
 
     @property
     def texts(self) -> list[str]:
@@ -104,6 +106,7 @@ class PlayedModel:
     """Hands out sessions; `refusals` come first, one for each attempt."""
 
     model = "models/played"
+    secrets = ("a-secret-key",)
 
     def __init__(self, *refusals: Exception, setup_secs: float = 0.1) -> None:
         self.refusals = list(refusals)
