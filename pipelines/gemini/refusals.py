@@ -24,13 +24,14 @@ _LONGEST_SENTENCE = 300
 # A key that its end was cut off from is still recognised by so many characters.
 _FEWEST_OF_A_KEY = 6
 _SECRETS = (
-    re.compile(r"(?i)\b(?:bearer|basic)\s+[^\s\"',;]+"),
     re.compile(
         r"(?i)\b[\w-]*(?:key|token|secret|password|authorization)[\"']?\s*[=:]\s*[\"']?"
-        r"[^\s\"',;&]+"
+        r"(?:(?:basic|bearer)\s+)?(?!\[secret\])[^\s\"',;&)\]}>]+"
     ),
+    re.compile(r"(?i)bearer\s+[^\s\"',;&)\]}>]+"),
     re.compile(r"\bAIza[\w-]*|\bya29\.[\w.-]*"),
 )
+_ESCAPE_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[@-~]|\x1b[@-_]")
 _TAGS = re.compile(r"<[^<>]*>")
 
 
@@ -81,6 +82,7 @@ def sentence(error: BaseException, secrets: Sequence[str] = ()) -> str:
 
 def presentable(text: str, secrets: Sequence[str] = ()) -> str:
     """A stranger's words without control characters and secrets, at most 300 characters."""
+    text = _ESCAPE_SEQUENCES.sub(" ", text)
     text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
     text = " ".join(text.split())
     for secret in filter(None, secrets):

@@ -39,7 +39,7 @@ from pipelines.gemini.server_message import LeftOut
 from pipelines.phone.packet_stamp import take_stamp
 
 # Of so many kinds of what was left out in one call, each is reported once.
-MOST_KINDS = 20
+MOST_KINDS = 50
 # How long a closing handshake may hold up what comes after it.
 CLOSED_WITHIN_SECS = 1.0
 # What was received before a connection broke is still read; it is there already.
@@ -207,6 +207,7 @@ class GeminiSession:
                 self._measure(ModelConnect(reason, loop.time() - attempted))
                 self._record.event("model.refused", _told(reason, said))
                 logger.bind(**_told(reason, said)).warning("model refused a session")
+                self._attempt = None
                 if self._resumption.handle is not None:
                     self._resumption.refused()
                     continue
@@ -214,6 +215,7 @@ class GeminiSession:
                     raise _no_model(reason, said) from None
                 await self._pause(reason, said, since=attempted)
             else:
+                self._attempt = None
                 self._measure(ModelConnect("ok", loop.time() - attempted))
                 resumed = self._resumption.handle is not None
                 self._record.event("model.connected", {"resumed": resumed})

@@ -107,8 +107,11 @@ KEY = "0123456789abcdef"
         ("GET /ws?alt=json&key=other%20key&x=1", "GET /ws?alt=json&[secret]&x=1"),
         ('{"api_key": "other", "code": 1}', '{"[secret]", "code": 1}'),
         ("Authorization: Bearer abc.def-g", "[secret]"),
+        ("Authorization: Basic abc=", "[secret]"),
+        (f"Wrong key: {KEY}", "Wrong key: [secret]"),
+        ("\x1b[31mBearer abc.def (key=other).", "[secret] ([secret])."),
         ("header bearer abc.def", "header [secret]"),
-        ("a\x1b[31mred\r\n06:00 ERROR\x00 fake\u202e\u2028!", "a [31mred 06:00 ERROR fake !"),
+        ("a\x1b[31mred\r\n06:00 ERROR\x00 fake\u202e\u2028!", "a red 06:00 ERROR fake !"),
         ("API key not valid. Please pass a valid API key.",) * 2,
     ],
 )
