@@ -44,6 +44,16 @@ class ModelDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLeftOut:
+    """A message of Gemini's, or a part of one, that was not used.
+
+    `what`: not_json, not_an_object, message, part, sound_type or failed.
+    """
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Packets:
     """Twilio media messages of one call since the last report."""
 
@@ -114,6 +124,7 @@ Measure = (
     | BargeIn
     | ModelConnect
     | ModelDrop
+    | ModelLeftOut
     | Packets
     | UplinkShare
     | DownlinkShare

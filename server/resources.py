@@ -30,6 +30,7 @@ from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.migrations import upgrade
@@ -79,6 +80,7 @@ class NoModel:
     """`ConnectModel` without an API key: refuses every attempt."""
 
     model = "none"
+    secrets = ()
 
     def connect(self, config: types.LiveConnectConfig) -> Connection:
         """Refuse."""
@@ -86,7 +88,7 @@ class NoModel:
 
     @contextlib.asynccontextmanager
     async def _refuse(self) -> AsyncIterator[NoReturn]:
-        raise ConnectionRefusedError("GEMINI_API_KEY is not set")
+        raise NoApiKey("GEMINI_API_KEY is not set")
         yield
 
 

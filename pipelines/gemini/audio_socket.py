@@ -2,12 +2,12 @@
 
 google-genai builds and validates a pydantic message for each packet. At 80 packets a second and
 call, that is most of a call's CPU time. Audio and transcripts have one shape each, so they are
-encoded and parsed here; everything else goes through the SDK.
+encoded and parsed here; everything else is sent and understood by the SDK.
 
     hear ─▶ {"realtime_input": {"audio": …}} ─▶ socket            at once, or returns False
     socket ─▶ recv ─┬─ only speech ─────▶ on_speech
                     ├─ only transcript ─▶ on_words
-                    └─ all else ────────▶ google-genai       in the order received
+                    └─ all else ────────▶ `server_message`    in the order received
 
 The SDK passes `create_connection` on to websockets, which creates this class for its sessions.
 
@@ -23,6 +23,7 @@ from websockets.protocol import State
 
 from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
+from pipelines.gemini.server_message import opens_session
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
@@ -33,6 +34,9 @@ _BEHIND_SOUND = b'", "mime_type": "' + AUDIO_TYPE.encode() + b'"}}}'
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 # At most 200 ms of speech are passed on as one piece.
 MOST_AT_ONCE_BYTES = GEMINI_SPEAKS_AT * 2 // 5
+
+# The answer to the setup, without what the SDK might not know in it.
+_SETUP_COMPLETE = b'{"setupComplete": {}}'
 
 OnSpeech = Callable[[bytes], Awaitable[None]]
 OnWords = Callable[[Words], Awaitable[None]]
@@ -49,6 +53,7 @@ class AudioSocket(FastClientConnection):
         super().__init__(*args, **kwargs)
         self._on_speech: OnSpeech = _unheard
         self._on_words: OnWords = _unheard
+        self._listens = False
         self._drops_transport = False
 
     def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
@@ -57,6 +62,7 @@ class AudioSocket(FastClientConnection):
         `on_speech` takes PCM16 at 24 kHz, `on_words` the words of either side.
         """
         self._on_speech, self._on_words = on_speech, on_words
+        self._listens = True
 
     def drop_transport(self) -> None:
         """Abort the connection if it is not closed yet, and drop the transport.
@@ -92,15 +98,12 @@ class AudioSocket(FastClientConnection):
             message = await super().recv(decode)
             content = read_content(message)
             if content is None:
-                return message
-            try:
-                if isinstance(content, bytes):
-                    await self._on_speech(self._with_more(content))
-                else:
-                    await self._on_words(content)
-            except TypeError as error:
-                # google-genai would take a TypeError for an old websockets API, and call again.
-                raise RuntimeError("a message could not be taken") from error
+                is_setup = not self._listens and opens_session(message)
+                return _SETUP_COMPLETE if is_setup else message
+            if isinstance(content, bytes):
+                await self._on_speech(self._with_more(content))
+            else:
+                await self._on_words(content)
 
     def _with_more(self, speech: bytes) -> bytes:
         """Join this speech with the speech received since, so that a late loop catches up."""

@@ -1,6 +1,6 @@
 """Opens Gemini Live sessions: one `genai.Client` for all calls of a process."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from google.genai import types
 from google.genai.live import AsyncSession
 
 from pipelines.gemini.audio_socket import AudioSocket, OnSpeech, OnWords
+from pipelines.gemini.server_message import LeftOut, read_message
 
 # Pipecat's own service has the same default: https://ai.google.dev/gemini-api/docs/models
 DEFAULT_MODEL = "models/gemini-3.8-live"
@@ -19,6 +20,8 @@ PING_EVERY_SECS = 20.0
 PONG_WITHIN_SECS = 60.0
 # A peer that is gone would hold up the next attempt for 10 s by the websockets default.
 CLOSED_WITHIN_SECS = 1.0
+# A larger message closes the session; the websockets default is 1 MiB, 16 s of speech.
+MOST_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
 class ModelSession(Protocol):
@@ -47,8 +50,13 @@ class ModelSession(Protocol):
         """As in google-genai."""
         ...
 
-    def receive(self) -> AsyncIterator[types.LiveServerMessage]:
-        """As google-genai has it, without the messages that go to `listen`."""
+    def receive(self) -> AsyncIterator[types.LiveServerMessage | LeftOut]:
+        """The messages that do not go to `listen`, and what is not known of them.
+
+        It ends with a turn, as google-genai's does; iterate again for the next one.
+
+        Raises: websockets' ConnectionClosed when the session is over.
+        """
         ...
 
 
@@ -61,6 +69,11 @@ class ConnectModel(Protocol):
     @property
     def model(self) -> str:
         """The model's name."""
+        ...
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What a refusal may quote and a log must not: the API key."""
         ...
 
     def connect(self, config: types.LiveConnectConfig) -> Connection:
@@ -77,12 +90,14 @@ class GeminiClient:
 
     def __init__(self, api_key: str, model: str = DEFAULT_MODEL) -> None:
         self.model = model
+        self.secrets: Sequence[str] = (api_key,)
         # The SDK passes these on to websockets' `connect`.
         options = {
             "create_connection": _make_socket,
             "ping_interval": PING_EVERY_SECS,
             "ping_timeout": PONG_WITHIN_SECS,
             "close_timeout": CLOSED_WITHIN_SECS,
+            "max_size": MOST_MESSAGE_BYTES,
             # Compressing base64 costs more than sending it.
             "compression": None,
         }
@@ -137,4 +152,14 @@ class _OpenSession:
         self.send_realtime_input: _Sends = session.send_realtime_input
         self.send_client_content: _Sends = session.send_client_content
         self.send_tool_response: _Sends = session.send_tool_response
-        self.receive = session.receive
+        self._socket = socket
+
+    async def receive(self) -> AsyncIterator[types.LiveServerMessage | LeftOut]:
+        # The SDK's own `receive` raises for a message that it does not know.
+        while True:
+            for read in read_message(await self._socket.recv(decode=False)):
+                yield read
+                if isinstance(read, LeftOut) or read.server_content is None:
+                    continue
+                if read.server_content.turn_complete:
+                    return

@@ -46,7 +46,9 @@ from pipelines.gemini.messages import Words
 from pipelines.gemini.reply_state import ReplyState
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.send_queue import Send
+from pipelines.gemini.server_message import LeftOut, plain_name
 from pipelines.gemini.session import GeminiSession, NoModel
+from pipelines.gemini.speech_format import SpeechResampler, pcm_rate
 from pipelines.gemini.tool_calls import ToolCalls
 from pipelines.gemini.tools import Tool
 from pipelines.rates import GEMINI_SPEAKS_AT
@@ -55,6 +57,8 @@ from processors.sound_frames import AgentSound
 
 # So long after a turn, words without sound may still be its own.
 LATE_WORDS_SECS = 0.4
+# What a database's integer holds; no turn has as many tokens.
+MOST_TOKENS = 2**31 - 1
 # A greeting that was kept is said in pieces of 400 ms, which take half a millisecond to convert.
 CHUNK_BYTES = GEMINI_SPEAKS_AT * 2 * 2 // 5
 
@@ -113,6 +117,7 @@ class GeminiLive(DirectProcessor):
         self._running: asyncio.Task[None] | None = None
         self._connections = 0
         self._reply = ReplyState()
+        self._resampler = SpeechResampler()
         # Settles the words that came late.
         self._settling: asyncio.TimerHandle | None = None
 
@@ -158,8 +163,8 @@ class GeminiLive(DirectProcessor):
     # --- the session -------------------------------------------------------------------------
 
     def answered(self) -> None:
-        """Somebody is on the line who waited for nothing so far."""
-        self._session.restart_patience()
+        """Somebody is on the line."""
+        self._session.answered()
 
     async def _run(self) -> None:
         try:
@@ -182,6 +187,7 @@ class GeminiLive(DirectProcessor):
         self._connections += 1
         if self._reply.is_replying:
             self._greeting.broken_off()  # its end is lost, or said by another session
+        self._resampler.reset()
         frames, instruction = self._reply.reconnected()
         await self._push_all(frames)
         if instruction is not None:
@@ -238,22 +244,25 @@ class GeminiLive(DirectProcessor):
         if content.interrupted:
             self._reply.interrupted()
             self._greeting.broken_off()
+            self._resampler.reset()
             await self.broadcast_interruption()
         if content.input_transcription is not None and content.input_transcription.text:
             await self._take_words(Words(content.input_transcription.text, by_caller=True))
         if content.model_turn is not None:
             for part in content.model_turn.parts or []:
                 if part.inline_data is not None and part.inline_data.data:
-                    await self._speak(part.inline_data.data)
+                    await self._speak_blob(part.inline_data.data, part.inline_data.mime_type)
         if content.output_transcription is not None and content.output_transcription.text:
             await self._take_words(Words(content.output_transcription.text, by_caller=False))
+        if content.generation_complete or content.turn_complete:
+            await self._put_out(self._resampler.flush())
         if content.generation_complete:
             await self._push_all(self._reply.generated())
         if content.turn_complete:
             self._greeting.completed(self._reply.text)
             await self._push_all(self._reply.completed())
             if (reason := content.turn_complete_reason) is not None:
-                self._record.event("model.turn_complete", {"reason": str(reason.value)})
+                self._record.event("model.turn_complete", {"reason": plain_name(reason.value)})
 
     async def _take_words(self, words: Words) -> None:
         if not words.text:
@@ -270,7 +279,19 @@ class GeminiLive(DirectProcessor):
                 LATE_WORDS_SECS, lambda: self.create_task(self._settle(), name="late words")
             )
 
+    async def _speak_blob(self, pcm: bytes, mime_type: str | None) -> None:
+        """Say a piece of speech that names its rate; what cannot be played is left out."""
+        rate = pcm_rate(mime_type)
+        if rate is None:
+            self._greeting.broken_off()
+            self._session.leave_out(LeftOut("sound_type", plain_name(mime_type)))
+            return
+        await self._put_out(self._resampler.convert(pcm, rate))
+
     async def _speak(self, pcm: bytes) -> None:
+        await self._put_out(self._resampler.convert(pcm, GEMINI_SPEAKS_AT))
+
+    async def _put_out(self, pcm: bytes) -> None:
         if not pcm:
             return
         await self._push_all(self._reply.sound())
@@ -306,8 +327,15 @@ def _counts(usage: types.UsageMetadata) -> list[TokenCount]:
         "output": usage.response_tokens_details,
     }
     return [
-        TokenCount(direction, (detail.modality.value if detail.modality else "text").lower(), count)
+        TokenCount(direction, _modality(detail.modality), count)
         for direction, details in by_direction.items()
         for detail in details or []
-        if (count := detail.token_count)
+        if 0 < (count := detail.token_count or 0) <= MOST_TOKENS
     ]
+
+
+def _modality(modality: types.MediaModality | None) -> str:
+    if modality is None:
+        return "text"
+    # The SDK makes members of values that it does not know.
+    return modality.value.lower() if modality.name in types.MediaModality.__members__ else "other"

@@ -1,6 +1,7 @@
 """Fast parser for the two most frequent Live API messages: audio and transcription.
 
-It returns None for all other messages; the SDK parses these.
+It returns None for all other messages, speech at other rates than 24 kHz among them;
+`server_message` reads these.
 
 Source: https://ai.google.dev/api/live
 """
@@ -12,6 +13,9 @@ from binascii import a2b_base64
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.gemini.speech_format import pcm_rate
+from pipelines.rates import GEMINI_SPEAKS_AT
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -21,10 +25,10 @@ class Words:
     by_caller: bool
 
 
-# A message with one piece of speech: before and after its base64.
+# A message with one piece of speech at 24 kHz: before and after its base64.
 _BEFORE_SPEECH = re.compile(
     r' \{ "serverContent" : \{ "modelTurn" : \{ "parts" : \[ \{ "inlineData" : \{ '
-    r'"mimeType" : "audio/pcm[^"\\]*" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
+    r'"mimeType" : "audio/pcm(?:;rate=24000)?" , "data" : "'.replace(" ", r"[ \t\r\n]*").encode()
 )
 _BEHIND_SPEECH = re.compile(rb'"[ \t\r\n]*(?:\}[ \t\r\n]*){2}\][ \t\r\n]*(?:\}[ \t\r\n]*){3}')
 
@@ -39,16 +43,16 @@ def read_content(message: str | bytes) -> bytes | Words | None:
     try:
         read = json.loads(message)
     except (ValueError, RecursionError):
-        return None  # the SDK reports what is wrong with it
+        return None
     match read:
         case {"serverContent": {"modelTurn": {"parts": [*parts], **role}, **beside}, **more}:
             return None if beside or more or role.keys() - {"role"} else _sound_of(parts)
         case {"serverContent": {"outputTranscription": {"text": str(text), **of_it}, **beside}}:
             if len(read) == 1 and not beside and not of_it:
-                return Words(text, by_caller=False)
+                return Words(_sendable(text), by_caller=False)
         case {"serverContent": {"inputTranscription": {"text": str(text), **of_it}, **beside}}:
             if len(read) == 1 and not beside and not of_it:
-                return Words(text, by_caller=True)
+                return Words(_sendable(text), by_caller=True)
     return None
 
 
@@ -74,7 +78,7 @@ def _sound_of(parts: list[Any]) -> bytes | None:
     for part in parts:
         match part:
             case {"inlineData": {"mimeType": str(kind), "data": str(data), **more}, **beside}:
-                if more or beside or not kind.startswith("audio/pcm"):
+                if more or beside or pcm_rate(kind) != GEMINI_SPEAKS_AT:
                     return None
                 try:
                     sound.append(b64decode(data, validate=True))
@@ -86,3 +90,8 @@ def _sound_of(parts: list[Any]) -> bytes | None:
         return sound[0]
     # A trailing half sample is dropped downstream, so nothing may be appended to it.
     return None if any(len(piece) % 2 for piece in sound[:-1]) else b"".join(sound)
+
+
+def _sendable(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON may hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -6,27 +6,40 @@ told the conversation so far.
 
     connect ──▶ pump: send what waits · receive ──▶ dropped ──▶ connect (handle) ──▶ …
        └─ refused, or dropped at once: again, until the retry budget is used up ──▶ NoModel
+
+What cannot succeed (a wrong key, a certificate, a name that is not found) is not tried again. No
+message ends a session: one that is not known, or that fails here, is left out and counted.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from google.genai import errors, types
+from google.genai import types
 from loguru import logger
 from websockets.exceptions import ConnectionClosed
 
-from agent.measures import MeasureSink, ModelConnect, ModelDrop, UplinkShare
+from agent.measures import MeasureSink, ModelConnect, ModelDrop, ModelLeftOut, UplinkShare
 from agent.ports import Record
 from pipelines.gemini.audio_socket import AUDIO_TYPE, OnSpeech, OnWords
 from pipelines.gemini.client import Connection, ConnectModel, ModelSession
-from pipelines.gemini.refusals import HOPELESS, close_reason, refusal
+from pipelines.gemini.messages import Words
+from pipelines.gemini.refusals import (
+    HOPELESS,
+    HOPELESS_AT_FIRST,
+    close_reason,
+    presentable,
+    refusal,
+    sentence,
+)
 from pipelines.gemini.resumption import Resumption
 from pipelines.gemini.retry_budget import RetryBudget, SessionPatience
 from pipelines.gemini.send_queue import Send, SendQueue
+from pipelines.gemini.server_message import LeftOut
 from pipelines.phone.packet_stamp import take_stamp
 
-# So many messages that cannot be read are no conversation.
-MOST_UNREADABLE = 10
+# Of so many kinds of what was left out in one call, each is reported once.
+MOST_KINDS = 50
 # How long a closing handshake may hold up what comes after it.
 CLOSED_WITHIN_SECS = 1.0
 # What was received before a connection broke is still read; it is there already.
@@ -34,7 +47,10 @@ DRAINED_WITHIN_SECS = 1.0
 
 
 class NoModel(Exception):
-    """Gemini could not be reached within the retry budget; the message is the last refusal."""
+    """Gemini could not be reached within the retry budget.
+
+    The message is the last refusal, and what Gemini said of it.
+    """
 
 
 class GeminiSession:
@@ -75,6 +91,16 @@ class GeminiSession:
         self._open: ModelSession | None = None
         self._waiting = SendQueue()
         self._budget = RetryBudget(patience)
+        self._budget.somebody_waits = False
+        # The phone was answered.
+        self._answered = asyncio.Event()
+        # The attempt to connect that is under way.
+        self._attempt: asyncio.Timeout | None = None
+        # This call had a session before.
+        self._was_open = False
+        # What Gemini said when it closed the last session.
+        self._said = ""
+        self._kinds_left_out: set[str] = set()
         # Connections that are being closed, beside what goes on.
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -105,9 +131,30 @@ class GeminiSession:
         """Send before everything that waits."""
         self._waiting.add_first(what)
 
-    def restart_patience(self) -> None:
-        """Somebody waits now: what was refused before has cost them nothing."""
-        self._budget.reset()
+    def answered(self) -> None:
+        """Somebody waits from now on, for what is left of the patience."""
+        self._budget.somebody_waits = True
+        self._answered.set()
+        if self._open is not None:
+            self._budget.reset()
+            return
+        now = asyncio.get_running_loop().time()
+        attempt = self._attempt
+        if attempt is not None and not attempt.expired() and self._budget.is_spent(now):
+            attempt.reschedule(now)
+
+    def leave_out(self, left: LeftOut) -> None:
+        """Count what was not used of a message; report each kind once."""
+        self._measure(ModelLeftOut(left.what))
+        kind = f"{left.what}: {left.name}"
+        if kind in self._kinds_left_out or len(self._kinds_left_out) >= MOST_KINDS:
+            return
+        self._kinds_left_out.add(kind)
+        detail = {"what": left.what, "name": left.name}
+        if said := presentable(left.said, self._client.secrets):
+            detail["said"] = said
+        self._record.event("model.left_out", detail)
+        logger.bind(**detail).warning("model sent what is not known; it is left out")
 
     async def run(self) -> None:
         """Keep a session open until cancelled.
@@ -119,22 +166,23 @@ class GeminiSession:
             opened, resumed = asyncio.get_running_loop().time(), self._resumption.handle
             try:
                 self._resumption.opened()
-                session.listen(self._take_speech, self._on_words)
+                session.listen(self._take_speech, self._take_words)
                 await self._on_connected(resumed is not None)
-                self._open = session
+                self._open, self._was_open = session, True
                 reason = await self._pump(session)
             finally:
                 self._open = None
                 await self._leave(connection)
             self._measure(ModelDrop(reason))
-            self._record.event("model.dropped", {"reason": reason})
-            logger.info("model session ended; connecting again", reason=reason)
+            said, self._said = self._said, ""
+            self._record.event("model.dropped", _told(reason, said))
+            logger.bind(**_told(reason, said)).info("model session ended; connecting again")
             if asyncio.get_running_loop().time() - opened >= self._patience.short_session_secs:
                 self._budget.reset()
             elif resumed is not None and resumed == self._resumption.handle:
                 self._resumption.refused()  # accepted, and of no use: as good as refused
             else:
-                await self._pause(reason)
+                await self._pause(reason, said)
 
     def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
         """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
@@ -152,30 +200,41 @@ class GeminiSession:
             attempted = loop.time()
             connection = self._client.connect(self._config(self._resumption.handle))
             try:
-                async with asyncio.timeout(self._patience.attempt_secs):
+                async with asyncio.timeout(self._patience.attempt_secs) as self._attempt:
                     session = await connection.__aenter__()
             except Exception as error:
-                reason = refusal(error)
+                reason, said = refusal(error), sentence(error, self._client.secrets)
                 self._measure(ModelConnect(reason, loop.time() - attempted))
-                self._record.event("model.refused", {"reason": reason})
-                logger.warning("model refused a session", reason=reason)
+                self._record.event("model.refused", _told(reason, said))
+                logger.bind(**_told(reason, said)).warning("model refused a session")
+                self._attempt = None
                 if self._resumption.handle is not None:
                     self._resumption.refused()
                     continue
-                await self._pause(reason, since=attempted)
+                if reason in HOPELESS_AT_FIRST and not self._was_open:
+                    raise _no_model(reason, said) from None
+                await self._pause(reason, said, since=attempted)
             else:
+                self._attempt = None
                 self._measure(ModelConnect("ok", loop.time() - attempted))
                 resumed = self._resumption.handle is not None
                 self._record.event("model.connected", {"resumed": resumed})
                 return connection, session
 
-    async def _pause(self, trouble: str, *, since: float | None = None) -> None:
+    async def _pause(self, trouble: str, said: str, *, since: float | None = None) -> None:
         """Wait before the next attempt. Raises: NoModel when the retry budget is used up."""
-        now = asyncio.get_running_loop().time()
-        pause = self._budget.next_pause(now, hopeless=trouble in HOPELESS, since=since)
+        loop = asyncio.get_running_loop()
+        pause = self._budget.next_pause(loop.time(), hopeless=trouble in HOPELESS, since=since)
         if pause is None:
-            raise NoModel(trouble)
-        await asyncio.sleep(pause)
+            raise _no_model(trouble, said)
+        if self._answered.is_set():
+            await asyncio.sleep(pause)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._answered.wait()
+        if self._budget.is_spent(loop.time()):
+            raise _no_model(trouble, said)
 
     async def _pump(self, session: ModelSession) -> str:
         """Send and receive until the connection is no more; returns why."""
@@ -193,29 +252,25 @@ class GeminiSession:
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
     async def _receive(self, session: ModelSession) -> str:
-        unreadable = 0
-        while True:
-            try:
+        try:
+            while True:
                 async for message in session.receive():
+                    if isinstance(message, LeftOut):
+                        self.leave_out(message)
+                        continue
                     self._resumption.take(message)
                     if message.go_away is not None:
                         detail = {"time_left": message.go_away.time_left}
                         self._record.event("model.go_away", detail)
-                    await self._on_message(message)
+                    await self._try(self._on_message(message))
                     if self._resumption.is_time_to_go:
                         return "go_away"
-            except ConnectionClosed as error:
-                return close_reason(error)
-            except errors.APIError as error:
-                return f"closed_{error.code}"
-            except ValueError as error:  # not JSON, or of no shape that the SDK knows
-                unreadable += 1
-                logger.warning("model sent what cannot be read", error=type(error).__name__)
-                if unreadable >= MOST_UNREADABLE:
-                    return "unreadable"
-            except Exception as error:
-                logger.opt(exception=error).error("model session failed")
-                return type(error).__name__
+        except ConnectionClosed as error:
+            self._said = sentence(error, self._client.secrets)
+            return close_reason(error)
+        except Exception as error:
+            logger.opt(exception=error).error("model session failed")
+            return type(error).__name__
 
     async def _leave(self, connection: Connection) -> None:
         """Close a connection; a peer that is slow to agree is not waited for."""
@@ -226,7 +281,28 @@ class GeminiSession:
 
     async def _take_speech(self, pcm: bytes) -> None:
         self._resumption.spoke()
-        await self._on_speech(pcm)
+        await self._try(self._on_speech(pcm))
+
+    async def _take_words(self, words: Words) -> None:
+        await self._try(self._on_words(words))
+
+    async def _try(self, taking: Awaitable[None]) -> None:
+        """Take a message; one that fails here ends no session."""
+        try:
+            await taking
+        except Exception as error:
+            name = type(error).__name__
+            if f"failed: {name}" not in self._kinds_left_out:
+                logger.opt(exception=error).error("a message of the model could not be taken")
+            self.leave_out(LeftOut("failed", name))
+
+
+def _told(reason: str, said: str) -> dict[str, str]:
+    return {"reason": reason, "said": said} if said else {"reason": reason}
+
+
+def _no_model(reason: str, said: str) -> NoModel:
+    return NoModel(f"{reason}: {said}" if said else reason)
 
 
 async def _close(connection: Connection) -> None:

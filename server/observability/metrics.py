@@ -13,6 +13,7 @@ from agent.measures import (
     Measure,
     ModelConnect,
     ModelDrop,
+    ModelLeftOut,
     Packets,
     RecordingEnded,
     RecordingWritten,
@@ -132,6 +133,14 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
             "Gemini sessions that ended before the call did, by reason.",
             ("reason",),
             lambda it: [((it.reason,), 1)],
+        ),
+    ),
+    ModelLeftOut: (
+        _Counted(
+            "model_left_out",
+            "Messages of Gemini's, or parts of them, that were not used, by what was wrong.",
+            ("what",),
+            lambda it: [((it.what,), 1)],
         ),
     ),
     Packets: (

@@ -26,4 +26,6 @@ async def cause(fault: Fault, stage: Stage) -> bool:
             session.stall()
         case "garbage":
             await session.send_garbage("{this is not JSON")
+        case "send":
+            await session.send(fault.message)
     return True

@@ -1,5 +1,6 @@
 """The emulated model of a scenario, from a file: its script, its times, and what goes wrong."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -17,8 +18,8 @@ MODEL_KEYS = (
 
 _SCRIPT_KEYS = ("language", "not_understood", "rules")
 _REFUSALS = ("http_status", "close", "stall")
-_FAULTS: tuple[Literal["drop", "go_away", "stall", "garbage", "lose_stream"], ...] = (
-    *("drop", "go_away", "stall", "garbage", "lose_stream"),
+_FAULTS: tuple[Literal["drop", "go_away", "stall", "garbage", "send", "lose_stream"], ...] = (
+    *("drop", "go_away", "stall", "garbage", "send", "lose_stream"),
 )
 # How the emulator's complaints begin: the key's path, `rules[0].do[1].say`.
 _COMPLAINT = re.compile(r"script: (?P<path>.*?): (?P<said>.*)", re.DOTALL)
@@ -111,7 +112,7 @@ def _fault(node: Node, name: str, findings: Findings) -> Fault | None:
     kind = _one_of(fields, _FAULTS)
     if kind is None or at_ms is None:
         return None
-    if kind not in ("drop", "go_away"):
+    if kind not in ("drop", "go_away", "send"):
         _must_be_true(fields, kind)
     return Fault(
         where=fields.where,
@@ -119,7 +120,19 @@ def _fault(node: Node, name: str, findings: Findings) -> Fault | None:
         at_ms=at_ms,
         code=fields.whole("drop", 1011, least=1000, most=4999),
         left_ms=fields.whole("go_away", 10_000),
+        message=_message(fields),
     )
+
+
+def _message(fields: Fields) -> Any:
+    """What the model sends: any JSON value."""
+    node = fields.node("send")
+    message = None if node is None else node.plain()
+    try:
+        json.dumps(message)
+    except (TypeError, ValueError, RecursionError):
+        fields.wrong("send", "a JSON value")
+    return message
 
 
 def _must_be_true(fields: Fields, key: str) -> None:

@@ -118,14 +118,16 @@ class CallPlan:
 class Fault:
     """Something that goes wrong with Gemini or the stream, so long after the answer.
 
-    `kind`: drop (with `code`), go_away (with `left_ms`), stall, garbage, lose_stream.
+    `kind`: drop (with `code`), go_away (with `left_ms`), stall, garbage, send (with `message`),
+    lose_stream.
     """
 
     where: Where
-    kind: Literal["drop", "go_away", "stall", "garbage", "lose_stream"]
+    kind: Literal["drop", "go_away", "stall", "garbage", "send", "lose_stream"]
     at_ms: int
     code: int = 1011
     left_ms: int = 10_000
+    message: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from google.genai import errors, types
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
 
 from pipelines.gemini.audio_socket import OnSpeech, OnWords
 from pipelines.gemini.client import ModelSession
+from pipelines.gemini.server_message import LeftOut
 from tests.pipelines.tone import pcm_tone
 
 
@@ -19,7 +22,9 @@ class PlayedSession:
         self.config = config
         self.audio: list[bytes] = []
         self.sent: list[tuple[str, Any]] = []
-        self._messages: asyncio.Queue[types.LiveServerMessage | Exception] = asyncio.Queue()
+        self._messages: asyncio.Queue[types.LiveServerMessage | LeftOut | Exception] = (
+            asyncio.Queue()
+        )
         self._changed = asyncio.Condition()
 
     # --- as the product sees it ---
@@ -48,7 +53,7 @@ class PlayedSession:
         self.sent.append(("tool", function_responses))
         await self._wake()
 
-    async def receive(self) -> AsyncIterator[types.LiveServerMessage]:
+    async def receive(self) -> AsyncIterator[types.LiveServerMessage | LeftOut]:
         while True:
             message = await self._messages.get()
             if isinstance(message, Exception):
@@ -63,7 +68,7 @@ class PlayedSession:
         resumption = self.config.session_resumption
         return resumption.handle if resumption else None
 
-    def says(self, message: dict[str, Any] | Exception) -> None:
+    def says(self, message: dict[str, Any] | LeftOut | Exception) -> None:
         if isinstance(message, dict):
             self._messages.put_nowait(types.LiveServerMessage.model_validate(message))
         else:
@@ -85,7 +90,7 @@ class PlayedSession:
             self.content(turn_complete=True)
 
     def drops(self, code: int = 1011) -> None:
-        self.says(errors.APIError(code, {"error": {"message": "dropped"}}))
+        self.says(ConnectionClosedError(Close(code, "dropped"), None))
 
     @property
     def texts(self) -> list[str]:
@@ -104,6 +109,7 @@ class PlayedModel:
     """Hands out sessions; `refusals` come first, one for each attempt."""
 
     model = "models/played"
+    secrets = ("a-secret-key",)
 
     def __init__(self, *refusals: Exception, setup_secs: float = 0.1) -> None:
         self.refusals = list(refusals)

@@ -31,6 +31,7 @@ from server.emulators.gemini_live.steps import (
     GoAway,
     Pause,
     Say,
+    Send,
     Stall,
     Step,
 )
@@ -229,8 +230,10 @@ class Model:
                 await self._wire.drop(code, reason)
             case Stall():
                 self._wire.stall()
-            case Garbage(text):
-                await self._wire.send_text(text)
+            case Garbage(text, text_frame):
+                await self._wire.send_text(text, text_frame=text_frame)
+            case Send(message, text_frame):
+                await self._wire.send_value(message, text_frame=text_frame)
 
     async def _say(self, step: Say) -> None:
         loop = asyncio.get_running_loop()

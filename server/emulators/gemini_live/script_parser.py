@@ -1,5 +1,6 @@
 """Scripts from YAML or plain values; every complaint names its line and key."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -10,7 +11,9 @@ from server.emulators.ears import Ears
 from server.emulators.gemini_live.faults import ConnectFault
 from server.emulators.gemini_live.rules import Hears, Rule, TextMatches, ToolResult, Trigger
 from server.emulators.gemini_live.steps import (
+    HALF_A_MESSAGE,
     INTERNAL_ERROR,
+    USUAL_RATE,
     Call,
     Drop,
     FunctionCall,
@@ -18,6 +21,7 @@ from server.emulators.gemini_live.steps import (
     GoAway,
     Pause,
     Say,
+    Send,
     Stall,
     Step,
 )
@@ -25,7 +29,16 @@ from server.emulators.gemini_live.steps import (
 Path = tuple[str | int, ...]
 
 TRIGGERS = ("hears", "text_contains", "text_matches", "tool_result")
-STEPS = ("say", "call", "pause_secs", "go_away", "drop", "stall", "garbage")
+STEPS = ("say", "call", "pause_secs", "go_away", "drop", "stall", "garbage", "send")
+# What else a step may have, and of which steps.
+EXTRAS = {
+    "cut_after_secs": ("say",),
+    "rate": ("say",),
+    "mime_type": ("say",),
+    "reason": ("drop",),
+    "text_frame": ("garbage", "send"),
+}
+LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000  # Hz
 
 
 class ScriptError(ValueError):
@@ -151,14 +164,14 @@ class _Parser:
         return tuple(self._step({name: fields[name]}, path) for name in short)
 
     def _step(self, value: Any, path: Path) -> Step:
-        fields = self._mapping(value, path, {*STEPS, "cut_after_secs", "reason"})
+        fields = self._mapping(value, path, {*STEPS, *EXTRAS})
         given = [name for name in STEPS if name in fields]
         if len(given) != 1:
             self._fail(path, f"a step is one of {', '.join(STEPS)}")
         name = given[0]
-        for extra, owner in (("cut_after_secs", "say"), ("reason", "drop")):
-            if extra in fields and name != owner:
-                self._fail((*path, extra), f"only {owner} has {extra}")
+        for extra, owners in EXTRAS.items():
+            if extra in fields and name not in owners:
+                self._fail((*path, extra), f"only {' and '.join(owners)} has {extra}")
         make: dict[str, Callable[[Any, Path, Mapping[str, Any]], Step]] = {
             "say": self._say,
             "call": lambda value, at, _: Call(self._calls(value, at)),
@@ -166,8 +179,12 @@ class _Parser:
             "go_away": lambda value, at, _: GoAway(self._secs(value, at)),
             "drop": self._drop,
             "stall": lambda *_: Stall(),
-            "garbage": lambda value, at, _: (
-                Garbage() if value is True else Garbage(self._text(value, at))
+            "garbage": lambda value, at, fields: Garbage(
+                HALF_A_MESSAGE if value is True else self._text(value, at),
+                self._text_frame(fields, at),
+            ),
+            "send": lambda value, at, fields: Send(
+                self._json(value, at), self._text_frame(fields, at)
             ),
         }
         return make[name](fields[name], (*path, name), fields)
@@ -177,7 +194,29 @@ class _Parser:
         return Say(
             self._text(value, path),
             None if cut is None else self._secs(cut, (*path[:-1], "cut_after_secs")),
+            rate=self._rate(fields.get("rate", USUAL_RATE), (*path[:-1], "rate")),
+            mime_type=None
+            if "mime_type" not in fields
+            else self._text(fields["mime_type"], (*path[:-1], "mime_type")),
         )
+
+    def _rate(self, value: Any, path: Path) -> int:
+        if not isinstance(value, int) or not LOWEST_RATE <= value <= HIGHEST_RATE:
+            self._fail(path, f"a rate in Hz from {LOWEST_RATE} to {HIGHEST_RATE} belongs here")
+        return value
+
+    def _json(self, value: Any, path: Path) -> Any:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError) as problem:
+            self._fail(path, f"a JSON value belongs here: {problem}")
+        return value
+
+    def _text_frame(self, fields: Mapping[str, Any], path: Path) -> bool:
+        value = fields.get("text_frame", False)
+        if not isinstance(value, bool):
+            self._fail((*path[:-1], "text_frame"), "true or false belongs here")
+        return value
 
     def _drop(self, value: Any, path: Path, fields: Mapping[str, Any]) -> Drop:
         if value is True:

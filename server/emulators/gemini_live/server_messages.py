@@ -19,9 +19,9 @@ def setup_complete(session_id: str) -> Message:
     return {"setupComplete": {"sessionId": session_id}}
 
 
-def speech(chunks: Sequence[bytes]) -> Message:
-    """PCM16 at 24 kHz, one part per chunk."""
-    mime_type = f"audio/pcm;rate={SPEAKS_AT}"
+def speech(chunks: Sequence[bytes], rate: int = SPEAKS_AT, mime_type: str | None = None) -> Message:
+    """PCM16 at `rate` Hz, one part per chunk; `mime_type` is what it is said to be."""
+    mime_type = mime_type or f"audio/pcm;rate={rate}"
     parts = [
         {"inlineData": {"mimeType": mime_type, "data": base64.b64encode(chunk).decode()}}
         for chunk in chunks

@@ -113,6 +113,10 @@ class Session:
         """Send what is no message."""
         await self._wire.send_text(text)
 
+    async def send(self, message: Any, *, text_frame: bool = False) -> None:
+        """Send any JSON value, whether the API knows such a message or not."""
+        await self._wire.send_value(message, text_frame=text_frame)
+
     async def run(self) -> None:
         """Serve the connection to its end."""
         life: asyncio.Task[None] | None = None

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from itertools import count
 
 from server.emulators.gemini_live import server_messages as messages
-from server.emulators.gemini_live.server_messages import SPEAKS_AT, Message
+from server.emulators.gemini_live.server_messages import Message
 from server.emulators.gemini_live.steps import Say
 from server.emulators.speech import speak
 
 WORDS_PER_PIECE = 3
-BYTES_PER_SEC = SPEAKS_AT * 2
+BYTES_PER_SAMPLE = 2
 
 
 def speech_messages(
@@ -20,12 +20,13 @@ def speech_messages(
 
     Every `two_parts_every`-th message of speech has two parts; 0: none has.
     """
-    pcm = speak(step.text, voice=voice, rate=SPEAKS_AT)
-    size = SPEAKS_AT * chunk_ms // 1000 * 2
+    pcm = speak(step.text, voice=voice, rate=step.rate)
+    bytes_per_sec = step.rate * BYTES_PER_SAMPLE
+    size = step.rate * chunk_ms // 1000 * BYTES_PER_SAMPLE
     chunks = [pcm[start : start + size] for start in range(0, len(pcm), size)]
     pieces = deque(pieces_of(step.text, len(chunks)) if transcribed else ())
     if step.cut_after_secs is not None:
-        chunks = chunks[: int(step.cut_after_secs * BYTES_PER_SEC / size)]
+        chunks = chunks[: int(step.cut_after_secs * bytes_per_sec / size)]
     sent = 0
     for number in count(1):
         while pieces and pieces[0][0] <= sent:
@@ -35,7 +36,8 @@ def speech_messages(
         parts = 2 if two_parts_every and number % two_parts_every == 0 else 1
         taken = chunks[sent : sent + parts]
         sent += len(taken)
-        yield messages.speech(taken), sum(map(len, taken)) / BYTES_PER_SEC
+        message = messages.speech(taken, step.rate, step.mime_type)
+        yield message, sum(map(len, taken)) / bytes_per_sec
 
 
 def pieces_of(text: str, chunks: int) -> list[tuple[int, str]]:

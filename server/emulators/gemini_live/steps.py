@@ -6,17 +6,24 @@ from typing import Any
 
 Expand = Callable[[str], str]
 
+USUAL_RATE = 24_000  # Hz
+HALF_A_MESSAGE = '{"serverContent": {"modelTurn": '
+
 
 @dataclass(frozen=True, slots=True)
 class Say:
     """Speak. `cut_after_secs` stops generating after so much audio, as a failing model does.
 
+    The speech is made at `rate` Hz. `mime_type` is what it is said to be, instead of PCM of that
+    rate.
     What is `quoted` is the client's text, in the client's language; the rest is the script's.
     """
 
     text: str
     cut_after_secs: float | None = None
     quoted: bool = False
+    rate: int = USUAL_RATE
+    mime_type: str | None = None
 
     def expanded(self, expand: Expand) -> "Say":
         """With its place-holders filled in."""
@@ -82,10 +89,19 @@ class Stall:
 class Garbage:
     """Send these characters as they are."""
 
-    text: str = '{"serverContent": {"modelTurn": '
+    text: str = HALF_A_MESSAGE
+    text_frame: bool = False
 
 
-Step = Say | Call | Pause | GoAway | Drop | Stall | Garbage
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send any JSON value, whether the API knows such a message or not."""
+
+    message: Any
+    text_frame: bool = False
+
+
+Step = Say | Call | Pause | GoAway | Drop | Stall | Garbage | Send
 
 
 def expanded(steps: tuple[Step, ...], expand: Expand) -> tuple[Step, ...]:

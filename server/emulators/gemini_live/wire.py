@@ -41,14 +41,24 @@ class Wire:
         self._log.note("out", kind, logged, audio_bytes)
         await self._websocket.send(json.dumps(message).encode())
 
-    async def send_text(self, text: str) -> None:
+    async def send_text(self, text: str, *, text_frame: bool = False) -> None:
         """Send characters that need be no message.
 
         Raises: ConnectionClosed.
         """
         if not self._stalled:
             self._log.note("out", "garbage", text)
-            await self._websocket.send(text.encode())
+            await self._websocket.send(text if text_frame else text.encode())
+
+    async def send_value(self, message: Any, *, text_frame: bool = False) -> None:
+        """Send any JSON value.
+
+        Raises: ConnectionClosed.
+        """
+        if not self._stalled:
+            self._log.note("out", "sent", message)
+            text = json.dumps(message)
+            await self._websocket.send(text if text_frame else text.encode())
 
     async def send_resumption(self, handle: str | None) -> None:
         """Tell how to resume; None: not now."""

@@ -8,7 +8,7 @@ import pytest
 
 from agent.measures import FirstSound
 from agent.profile import AgentProfile, VadConfig
-from agent.record.models import Speaker
+from agent.record.models import EndReason, Speaker
 from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.phone.transport_output import BARGES_IN_AFTER_SECS
 from pipelines.steps import PAUSE_IN_WORD_SECS
@@ -142,14 +142,44 @@ async def test_where_the_callee_speaks_first_there_is_nothing_to_wait_for() -> N
 
 
 @scene
-async def test_refusals_that_nobody_waited_for_are_not_held_against_the_callee() -> None:
+async def test_a_model_that_comes_back_while_it_rings_greets_the_callee() -> None:
     async with call(PlayedModel(*[refused(1011)] * 7, setup_secs=1.0)) as stage:
-        # The patience of eight seconds is nearly used up.
-        await asyncio.sleep(6.5)
+        await asyncio.sleep(20)
+        session = await stage.model.session()
+        await session.until(lambda s: s.texts)
+        await stage.phone.pick_up()
+        assert stage.model.attempts == 8
+
+
+@scene
+async def test_the_callee_waits_for_what_is_left_of_the_patience() -> None:
+    async with call(PlayedModel(*[refused(1011)] * 4, setup_secs=1.0)) as stage:
+        await asyncio.sleep(5.8)  # between two attempts: the next one is made at once
         await stage.phone.pick_up()
         session = await stage.model.session()
         await session.until(lambda s: s.texts)
-        assert stage.model.attempts > 5
+        assert stage.model.attempts == 5
+
+
+@scene
+async def test_patience_that_was_used_up_while_it_rang_is_over_when_it_is_answered() -> None:
+    await patience_is_over(0.1)
+
+
+@scene
+async def test_an_attempt_that_hangs_is_over_when_it_is_answered_and_patience_is_used_up() -> None:
+    await patience_is_over(1000.0)
+
+
+async def patience_is_over(setup_secs: float) -> None:
+    async with call(PlayedModel(*[refused(1011)] * 50, setup_secs=setup_secs)) as stage:
+        await asyncio.sleep(12)
+        attempts = stage.model.attempts
+        await stage.phone.pick_up()
+        answered = asyncio.get_running_loop().time()
+        assert (await stage.running.ended()).reason is EndReason.NO_MODEL
+        assert asyncio.get_running_loop().time() - answered < 0.01
+        assert stage.model.attempts == attempts
 
 
 @scene

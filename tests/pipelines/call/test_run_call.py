@@ -20,6 +20,7 @@ from agent.measures import (
     Measure,
     ModelConnect,
     ModelDrop,
+    ModelLeftOut,
     Packets,
     TurnResponse,
 )
@@ -30,6 +31,7 @@ from agent.tools.hang_up import hang_up
 from pipelines.call import catalogue
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.definition import PipelineDefinition
+from pipelines.gemini.server_message import LeftOut
 from pipelines.steps import custom, gemini_live, resample, transport_input, transport_output
 from tests import virtual_time
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
@@ -243,10 +245,22 @@ async def test_a_model_that_stays_away_ends_the_call_with_its_reason() -> None:
 
 
 @scene
-async def test_a_wrong_key_is_not_tried_for_long() -> None:
+async def test_a_wrong_key_is_not_tried_again() -> None:
     async with call(PlayedModel(*[refused(1008)] * 50)) as stage:
+        summary = await stage.running.ended()
+        assert summary.reason is EndReason.NO_MODEL
+        assert summary.error == "Gemini refused a session: refused_1008: refused"
+        assert stage.model.attempts == 1
+
+
+@scene
+async def test_a_key_that_is_refused_in_a_call_that_had_a_session_is_tried_twice() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        stage.model.refusals += [refused(1008)] * 50
+        session.drops()
         assert (await stage.running.ended()).reason is EndReason.NO_MODEL
-        assert stage.model.attempts == 2
+        assert stage.model.attempts == 3
 
 
 @scene
@@ -374,9 +388,29 @@ async def test_a_tool_that_the_model_takes_back_is_stopped() -> None:
 async def test_what_cannot_be_read_is_passed_over() -> None:
     async with call() as stage:
         session = await stage.greeted()
-        session.says(ValueError("garbage"))
+        session.says(LeftOut("not_json", "not_json"))
+        session.says(LeftOut("not_json", "not_json"))
         session.speaks("Still here.", 0.5)
         await asyncio.sleep(1)
+        assert len(stage.model.sessions) == 1
+        assert stage.of(ModelLeftOut) == [ModelLeftOut("not_json")] * 2
+        assert stage.kinds().count("model.left_out") == 1
+    assert stage.transcript()[-1][1] == "Still here."
+
+
+@scene
+async def test_a_message_that_fails_here_ends_no_session() -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("not as expected")
+
+    async with call() as stage:
+        stage.running._meter.usage = fail  # type: ignore[method-assign]
+        session = await stage.greeted()
+        details = [{"modality": "AUDIO", "token_count": 50}]
+        session.says({"usage_metadata": {"response_tokens_details": details}})
+        session.speaks("Still here.", 0.5)
+        await asyncio.sleep(1)
+        assert stage.of(ModelLeftOut) == [ModelLeftOut("failed")]
         assert len(stage.model.sessions) == 1
     assert stage.transcript()[-1][1] == "Still here."
 

@@ -46,3 +46,25 @@ def test_after_a_reset_the_whole_budget_is_there() -> None:
     assert pauses(budget, 50.0) == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2])
     budget.reset()
     assert pauses(budget, 90.0, hopeless=True) == [0.2]
+
+
+def test_while_nobody_waits_it_goes_on_for_a_minute_with_short_pauses() -> None:
+    budget = RetryBudget(PATIENCE)
+    budget.somebody_waits = False
+    made = pauses(budget, 0.0)
+    assert made[:5] == pytest.approx([0.2, 0.4, 0.8, 1.6, 2.0])
+    assert max(made) == 2.0
+    assert 56 < sum(made) <= 60
+
+
+def test_who_waits_from_now_on_has_what_is_left() -> None:
+    budget = RetryBudget(PATIENCE)
+    budget.somebody_waits = False
+    budget.next_pause(10.0, hopeless=False)
+    assert not budget.is_spent(50.0)
+    budget.somebody_waits = True
+    assert not budget.is_spent(17.9)
+    assert budget.is_spent(18.0)
+    assert budget.next_pause(18.0, hopeless=False) is None
+    budget.reset()
+    assert not budget.is_spent(50.0)
