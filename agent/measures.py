@@ -108,6 +108,13 @@ class RecordingWritten:
     byte_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ToolLetGo:
+    """A tool that runs on although it was cancelled: nobody waits for it."""
+
+    tool: str
+
+
 Measure = (
     FirstSound
     | TurnResponse
@@ -121,5 +128,6 @@ Measure = (
     | WarmWaste
     | RecordingEnded
     | RecordingWritten
+    | ToolLetGo
 )
 MeasureSink = Callable[[Measure], None]
