@@ -46,7 +46,7 @@ class Placeholders(Template):
 
     flags = re.IGNORECASE | re.UNICODE
     idpattern = r"(?:[^\W\d]\w*)"
-    braceidpattern = r"(?:[^{}\r\n]+)"
+    braceidpattern = r"(?:[^{}$\r\n]+)"
 
 
 class VadConfig(BaseModel):
@@ -126,12 +126,16 @@ def _filled(text: str, metadata: Mapping[str, Any]) -> str:
 def _check_names(text: str, named: set[str | None], known: Mapping[str, Any]) -> None:
     """Check that each name that the text has behind a `$` is one that a placeholder finds."""
     text = text.replace("$$", "")
+    by_any_case = {name.casefold(): name for name in known}
+    for name in filter(None, named - known.keys()):
+        if (meant := by_any_case.get(name.strip().casefold(), name.strip())) != name.strip():
+            raise NotNameable(f"there is no {name!r}, but {meant!r}: write ${{{meant}}}")
     for name in known:
         if name in named or not name:
             continue
         if f"${{{name}}}" in text:
             raise NotNameable(
-                f"the name {name!r} cannot be a placeholder: it has braces or a line break in it"
+                f"the name {name!r} cannot be a placeholder: it has braces, $ or a line break in it"
             )
         if re.search(re.escape(f"${name}") + r"(?!\w)", text):
             raise NotNameable(f"the name {name!r} has to be in braces: ${{{name}}}")
