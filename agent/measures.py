@@ -118,6 +118,13 @@ class RecordingWritten:
     byte_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ToolLetGo:
+    """A tool that runs on although it was cancelled: nobody waits for it."""
+
+    tool: str
+
+
 Measure = (
     FirstSound
     | TurnResponse
@@ -132,5 +139,6 @@ Measure = (
     | WarmWaste
     | RecordingEnded
     | RecordingWritten
+    | ToolLetGo
 )
 MeasureSink = Callable[[Measure], None]

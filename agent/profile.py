@@ -1,8 +1,12 @@
 """Agent profile of one call: prompt, greeting, voice, language, turn detection and limits."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from math import isfinite
 from string import Template
+from types import NoneType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,8 +25,28 @@ FILLED_AT_MOST = 64_000
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 
 
-class TooLong(ValueError):
+class CannotBeFilled(ValueError):
+    """A placeholder of the prompt or greeting cannot be filled; the message says why."""
+
+
+class TooLong(CannotBeFilled):
     """The prompt or greeting is too long once its placeholders are filled."""
+
+
+class NotSpeakable(CannotBeFilled):
+    """A value that a placeholder names is not text and no number."""
+
+
+class NotNameable(CannotBeFilled):
+    """A placeholder is written in a way in which its name cannot be found."""
+
+
+class Placeholders(Template):
+    """Texts with `$name`, in any language, and `${any name}`, with spaces, dots or dashes in it."""
+
+    flags = re.IGNORECASE | re.UNICODE
+    idpattern = r"(?:[^\W\d]\w*)"
+    braceidpattern = r"(?:[^{}$\r\n]+)"
 
 
 class VadConfig(BaseModel):
@@ -60,11 +84,13 @@ class AgentProfile(BaseModel):
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
-        """Fill each `$name` in prompt and greeting from `metadata`; return the filled profile.
+        """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.
 
-        Unknown names are left as they are.
+        Returns the filled profile. Unknown names are left as they are.
 
-        Raises: TooLong when one of them would have more than 64,000 characters then.
+        Raises: CannotBeFilled when a value is not text and no number, when a name of `metadata` is
+        written in a way in which it is not found, or when a text would have more than 64,000
+        characters.
         """
         if "$" not in self.system_prompt and "$" not in self.greeting:
             return self
@@ -79,12 +105,47 @@ class AgentProfile(BaseModel):
 def _filled(text: str, metadata: Mapping[str, Any]) -> str:
     if "$" not in text:
         return text
-    template = Template(text)
-    named = Counter(m["named"] or m["braced"] for m in template.pattern.finditer(text))
+    # One letter can be written in two ways in Unicode.
+    template = Placeholders(unicodedata.normalize("NFC", text))
+    known = {unicodedata.normalize("NFC", name).strip(): value for name, value in metadata.items()}
+    named = Counter(m["named"] or m["braced"] for m in template.pattern.finditer(template.template))
+    _check_names(template.template, set(named), known)
     # Counted before it is filled: a short text may name a long value thousands of times.
-    length = len(text) + sum(
-        times * len(str(metadata[name])) for name, times in named.items() if name in metadata
-    )
+    length = len(text)
+    values: dict[str, str] = {}
+    for name, times in named.items():
+        # `named` has a None for each `$$`, and for each `$` that begins no name.
+        if name is not None and (key := name.strip()) in known:
+            values[name] = _spoken(key, known[key])
+            length += times * len(values[name])
     if length > FILLED_AT_MOST:
         raise TooLong(f"prompt and greeting, once filled, may have {FILLED_AT_MOST} characters")
-    return template.safe_substitute(metadata)
+    return template.safe_substitute(values)
+
+
+def _check_names(text: str, named: set[str | None], known: Mapping[str, Any]) -> None:
+    """Check that each name that the text has behind a `$` is one that a placeholder finds."""
+    text = text.replace("$$", "")
+    by_any_case = {name.casefold(): name for name in known}
+    for name in filter(None, named - known.keys()):
+        if (meant := by_any_case.get(name.strip().casefold(), name.strip())) != name.strip():
+            raise NotNameable(f"there is no {name!r}, but {meant!r}: write ${{{meant}}}")
+    for name in known:
+        if name in named or not name:
+            continue
+        if f"${{{name}}}" in text:
+            raise NotNameable(
+                f"the name {name!r} cannot be a placeholder: it has braces, $ or a line break in it"
+            )
+        if re.search(re.escape(f"${name}") + r"(?!\w)", text):
+            raise NotNameable(f"the name {name!r} has to be in braces: ${{{name}}}")
+
+
+def _spoken(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return str(value)
+    kinds = {bool: "true or false", dict: "an object", list: "a list", NoneType: "null"}
+    kind = kinds.get(type(value), "no finite number")
+    raise NotSpeakable(f"{name!r} is {kind}, and ${name} would be spoken: give it as text")

@@ -49,7 +49,9 @@ class Role(Enum):
 class CallParts:
     """Parts of one call that its steps share."""
 
+    # The call as steps have it, and as tools have it.
     call: LiveCall
+    tool_context: LiveCall
     profile: AgentProfile
     tools: tuple[Tool, ...]
     line: PhoneLine

@@ -215,7 +215,7 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         parts.client,
         parts.profile,
         parts.tools,
-        call=parts.call,
+        call=parts.tool_context,
         hangup=parts.hangup,
         conversation=parts.conversation,
         record=parts.record,

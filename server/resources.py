@@ -61,6 +61,11 @@ class Resources:
     signatures: TwilioSignatures
     tokens: StreamTokens
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether something ended that only a new process can start: this one has to end."""
+        return self.records.is_broken
+
 
 class State(TypedDict):
     """Lifespan state, which each request and WebSocket has as `state`."""

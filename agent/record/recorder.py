@@ -51,6 +51,11 @@ class RecordWriter:
         self.dropped = 0
         self.refused = 0
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether writing ended before `close`: nothing is recorded any more."""
+        return self._task is not None and self._task.done() and not self._closing
+
     def start(self) -> None:
         """Start writing, on the running loop."""
         self._clock = self._clock or loop_clock()

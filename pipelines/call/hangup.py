@@ -101,18 +101,27 @@ class HangupController(DirectProcessor):
     # --- what others ask for -------------------------------------------------------------------
 
     def leave(
-        self, reason: EndReason, *, instruction: str | None = None, transfer_to: str | None = None
+        self,
+        reason: EndReason,
+        *,
+        instruction: str | None = None,
+        transfer_to: str | None = None,
+        speaks_first: bool = True,
     ) -> None:
         """End the call once the agent's last words were heard.
 
         `instruction` tells the model what these words are to be; without it, the model is
-        expected to end its turn by itself, as it does after a tool's answer.
+        expected to end its turn by itself, as it does after a tool's answer. Unless it
+        `speaks_first`: then the last words are those that it is saying, or was told to say.
         """
         if self._phase is not Phase.TALKING:
             return
         self._phase = Phase.LEAVING
         self._record.event("call.leaving", {"reason": reason.value})
-        self._last_words.expect(in_a_new_turn=instruction is not None)
+        if speaks_first:
+            self._last_words.expect(in_a_new_turn=instruction is not None)
+        else:
+            self._last_words.expect_what_is_being_said()
         self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
 
     def fail(self, reason: EndReason, error: str) -> None:
@@ -126,6 +135,7 @@ class HangupController(DirectProcessor):
 
     async def say(self, text: str) -> None:
         """Tell the model something, as if it were written to it."""
+        self._last_words.asked()
         await self.push_frame(InputTextRawFrame(text), FrameDirection.UPSTREAM)
 
     def _say_soon(self, text: str) -> None:
@@ -143,6 +153,7 @@ class HangupController(DirectProcessor):
                 self._last_words.turn_started()
                 self._model_is_there()
             case InterruptionFrame():
+                self._last_words.interrupted()
                 self._model_is_there()
                 self._caller_is_there()
                 self._take_leave_back()

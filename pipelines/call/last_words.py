@@ -22,6 +22,9 @@ class LastWords:
         self._line = line
         self._playback = playback
         self._turn_ended = False
+        # A turn goes on; the model was told something, and its turn about that is still to come.
+        self._in_a_turn = False
+        self._asked = False
         # The turn that goes on, or comes next, may be the one with the last words.
         self._last_turn = True
         # Set when the last words may have been heard: a turn is over, or playback has moved on.
@@ -30,18 +33,33 @@ class LastWords:
 
     def turn_started(self) -> None:
         """The model begins to speak."""
-        self._last_turn = True
+        self._last_turn = self._in_a_turn = True
+        self._asked = False
 
     def turn_ended(self) -> None:
         """The model has said what it had to say."""
+        self._in_a_turn = False
         if self._last_turn:
             self._turn_ended = True
             self._may_be_heard.set()
+
+    def interrupted(self) -> None:
+        """The caller interrupted the model: it says no more."""
+        self._in_a_turn = self._asked = False
+
+    def asked(self) -> None:
+        """The model was told something that it says in its next turn."""
+        self._asked = True
 
     def expect(self, *, in_a_new_turn: bool) -> None:
         """Words that were asked for come in a turn of their own, behind one that goes on."""
         self._turn_ended = False
         self._last_turn = not in_a_new_turn
+
+    def expect_what_is_being_said(self) -> None:
+        """The last words are those that are on their way; there may be none."""
+        self.expect(in_a_new_turn=self._asked)
+        self._turn_ended = not self._in_a_turn and not self._asked
 
     async def heard(self) -> bool:
         """Wait for the end of the words; False when no mark confirms that all of it was heard."""

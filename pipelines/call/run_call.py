@@ -19,7 +19,7 @@ from agent.profile import AgentProfile
 from agent.record.models import EndReason
 from pipelines.call.hangup import CallSummary, HangupController
 from pipelines.call.processing_latency import ProcessingLatency
-from pipelines.call.tool_context import ToolContext
+from pipelines.call.tool_context import StepContext, ToolContext
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.greeting_cache import GreetingCache
@@ -192,15 +192,20 @@ def start_call(
         line.recording = playback.recording = setup.recording
         line.on_bound.append(setup.recording.bound)
     hangup = HangupController(line, playback, speech, profile, record)
-    parts = CallParts(
-        call=ToolContext(
+    call, tool_context = (
+        context(
             setup.call_id,
             setup.phone_number,
             setup.metadata,
             record,
             hangup,
             may_transfer=setup.may_transfer,
-        ),
+        )
+        for context in (StepContext, ToolContext)
+    )
+    parts = CallParts(
+        call=call,
+        tool_context=tool_context,
         profile=profile,
         tools=setup.definition.tools,
         line=line,

@@ -1,4 +1,4 @@
-"""ToolContext: what a tool may read and do in the call it runs in."""
+"""ToolContext: what a tool may read and do in the call it runs in; StepContext: and a step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +11,9 @@ from pipelines.call.hangup import HangupController
 
 class ToolContext:
     """Implements `agent.ports.LiveCall` for one running pipeline."""
+
+    # The model speaks once more when it has the tool's answer.
+    _model_speaks_first = True
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class ToolContext:
 
     async def hang_up(self) -> None:
         """End the call once the agent's last words were heard."""
-        self._hangup.leave(EndReason.AGENT)
+        self._hangup.leave(EndReason.AGENT, speaks_first=self._model_speaks_first)
 
     async def say(self, text: str) -> None:
         """Have the agent say this to the caller, word for word."""
@@ -44,8 +47,16 @@ class ToolContext:
         """
         if not self._may_transfer(phone_number):
             raise TransferRefused("calls to this number are not allowed")
-        self._hangup.leave(EndReason.AGENT, transfer_to=phone_number)
+        self._hangup.leave(
+            EndReason.AGENT, transfer_to=phone_number, speaks_first=self._model_speaks_first
+        )
 
     def note(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
         """Add an event to the call's record."""
         self._record.event(kind, detail)
+
+
+class StepContext(ToolContext):
+    """The call as a step has it: the model knows nothing of what the step does."""
+
+    _model_speaks_first = False

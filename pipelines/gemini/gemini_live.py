@@ -111,6 +111,7 @@ class GeminiLive(DirectProcessor):
             push=self.push_frame,
             answer=self._answer_tool,
             connections=lambda: self._connections,
+            measure=measure,
         )
         self._unheard_text = unheard_text
         self._greeting = Greeting(GreetingKey.of(profile, client.model), greetings)

@@ -14,6 +14,7 @@ from google.genai import types
 from loguru import logger
 from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCallResultFrame
 
+from agent.measures import MeasureSink, ToolLetGo
 from agent.model_instructions import TOOL_ANSWERED
 from agent.ports import LiveCall, Record
 from pipelines.gemini.client import ModelSession
@@ -37,6 +38,7 @@ class ToolCalls:
         push: Callable[[Frame], Awaitable[None]],
         answer: Callable[[Send], None],
         connections: Callable[[], int],
+        measure: MeasureSink,
     ) -> None:
         """`start` and `cancel` manage the step's tasks, `push` pushes a frame.
 
@@ -50,6 +52,7 @@ class ToolCalls:
         self._push = push
         self._answer = answer
         self._connections = connections
+        self._measure = measure
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, called: types.FunctionCall) -> None:
@@ -85,7 +88,10 @@ class ToolCalls:
         if tool is None:
             response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
         else:
-            response = (await tool.run(self._call, arguments)).response
+            answer = await tool.run(
+                self._call, arguments, let_go=lambda: self._measure(ToolLetGo(name))
+            )
+            response = answer.response
         self._running.pop(call_id, None)
         took_ms = round((loop.time() - began) * 1000)
         ok = "error" not in response

@@ -31,7 +31,7 @@ def serve(
     from pipelines.call.catalogue import BrokenPipeline
     from pipelines.gemini.live_config import warm_up
     from server.app import create_app
-    from server.http.serving import AnnouncedServer, configure, listen
+    from server.http.serving import AnnouncedServer, configure, listen, run
     from server.observability.gc_policy import settle
 
     _check_the_way_to_twilio(settings)
@@ -51,9 +51,11 @@ def serve(
         address, number = bound.getsockname()[:2]
         says = f"Listening on http://{address}:{number} (as {settings.base_url})."
         server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
-        server.run(sockets=[bound])
+        run(server, bound)
     if not server.started:
         raise typer.Exit(3)
+    if server.is_broken:
+        raise typer.Exit(1)
 
 
 def _check_the_way_to_twilio(settings: Settings) -> None:

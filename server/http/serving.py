@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from loguru import logger
 
 from server.http.http_protocol import LimitedHttpProtocol
 from server.twilio.media_websocket import MediaWebSocketProtocol
@@ -14,6 +17,8 @@ from server.twilio.media_websocket import MediaWebSocketProtocol
 # Twilio's messages are well under 1 kB.
 MESSAGE_LIMIT_BYTES = 65_536
 SHUTDOWN_TIMEOUT_SECS = 10
+# How long what still runs may keep the process when nothing is served any more.
+ENDS_WITHIN_SECS = 10
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -63,7 +68,51 @@ def configure(app: FastAPI) -> uvicorn.Config:
     )
 
 
+def run(server: "AnnouncedServer", bound: socket.socket) -> None:
+    """Serve on this socket until a signal comes, or until the server is broken.
+
+    An exit that some code raises in the event loop stops that loop, whatever else runs on it. The
+    loop is started again then, for as long as it takes to stop in order; `is_broken` is set.
+    """
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(server.serve(sockets=[bound]), name="serving")
+        try:
+            while not task.done():
+                try:
+                    loop.run_until_complete(task)
+                except (SystemExit, KeyboardInterrupt) as error:
+                    if task.done():
+                        raise
+                    server.breaks(f"{type(error).__name__} in the event loop")
+        finally:
+            _end_within(ENDS_WITHIN_SECS)
+
+
+def _end_within(secs: float) -> None:
+    """End the process, even when a task or a thread of some code does not."""
+    timer = threading.Timer(secs, os._exit, [1])
+    timer.daemon = True
+    timer.start()
+
+
 class _Server(uvicorn.Server):
+    # Set when the process cannot go on; it stops then as it does for a signal.
+    is_broken = False
+
+    def breaks(self, why: str) -> None:
+        """Stop serving: only a new process can go on."""
+        if not self.is_broken:
+            self.is_broken = self.should_exit = True
+            logger.critical("The process is broken, and ends", why=why)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look whether the process is broken, ten times a second."""
+        resources = self.lifespan.state.get("resources")
+        if resources is not None and resources.is_broken:
+            self.breaks("the record is not written any more")
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Report the calls that this cuts off to their lifecycle, then stop serving."""
         # Set by the lifespan; missing when startup failed.
@@ -79,6 +128,11 @@ class AnnouncedServer(_Server):
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+
+    def breaks(self, why: str) -> None:
+        """Stop serving and end the process: only a new one can go on."""
+        super().breaks(why)
+        _end_within(2 * SHUTDOWN_TIMEOUT_SECS + ENDS_WITHIN_SECS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, then call `announce`."""

@@ -17,6 +17,7 @@ from agent.measures import (
     Packets,
     RecordingEnded,
     RecordingWritten,
+    ToolLetGo,
     TurnResponse,
     UplinkShare,
     WarmUp,
@@ -165,6 +166,14 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
             "Bytes of sound written to recordings.",
             (),
             lambda it: [((), it.byte_count)],
+        ),
+    ),
+    ToolLetGo: (
+        _Counted(
+            "tools_let_go",
+            "Tools that ran on although they were cancelled, by name.",
+            ("tool",),
+            lambda it: [((it.tool,), 1)],
         ),
     ),
 }

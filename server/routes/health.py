@@ -34,9 +34,15 @@ async def health() -> Health:
     return Health(version=own_version())
 
 
-@router.get("/health/live")
-async def live() -> Health:
-    """For an orchestrator: restart the process when this does not answer."""
+@router.get(
+    "/health/live",
+    responses={503: {"model": Health, "description": "The process is broken, and ends."}},
+)
+async def live(opened: Opened, response: Response) -> Health:
+    """For an orchestrator: restart the process when this is not 200, or does not answer."""
+    if opened.is_broken:
+        response.status_code = 503
+        return Health(status="broken", version=own_version())
     return Health(version=own_version())
 
 
@@ -49,6 +55,7 @@ async def ready(opened: Opened, response: Response) -> Readiness:
     settings = opened.settings
     checks = {
         "database": await _reach(opened.call_log.ping),
+        "record": "is not written any more" if opened.records.is_broken else "ok",
         "live_calls": await _reach(opened.live_calls.ping),
         "twilio": f"{settings.twilio_missing}: not set" if settings.twilio_missing else "ok",
         "gemini": "ok" if settings.gemini_api_key else "GEMINI_API_KEY is not set",

@@ -7,7 +7,7 @@ from fastapi import HTTPException
 from loguru import logger
 
 from agent.lifecycle.events import Placed
-from agent.profile import TooLong
+from agent.profile import CannotBeFilled
 from agent.record.call_log import DailyLimitReached, IdempotencyConflict
 from agent.record.models import Call, CallStatus, Direction
 from pipelines.call import catalogue
@@ -66,7 +66,7 @@ def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Ca
     profile = body.over(definition.profile, default_voice=settings.gemini_voice)
     try:
         profile.filled_with(body.metadata)
-    except TooLong as error:
+    except CannotBeFilled as error:
         opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, f"metadata: {error}.") from None
     call = Call(

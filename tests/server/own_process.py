@@ -20,13 +20,16 @@ VOICE_AI = "from server.cli.main import app; app()"
 
 @contextlib.asynccontextmanager
 async def own_process(
-    environment: dict[str, str], folder: Path
+    environment: dict[str, str], folder: Path, program: str = VOICE_AI
 ) -> AsyncIterator[tuple[Running, asyncio.subprocess.Process]]:
-    """The server, with its database in `folder`, and its process, which is stopped at the end."""
+    """The server, with its database in `folder`, and its process, which is stopped at the end.
+
+    `program` is what runs `voice-ai`.
+    """
     with held_port() as port:
         url = f"http://127.0.0.1:{port}"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", VOICE_AI, "serve", "--port", str(port)),
+            *(sys.executable, "-c", program, "serve", "--port", str(port)),
             cwd=folder,
             env=os.environ | environment | {"BASE_URL": url, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,

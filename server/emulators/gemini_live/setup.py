@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from server.emulators.gemini_live.declarations import check_declarations
 from server.emulators.gemini_live.proto_json import InvalidMessage
 from server.emulators.gemini_live.voice_activity import Detection
 from server.emulators.speech import voice_for
@@ -96,14 +97,16 @@ class Setup:
         return voice_for(language or self._speech.get("languageCode", "en-US"), variant)
 
     def take_tools(self, tools: list[dict[str, Any]]) -> None:
-        """Declare these functions in place of the others: name, and whether it blocks the model."""
+        """Declare these functions in place of the others: name, and whether it blocks the model.
+
+        Raises: InvalidMessage.
+        """
+        check_declarations(tools)
         self.functions = {
             declaration.get("name", ""): declaration.get("behavior") == "BLOCKING"
             for tool in tools
             for declaration in tool.get("functionDeclarations", [])
         }
-        if "" in self.functions:
-            raise InvalidMessage("function_declarations[].name: must not be empty")
 
 
 def content_text(content: Mapping[str, Any]) -> str:

@@ -116,6 +116,34 @@ async def test_a_wrong_body_is_refused_and_nothing_rings(
     assert (await shared_server.http.get("/calls")).json()["calls"] == []
 
 
+@pytest.mark.parametrize(
+    ("greeting", "metadata", "says"),
+    [
+        ("Hello $name.", {"name": None}, "'name' is null"),
+        ("Hello ${name}.", {"name": {"first": "Lee"}}, "'name' is an object"),
+        ("Hello $name.", {"name": ["Lee"]}, "'name' is a list"),
+        ("Hello $name.", {"name": True}, "'name' is true or false"),
+        ("Hello $first name.", {"first name": "Lee"}, "${first name}"),
+        ("Hello $kunde.name.", {"kunde.name": "Lee"}, "${kunde.name}"),
+        ("Hello $Name.", {"name": "Lee"}, "there is no 'Name', but 'name'"),
+        ("Hello ${a{b}.", {"a{b": "Lee"}, "'a{b' cannot be a placeholder"),
+    ],
+)
+async def test_a_placeholder_that_cannot_be_filled_is_refused_with_its_name(
+    shared_server: Running,
+    shared_twilio: TwilioEmulator,
+    greeting: str,
+    metadata: dict[str, Any],
+    says: str,
+) -> None:
+    for field in ("greeting", "system_prompt"):
+        body = {"phone_number": THEIRS, field: greeting, "metadata": metadata}
+        answer = await shared_server.http.post("/calls", json=body)
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"]
+    assert shared_twilio.requests == []
+
+
 async def test_a_language_that_is_none_is_answered_with_one_that_is(shared_server: Running) -> None:
     answer = await shared_server.http.post(
         "/calls", json={"phone_number": THEIRS, "language": "English"}
