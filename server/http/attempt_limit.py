@@ -6,13 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
-AT_ONCE = 20
+AT_ONCE = 50
 EACH_SECS = 1.0
 ADDRESSES_AT_MOST = 4_096
 
 
 class AttemptLimit:
-    """Allows 20 failed attempts at once and one a second after them, for each address.
+    """Allows 50 failed attempts at once and one a second after them, for each address.
 
     IPv6 addresses of one /64 network count as one: a client has all of them. At most 4,096
     addresses are remembered, the latest.

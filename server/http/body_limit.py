@@ -44,7 +44,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = Headers(raw=scope.get("headers", []))
         refusal = self._check_head(scope, headers)
         if refusal is not None:
             self._refused(scope, refusal.reason)

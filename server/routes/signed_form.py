@@ -31,7 +31,7 @@ def refuse_webhook(scope: Scope, headers: Headers) -> Refusal | None:
     if not SIGNATURE.fullmatch(headers.get("x-twilio-signature", "")):
         return Refusal(403, NOT_SIGNED, "webhook_signature")
     if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
-        return Refusal(415, NO_FORM, "webhook_type")
+        return Refusal(403, NO_FORM, "webhook_type")
     if declared_bytes(headers) > FORM_LIMIT_BYTES:
         return Refusal(413, TOO_LARGE, "body_too_large")
     return None

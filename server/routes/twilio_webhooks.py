@@ -37,11 +37,10 @@ router = APIRouter(
     tags=["twilio"],
     responses={
         400: {"model": Problem, "description": "Something that is needed is missing or no SID."},
-        403: {"model": Problem, "description": "Not signed by Twilio."},
+        403: {"model": Problem, "description": "Not signed by Twilio, or no form."},
         404: {"model": Problem, "description": "There is no such call."},
         408: {"model": Problem, "description": "The form did not arrive in time."},
         413: {"model": Problem, "description": "The form is larger than 16 kB."},
-        415: {"model": Problem, "description": "The body is no form."},
         422: {"model": Invalid, "description": "Something of the request is not valid."},
         503: {"model": Problem, "description": "The database cannot be used now."},
     },
