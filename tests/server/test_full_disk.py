@@ -68,7 +68,7 @@ async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
             assert (await server.http.get(path)).json()["status"] == "in_progress"
 
             disk.make_room()
-            while (await server.http.get("/health/ready")).status_code != 200:
+            while (await server.http.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             result = (await server.http.get(f"{path}/result", params={"wait": 60})).json()
             assert (result["status"], result["end_reason"]) == ("completed", "agent")

@@ -55,7 +55,7 @@ async def test_a_database_that_another_process_has_locked_is_not_ready(
     locker.execute("ROLLBACK")
     locker.close()
     async with asyncio.timeout(20):
-        while (await server.http.get("/health/ready")).status_code != 200:
+        while (await server.http.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
