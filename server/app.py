@@ -14,10 +14,13 @@ from agent.record.call_log import DatabaseUnavailable, NoSuchCall
 from pipelines.call import catalogue
 from server.about import own_version
 from server.http.body_limit import BodyLimit
+from server.http.fair_share import FairShare
 from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, State, open_resources
 from server.routes import calls, health, twilio_media, twilio_webhooks
+from server.routes.api_docs import add_api_docs
 from server.routes.place_call import RETRY_AFTER_SECS
+from server.routes.signed_form import refuse_webhook
 from server.settings.settings import Settings, SettingsError
 
 
@@ -40,8 +43,12 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # A redirect would send a client's key to the scheme and host of its Host header.
         redirect_slashes=False,
+        # FastAPI's own pages load their assets from another host.
+        openapi_url=None,
     )
-    app.add_middleware(BodyLimit, refused=_count_refused_body)
+    app.add_middleware(BodyLimit, refused=_count_refused, check_head=refuse_webhook)
+    # Outside of all others.
+    app.add_middleware(FairShare)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(NoSuchCall, _call_not_found)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
@@ -57,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
     )
+    add_api_docs(app)
     return app
 
 
@@ -70,10 +78,10 @@ def _check_routes(settings: Settings) -> None:
 
 async def _metrics(opened: Opened) -> Response:
     """All metrics, in Prometheus' text format."""
-    return Response(opened.metrics.as_text(), media_type=CONTENT_TYPE)
+    return Response(opened.metrics.shared_text(), media_type=CONTENT_TYPE)
 
 
-def _count_refused_body(scope: Scope, why: str) -> None:
+def _count_refused(scope: Scope, why: str) -> None:
     scope["state"]["resources"].metrics.rejected.labels(why).inc()
 
 

@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated, NoReturn, TypedDict
+from typing import Annotated, Any, NoReturn, TypedDict
 
 from fastapi import Depends
 from google.genai import types
@@ -33,6 +33,8 @@ from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
+from server.http.attempt_limit import AttemptLimit
+from server.http.shared_work import SharedWork
 from server.migrations import upgrade
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
@@ -60,6 +62,8 @@ class Resources:
     metrics: Metrics
     signatures: TwilioSignatures
     tokens: StreamTokens
+    wrong_keys: AttemptLimit
+    readiness: SharedWork[Any]
 
     @property
     def is_broken(self) -> bool:
@@ -131,6 +135,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             metrics=metrics,
             signatures=_make_signatures(settings),
             tokens=_make_tokens(settings),
+            wrong_keys=AttemptLimit(),
+            readiness=SharedWork(),
         )
 
 

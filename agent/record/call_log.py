@@ -6,6 +6,8 @@ The lifecycle, the API and the recorder share one `CallLog`; processes may share
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ DAY = timedelta(hours=24)
 
 # Advisory lock for counting calls before one is created: any number that nothing else uses.
 _POSTGRES_COUNT_LOCK = 7_265_190_114
+
+# A write that is older says nothing of the next one.
+_PROBE_AFTER_SECS = 1.0
 
 # Rows that a running call writes.
 Row = Turn | CallEvent | TokenUsage
@@ -107,6 +112,10 @@ class CallLog:
         self._daily_limit = daily_limit
         # Writes under way; the event loop holds only weak references to tasks.
         self.writes: set[asyncio.Task[Any]] = set()
+        # When a write last succeeded or failed, and why it failed.
+        self._tried_at = -math.inf
+        self._write_failure: DatabaseUnavailable | None = None
+        self._probe: asyncio.Task[None] | None = None
 
     # --- the call and its lifecycle state
 
@@ -313,7 +322,37 @@ class CallLog:
         async with self._reading() as session:
             await session.exec(select(Call.id).where(false()))
 
+    async def check_writing(self) -> None:
+        """Raise when the last write failed: of a call, or a probe when that is over a second ago.
+
+        Raises: DatabaseUnavailable.
+        """
+        if self._probe is None and time.monotonic() - self._tried_at > _PROBE_AFTER_SECS:
+            self._probe = asyncio.create_task(self._write_probe(), name="write-probe")
+        if self._probe is not None:
+            await asyncio.shield(self._probe)
+        if self._write_failure is not None:
+            raise self._write_failure
+
     # --- below
+
+    async def _write_probe(self) -> None:
+        """Commit a change that means nothing: reaching the database does not show a full disk."""
+        try:
+            async with self._writing() as session:
+                connection = await session.connection()
+                if connection.dialect.name == "sqlite":
+                    change = f"PRAGMA user_version = {int(time.time()) % 2**31}"
+                else:
+                    change = "UPDATE alembic_version SET version_num = version_num"
+                await connection.exec_driver_sql(change)
+        except DatabaseUnavailable:
+            pass  # `_writing` has noted it
+        finally:
+            self._probe = None
+
+    def _note_write(self, failure: DatabaseUnavailable | None) -> None:
+        self._tried_at, self._write_failure = time.monotonic(), failure
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncSession]:
@@ -333,8 +372,13 @@ class CallLog:
             ):
                 yield session
         except Exception as error:
-            _raise_if_unavailable(error)
+            try:
+                _raise_if_unavailable(error)
+            except DatabaseUnavailable as unavailable:
+                self._note_write(unavailable)
+                raise
             raise
+        self._note_write(None)
 
     async def _count_placement(self, session: AsyncSession, at: datetime) -> None:
         """Count a placed call. Raises: DailyLimitReached."""

@@ -44,10 +44,13 @@ from agent.record.decision import LifeDecision, as_call_event, decide_all
 from agent.record.models import Call
 from agent.runner.dials import PendingDials
 from agent.runner.end_waiters import EndWaiters
+from agent.runner.known_calls import KnownCalls
 from agent.runner.orders import MediaOrders, PhoneOrders, Timers
 from agent.runner.outbox import LifeOutbox
 
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
+# How long an answer that a live call waits for may depend on the database.
+_ANSWER_SECS = 1.5
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
 
@@ -77,6 +80,8 @@ class LocalRunner:
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._outbox = LifeOutbox()
+        self._known = KnownCalls()
+        self._telling: set[asyncio.Task[CallState]] = set()
         self._dials = PendingDials()
         self._ends = EndWaiters()
         self._phone = PhoneOrders(telephone, call_log, self.tell_until_kept, self.now)
@@ -107,6 +112,7 @@ class LocalRunner:
                 self._give_up_on(call_id, state)
                 raise
             if kept.id == call_id:
+                self._known.note(kept)
                 self._carry_out(call_id, commands)
         await self._dials.until_answered(kept.id, self._dial_wait_secs)
         return await self.record(kept.id)
@@ -120,9 +126,55 @@ class LocalRunner:
             await self._catch_up(call_id)
             return await self._decide(call_id, *events)
 
+    async def tell_or_assume(self, call_id: str, *events: Event) -> CallState:
+        """Apply events; without the database, return the state that they lead to.
+
+        Events that cannot be stored now are stored, and their commands carried out, as soon as the
+        database can be used again.
+
+        Raises: NoSuchCall; DatabaseUnavailable for a call that this process does not know.
+        """
+        telling = asyncio.create_task(self.tell(call_id, *events), name=f"tell-{call_id}")
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        await asyncio.wait({telling}, timeout=_ANSWER_SECS)
+        known = self._known.get(call_id)
+        assumed = self._outbox.waiting(call_id) + list(events)
+
+        def tell_again(told: asyncio.Task[CallState]) -> None:
+            if not told.cancelled() and isinstance(told.exception(), DatabaseUnavailable):
+                for event in events:
+                    self._phone.report(call_id, event)
+
+        if telling.done() and not isinstance(telling.exception(), DatabaseUnavailable):
+            return telling.result()
+        if known is None:
+            return await telling
+        telling.add_done_callback(tell_again)
+        logger.bind(call_id=call_id).warning("A call is answered without the database")
+        return decide_all(call_id, CallState.from_json(known.life), assumed).state
+
+    def tell_later(self, call_id: str, event: Event) -> None:
+        """Apply an event in the background, as `tell_until_kept` does."""
+        self._phone.report(call_id, event)
+
     async def record(self, call_id: str) -> Call:
         """The record of a call. Raises: NoSuchCall."""
         return await self._call_log.get(call_id)
+
+    async def record_or_known(self, call_id: str) -> Call:
+        """The record of a call; without the database, as this process stored it last.
+
+        Raises: NoSuchCall; DatabaseUnavailable for a call that this process does not know.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_SECS):
+                return await self.record(call_id)
+        except (DatabaseUnavailable, TimeoutError) as error:
+            known = self._known.get(call_id)
+            if known is None:
+                raise DatabaseUnavailable("the database cannot be used now") from error
+            return known
 
     async def tell_until_kept(self, call_id: str, event: Event) -> None:
         """Apply an event that nobody else reports, retrying while the database is unavailable.
@@ -224,6 +276,7 @@ class LocalRunner:
             # It may be stored all the same, and no other event may come for a long time.
             self._timers.arm(call_id, Timer.RECONCILE, self.now() + self._patience.reconcile_secs)
             raise
+        self._known.note(call)
         self._follow(call, decision.state)
         self._await_again(call_id, decision.state, told)
         return decision.state

@@ -23,6 +23,10 @@ class LifeOutbox:
         waiting = self._events.get(call_id)
         return waiting[0] if waiting else None
 
+    def waiting(self, call_id: str) -> list[Event]:
+        """All waiting events of a call, the first one first."""
+        return list(self._events.get(call_id, ()))
+
     def told(self, call_id: str) -> None:
         """Remove the event that `next` returns: it was stored, or never can be."""
         waiting = self._events[call_id]

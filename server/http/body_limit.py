@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,23 +12,47 @@ BODY_LIMIT_BYTES = 65_536
 BODY_TIMEOUT_SECS = 10.0
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A request that is refused for its head: the answer, and the constant that counts it."""
+
+    status: int
+    detail: str
+    reason: str
+
+
 class BodyLimit:
     """Reads each request's body before the app sees the request.
 
-    A body over 64 kB is answered with 413, one that takes more than 10 s with 408. `refused` is
-    called for each of them, with the request's scope and a constant that says why.
+    A body over 64 kB is answered with 413, before it is read when its head declares its size; one
+    that takes more than 10 s with 408. `check_head` may refuse a request before its body is read.
+    `refused` is called for each of them, with the request's scope and a constant that says why.
     """
 
-    def __init__(self, app: ASGIApp, refused: Callable[[Scope, str], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        refused: Callable[[Scope, str], None],
+        check_head: Callable[[Scope, Headers], Refusal | None] = lambda _scope, _headers: None,
+    ) -> None:
         self._app = app
         self._refused = refused
+        self._check_head = check_head
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(raw=scope.get("headers", []))
+        refusal = self._check_head(scope, headers)
+        if refusal is not None:
+            self._refused(scope, refusal.reason)
+            await _refuse(refusal.status, refusal.detail, scope, receive, send)
+            return
         try:
+            if declared_bytes(headers) > BODY_LIMIT_BYTES:
+                raise _TooLarge
             async with asyncio.timeout(BODY_TIMEOUT_SECS):
                 body = await _read_body(receive)
         except _TooLarge:
@@ -38,6 +64,12 @@ class BodyLimit:
         else:
             if body is not None:
                 await self._app(scope, _replay(body, receive), send)
+
+
+def declared_bytes(headers: Headers) -> int:
+    """The size that a request's head declares of its body; 0 when it declares none."""
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
 
 
 class _TooLarge(Exception):

@@ -1,4 +1,9 @@
-"""HTTP/1.1 protocol of uvicorn with timeouts: slow or endless headers, unread responses.
+"""HTTP/1.1 protocol of uvicorn with limits: pipelined requests, slow headers, unread responses.
+
+A connection has a handful of requests in flight. What it sent behind them waits unparsed, and
+nothing more is read from it:
+
+    received ─▶ unparsed ─▶ queued ─▶ running ─▶ response     queued + running <= IN_FLIGHT_AT_MOST
 
 Headers include the trailers behind a chunked body.
 
@@ -12,8 +17,16 @@ Such a peer has not authenticated yet, and each open connection takes a file des
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+IN_FLIGHT_AT_MOST = 4
+# A peer that sends more behind its requests in flight is answered these, and then closed.
+UNPARSED_AT_MOST_BYTES = 65_536
+# The parser takes what arrived in pieces that are at least this long and end with a head: a piece
+# holds four requests at most.
+PIECE_BYTES = 48
+END_OF_HEAD = b"\r\n\r\n"
 HEADERS_WITHIN_SECS = 15.0
 HEADERS_WITHIN_BYTES = 16_384
 # A live peer reads some of what waits for it in this time.
@@ -24,9 +37,24 @@ class EndlessHeaders(ValueError):
     """The headers of a request are longer than 16 kB."""
 
 
-class LimitedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 by httptools with timeouts; headers over 16 kB are answered with 400."""
+class _PausedFlow(FlowControl):
+    """Flow control that stays paused while `full`, whoever asks for more."""
 
+    full = False
+
+    def resume_reading(self) -> None:
+        """Read again, unless as many requests as allowed are in flight."""
+        if not self.full:
+            super().resume_reading()
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """HTTP/1.1 by httptools with limits; headers over 16 kB are answered with 400."""
+
+    flow: _PausedFlow
+    _unparsed = b""
+    # The request that the app has now; the others in flight wait in `pipeline`.
+    _running: RequestResponseCycle | None = None
     _headers_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
     # Bytes received since the last piece of a body, or since headers or a message were complete.
@@ -36,13 +64,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request."""
         super().connection_made(transport)
+        self.flow = _PausedFlow(transport)
         self._start_headers_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all timers."""
+        """Stop all timers, and drop what was not answered."""
         self._stop_headers_timer()
         self._stop_unread_timer()
         super().connection_lost(exc)
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        # Break reference cycles, which would wait for a full garbage collection.
+        for cycle, _ in self.pipeline:
+            cycle.on_response = lambda: None
+        self.pipeline.clear()
+        self._running = None
+        self._unparsed = b""
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to the WebSocket protocol, and stop all timers."""
@@ -52,8 +90,38 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         # Break a reference cycle, which would wait for a full garbage collection.
         self.parser = None  # type: ignore[assignment]
 
+    @property
+    def in_flight(self) -> int:
+        """Requests of this connection that have not been answered."""
+        return len(self.pipeline) + (self._running is not None)
+
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; answer 400 when the headers are too long."""
+        """Parse received bytes as far as requests may be in flight; the rest waits."""
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what waits in small pieces, so that few requests begin in one."""
+        data, start = self._unparsed, 0
+        while start < len(data) and self.in_flight < IN_FLIGHT_AT_MOST and self._may_parse():
+            end = data.find(END_OF_HEAD, start + PIECE_BYTES)
+            end = len(data) if end < 0 else end + len(END_OF_HEAD)
+            self._parse_piece(data[start:end])
+            start = end
+        self._unparsed = data[start:] if self._may_parse() else b""
+        self.flow.full = bool(self._unparsed)
+        if self.flow.full:
+            self.flow.pause_reading()
+        if len(self._unparsed) > UNPARSED_AT_MOST_BYTES:
+            self._unparsed = b""
+            self.cycle.keep_alive = False
+
+    def _may_parse(self) -> bool:
+        """Whether the connection is still HTTP and open."""
+        return self.parser is not None and not self.transport.is_closing()
+
+    def _parse_piece(self, data: bytes) -> None:
+        """Parse; answer 400 when the headers are too long."""
         self._made_progress = False
         self._head_bytes += len(data)
         super().data_received(data)
@@ -69,7 +137,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > HEADERS_WITHIN_BYTES:
                 raise EndlessHeaders
+        before = self.cycle
         super().on_headers_complete()
+        if self._running is None and self.cycle is not before:
+            self._running = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body was received."""
@@ -82,9 +153,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Start to wait for the next request."""
+        """Go on to the request that waits, or start to wait for the next one."""
+        self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         self._start_headers_timer()
+        if self._unparsed:
+            self.flow.full = False
+            self.flow.resume_reading()
+            self._parse()
 
     def pause_writing(self) -> None:
         """The write buffer is full: start the timer."""

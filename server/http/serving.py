@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from loguru import logger
 
 from server.http.http_protocol import LimitedHttpProtocol
+from server.http.response_headers import SECURITY_HEADERS
 from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # Twilio's messages are well under 1 kB.
@@ -52,12 +53,13 @@ def held_port(host: str = "127.0.0.1") -> Iterator[int]:
 
 
 def configure(app: FastAPI) -> uvicorn.Config:
-    """The uvicorn config: our logs, no proxy headers, no compression of audio."""
+    """The uvicorn config: our logs and headers, no proxy headers, no compression of audio."""
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=list(SECURITY_HEADERS),
         http=LimitedHttpProtocol,
         proxy_headers=False,
         ws=MediaWebSocketProtocol,

@@ -1,5 +1,6 @@
 """Prometheus metrics of `/metrics`; one registry for each app."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -184,6 +185,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._text: bytes | None = None
         self._takers = {
             kind: [metric.add_to(registry) for metric in metrics]
             for kind, metrics in _METRICS_OF.items()
@@ -235,6 +237,16 @@ class Metrics:
     def as_text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def shared_text(self) -> bytes:
+        """`as_text`, made once for all who ask in the same turn of the event loop."""
+        if self._text is None:
+            self._text = self.as_text()
+            asyncio.get_running_loop().call_soon(self._forget_text)
+        return self._text
+
+    def _forget_text(self) -> None:
+        self._text = None
 
 
 def _histogram(

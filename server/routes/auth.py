@@ -2,25 +2,22 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import Iterable
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
-from server.resources import Opened
-
-NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
-FROM_OUTSIDE = (
-    "API_KEYS is not set, so that nobody is let in by a tunnel, a proxy or a public name."
+from server.resources import Opened, Resources
+from server.routes.local_requests import (
+    FROM_OTHER_SITE,
+    may_come_from_other_site,
+    why_not_local,
 )
 
-_PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-# Names that public DNS does not hold (RFC 6761, RFC 6762, and ICANN's reserved `internal`).
-_LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
+TOO_MANY = "Too many requests without a valid API key; try again later."
 
 bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
 
@@ -32,17 +29,32 @@ async def authenticate(
 ) -> None:
     """Check the client's key; without keys (development only), that it is on this network.
 
-    Raises: HTTPException 401.
+    Raises: HTTPException 401; 403 for a page of another site; 429 for too many wrong keys.
     """
     keys = opened.settings.api_keys
+    peer = request.client.host if request.client else None
     if keys:
-        known = credentials is not None and is_api_key(credentials.credentials, keys)
-        detail = None if known else NO_KEY
-    else:
-        detail = FROM_OUTSIDE if may_come_from_outside(request.headers) else None
-    if detail is not None:
-        opened.metrics.rejected.labels("api_key").inc()
-        raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+        if credentials is None or not is_api_key(credentials.credentials, keys):
+            raise _wrong_key(peer, opened)
+    elif why := why_not_local(peer, request.headers):
+        raise _refused(401, why, "api_key", opened)
+    elif may_come_from_other_site(request.headers):
+        raise _refused(403, FROM_OTHER_SITE, "other_site", opened)
+
+
+def _wrong_key(peer: str | None, opened: Resources) -> HTTPException:
+    wait_secs = opened.wrong_keys.take(peer or "")
+    if not wait_secs:
+        return _refused(401, NO_KEY, "api_key", opened)
+    refused = _refused(429, TOO_MANY, "api_key_rate", opened)
+    refused.headers = {"Retry-After": str(wait_secs)}
+    return refused
+
+
+def _refused(status: int, detail: str, reason: str, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels(reason).inc()
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return HTTPException(status, detail, headers=headers)
 
 
 def is_api_key(claimed: str, keys: Iterable[SecretStr]) -> bool:
@@ -54,26 +66,3 @@ def is_api_key(claimed: str, keys: Iterable[SecretStr]) -> bool:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()
-
-
-def may_come_from_outside(headers: Mapping[str, str]) -> bool:
-    """Whether a request may come from outside this machine and its network.
-
-    True when it came through a tunnel or a proxy, or when its Host is a public name: a web page
-    can make its own name resolve to this machine (DNS rebinding).
-    """
-    return any(name in headers for name in _PROXY_HEADERS) or not _is_local(headers.get("host", ""))
-
-
-def _is_local(host: str) -> bool:
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-    except ValueError:
-        return False
-    if "." not in name and ":" not in name:
-        return bool(name)  # public DNS has no name without a dot
-    try:
-        ip_address(name)
-    except ValueError:
-        return name.endswith(_LOCAL_SUFFIXES)
-    return True

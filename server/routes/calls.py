@@ -26,8 +26,9 @@ from server.calls.schemas import (
     UtcDateTime,
 )
 from server.resources import Opened, Resources
-from server.routes.auth import NO_KEY, authenticate
+from server.routes.auth import NO_KEY, TOO_MANY, authenticate
 from server.routes.errors import Invalid, problem
+from server.routes.local_requests import FROM_OTHER_SITE
 from server.routes.place_call import NO_LINE, NOT_ALLOWED, OTHER_BODY, place_call
 from server.settings.profile_fields import Text
 
@@ -53,7 +54,9 @@ router = APIRouter(
     dependencies=[Depends(authenticate)],
     responses={
         401: problem("No valid API key.", NO_KEY),
+        403: problem("Without API keys: sent by a page of another site.", FROM_OTHER_SITE),
         422: {"model": Invalid, "description": "Something of the request is not valid."},
+        429: problem("Too many requests without a valid API key (see Retry-After).", TOO_MANY),
         503: problem(
             "The database cannot be used now (see Retry-After).",
             "The database cannot be used now; try again.",
@@ -82,12 +85,15 @@ KnownCall = Annotated[Call, Depends(known_call)]
     status_code=201,
     responses={
         400: problem("The body is not text.", "There was an error parsing the body"),
-        403: problem("ALLOWED_DESTINATIONS does not allow the number.", NOT_ALLOWED),
+        403: problem(
+            "ALLOWED_DESTINATIONS does not allow the number, or a page of another site asks.",
+            NOT_ALLOWED,
+        ),
         408: problem("The body did not arrive in time.", "The body did not arrive in time."),
         409: problem("The Idempotency-Key was used with another body.", OTHER_BODY),
         413: problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
         429: problem(
-            "DAILY_CALL_LIMIT is reached.",
+            "DAILY_CALL_LIMIT is reached, or too many requests came without a valid API key.",
             "DAILY_CALL_LIMIT: 1000 calls were placed in 24 hours.",
         ),
         503: problem(

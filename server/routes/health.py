@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from server.about import own_version
-from server.resources import Opened
+from server.resources import Opened, Resources
 
 router = APIRouter(tags=["health"])
 
@@ -52,25 +52,37 @@ async def live(opened: Opened, response: Response) -> Health:
 )
 async def ready(opened: Opened, response: Response) -> Readiness:
     """For a load balancer: send no calls here while this is not 200."""
+    readiness: Readiness = await opened.readiness.run(lambda: _check(opened))
+    response.status_code = 200 if readiness.status == "ok" else 503
+    return readiness
+
+
+async def _check(opened: Resources) -> Readiness:
     settings = opened.settings
     checks = {
-        "database": await _reach(opened.call_log.ping),
+        "database": await _check_database(opened),
         "record": "is not written any more" if opened.records.is_broken else "ok",
         "live_calls": await _reach(opened.live_calls.ping),
         "twilio": f"{settings.twilio_missing}: not set" if settings.twilio_missing else "ok",
         "gemini": "ok" if settings.gemini_api_key else "GEMINI_API_KEY is not set",
     }
     good = all(answer == "ok" for answer in checks.values())
-    response.status_code = 200 if good else 503
     return Readiness(status="ok" if good else "unavailable", checks=checks)
 
 
-async def _reach(ping: Callable[[], Awaitable[object]]) -> str:
+async def _check_database(opened: Resources) -> str:
+    answer = await _reach(opened.call_log.ping)
+    if answer != "ok":
+        return answer
+    return await _reach(opened.call_log.check_writing, "cannot be written")
+
+
+async def _reach(ping: Callable[[], Awaitable[object]], fails: str = "cannot be reached") -> str:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECS):
             await ping()
     except TimeoutError:
-        return "does not answer"
+        return f"{fails}: no answer in {CHECK_TIMEOUT_SECS:g} s"
     except Exception as error:  # any failure of a client's own kind means the same here
-        return f"cannot be reached ({type(error).__name__})"
+        return f"{fails} ({type(error).__name__})"
     return "ok"

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from agent.lifecycle.events import StreamEnded, StreamStarted
-from agent.record.call_log import NoSuchCall
+from agent.record.call_log import DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.twilio_serializer import Connected, Start, StreamError, decode
@@ -193,6 +193,8 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
 async def _tell(opened: Resources, call_id: str, event: StreamStarted | StreamEnded) -> None:
     try:
         await opened.life.tell(call_id, event)
+    except DatabaseUnavailable:
+        opened.life.tell_later(call_id, event)
     except Exception:
         logger.exception("The start or end of a media stream could not be stored")
 

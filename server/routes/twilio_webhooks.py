@@ -37,10 +37,10 @@ router = APIRouter(
     tags=["twilio"],
     responses={
         400: {"model": Problem, "description": "Something that is needed is missing or no SID."},
-        403: {"model": Problem, "description": "Not signed by Twilio."},
+        403: {"model": Problem, "description": "Not signed by Twilio, or no form."},
         404: {"model": Problem, "description": "There is no such call."},
         408: {"model": Problem, "description": "The form did not arrive in time."},
-        413: {"model": Problem, "description": "The form is larger than 64 kB."},
+        413: {"model": Problem, "description": "The form is larger than 16 kB."},
         422: {"model": Invalid, "description": "Something of the request is not valid."},
         503: {"model": Problem, "description": "The database cannot be used now."},
     },
@@ -127,7 +127,7 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
     told: list[Event] = [TwimlFetched(now)]
     if form.get("CallStatus"):
         told.insert(0, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
-    state = await opened.life.tell(call_id, *told)
+    state = await opened.life.tell_or_assume(call_id, *told)
     return _xml(_next(call, state, opened))
 
 
@@ -167,7 +167,7 @@ async def stream_status(call_id: str, form: SignedForm, opened: Opened) -> None:
 async def _find(call_id: str, form: Mapping[str, str], opened: Resources) -> Call:
     sid = _sid(form, opened)
     try:
-        call = await opened.life.record(call_id) if SID.fullmatch(call_id) else None
+        call = await opened.life.record_or_known(call_id) if SID.fullmatch(call_id) else None
     except NoSuchCall:
         call = None
     if call is None:

@@ -14,6 +14,7 @@ from starlette.types import Message
 from server.http import body_limit
 from server.http.body_limit import BODY_LIMIT_BYTES, BodyLimit
 from tests.server.conftest import Running
+from tests.server.routes.test_bad_input import rejected
 
 
 async def _echo(request: Request) -> JSONResponse:
@@ -77,9 +78,14 @@ async def test_a_body_that_never_ends_is_given_up(
     assert (await limited.post("/", content=stuck())).status_code == 408
 
 
-HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n{length}\r\n\r\n"
+HEAD = (
+    "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+    f"X-Twilio-Signature: {'x' * 27}=\r\n"
+    "{length}\r\n\r\n"
+)
 DECLARED, CHUNKED = "Content-Length: {size}", "Transfer-Encoding: chunked"
 PATHS = {"/calls": "application/json", "/twilio/inbound": "application/x-www-form-urlencoded"}
+LIMITS = {"/calls": b"body is larger than 64 kB", "/twilio/inbound": b"form is larger than 16 kB"}
 
 
 async def _answer(server: Running, head: str, body: bytes) -> tuple[int, bytes]:
@@ -97,14 +103,48 @@ async def test_the_server_takes_no_body_that_is_too_large_or_too_slow(
 ) -> None:
     monkeypatch.setattr(body_limit, "BODY_TIMEOUT_SECS", 0.2)
     chunk = b"%x\r\n%s\r\n" % (1_000, b"x" * 1_000)
+    too_large = 413, b'{"detail":"The body is larger than 64 kB."}'
+    too_slow = 408, b'{"detail":"The body did not arrive in time."}'
     for path, kind in PATHS.items():
-        for length, large in ((DECLARED, b"x" * 66_000), (CHUNKED, chunk * 66)):
-            head = HEAD.format(path=path, kind=kind, length=length.format(size=100_000))
-            for body, status, detail in (
-                (large, 413, b'{"detail":"The body is larger than 64 kB."}'),
-                (large[:2_000], 408, b'{"detail":"The body did not arrive in time."}'),
-            ):
-                assert await _answer(server, head, body) == (status, detail)
-    for reason in ("body_too_large", "body_too_slow"):
-        assert await server.metric(f'voice_ai_rejected_requests_total{{reason="{reason}"}}') == 4
+        declared = HEAD.format(path=path, kind=kind, length=DECLARED.format(size=10_000))
+        chunked = HEAD.format(path=path, kind=kind, length=CHUNKED)
+        assert await _answer(server, chunked, chunk * 66) == too_large
+        assert await _answer(server, chunked, chunk * 2) == too_slow
+        assert await _answer(server, declared, b"x" * 2_000) == too_slow
+    assert await server.metric(rejected("body_too_large")) == 2
+    assert await server.metric(rejected("body_too_slow")) == 4
     assert (await server.http.get("/calls")).json()["calls"] == []
+
+
+async def test_a_body_that_is_declared_too_large_is_not_waited_for(server: Running) -> None:
+    for path, kind in PATHS.items():
+        head = HEAD.format(path=path, kind=kind, length=DECLARED.format(size=100_000))
+        status, detail = await _answer(server, head, b"")
+        assert status == 413
+        assert LIMITS[path] in detail
+    assert await server.metric(rejected("body_too_large")) == 2
+
+
+SIGNATURE = f"X-Twilio-Signature: {'x' * 27}=\r\n"
+UNSIGNED = b"The X-Twilio-Signature is missing or wrong."
+NO_FORM = b"The body must be application/x-www-form-urlencoded."
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ("", UNSIGNED),
+        ("X-Twilio-Signature: \r\n", UNSIGNED),
+        ("X-Twilio-Signature: short\r\n", UNSIGNED),
+        (SIGNATURE, NO_FORM),
+        (SIGNATURE + "Content-Type: text/json\r\n", NO_FORM),
+    ],
+)
+async def test_a_webhook_that_cannot_be_twilios_is_refused_before_its_body_comes(
+    server: Running, headers: str, detail: bytes
+) -> None:
+    for path in ("/twilio/inbound", "/twilio/status", f"/twilio/twiml/{'0' * 32}"):
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n{headers}\r\n"
+        status, body = await _answer(server, head, b"")
+        assert status == 403
+        assert detail in body

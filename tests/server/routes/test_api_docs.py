@@ -1,5 +1,8 @@
 """What `/docs` says of the API: every error has its shape, every answer an example that is true."""
 
+import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from server.app import create_app
 from server.calls import schemas
 from server.calls.schemas import CallRequest
+from server.http.response_headers import SECURITY_HEADERS
 from server.routes.errors import Invalid
 from server.settings.settings import Settings
 from tests.server.conftest import Running
@@ -89,3 +93,57 @@ async def test_a_mistake_is_said_as_the_docs_show_it(server: Running) -> None:
     example = Invalid.model_json_schema()["examples"][0]
     answer = await server.http.post("/calls", json={"phone_number": "123"})
     assert (answer.status_code, answer.json()) == (422, example)
+
+
+LOADS = re.compile(r"""(?:src|href|url|action)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')]+)""")
+
+
+async def test_the_docs_load_nothing_from_another_host(server: Running) -> None:
+    page = await server.http.get("/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    loaded = [first or second for first, second in LOADS.findall(page.text)]
+    assert "/docs/swagger-ui-bundle.js" in loaded
+    for address in loaded:
+        if address.startswith("data:"):
+            continue
+        assert re.match(r"/[^/]", address), address
+        asset = await server.http.get(address)
+        assert asset.status_code == 200
+        assert len(asset.content) > 100
+        if asset.headers["Content-Type"].startswith("text/css"):
+            assert "@import" not in asset.text
+            inner = [second for _, second in LOADS.findall(asset.text) if second]
+            assert inner
+            assert all(address.startswith("data:") for address in inner)
+    start = (await server.http.get("/docs/start.js")).text
+    # Otherwise Swagger UI asks a public host what it thinks of the description.
+    assert "validatorUrl: null" in start
+    assert re.findall(r"https?:", page.text + start) == []
+    assert (await server.http.get("/redoc")).status_code == 404
+
+
+async def test_the_description_is_served_as_it_is(server: Running, api: dict[str, Any]) -> None:
+    answers = await asyncio.gather(*(server.http.get("/openapi.json") for _ in range(5)))
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert answers[0].json() == json.loads(json.dumps(api))
+
+
+async def test_every_answer_has_the_usual_security_headers(server: Running) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"no HTTP\r\n\r\n")
+    refused = (await reader.read()).decode().lower()
+    writer.close()
+    assert refused.startswith("http/1.1 400")
+    paths = ("/docs", "/openapi.json", "/metrics", "/health", "/health/ready", "/calls", "/nothing")
+    answers = [await server.http.get(path) for path in paths]
+    answers.append(await server.http.post("/twilio/inbound"))
+    answers.append(await server.http.get("/calls", headers={"Host": "evil.local"}))
+    for name, value in SECURITY_HEADERS:
+        assert f"\r\n{name}: {value}\r\n".lower() in refused
+        for answer in answers:
+            assert answer.headers.get_list(name) == [value], answer.url
+    policy = dict(SECURITY_HEADERS)["Content-Security-Policy"]
+    assert "https:" not in policy
+    assert "*" not in policy
+    assert "script-src" not in policy, "scripts are ours only: no inline ones"

@@ -1,9 +1,14 @@
 """Whether the server says truly that it lives and can work."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from agent.record import call_log
 from server.about import own_version
+from server.routes import health
 from tests.server.conftest import Running, ServerFactory
 
 
@@ -32,6 +37,26 @@ async def test_a_database_that_broke_is_named_and_the_server_still_lives(
     failed = await server.http.get("/calls")
     assert failed.status_code == 503
     assert failed.json() == {"detail": "The database cannot be used now; try again."}
+
+
+async def test_a_database_that_another_process_has_locked_is_not_ready(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECS", 0.5)
+    monkeypatch.setattr(call_log, "_PROBE_AFTER_SECS", 0.0)
+    locker = sqlite3.connect(tmp_path / "calls.db", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    asked = [server.http.get("/health/ready") for _ in range(20)]
+    for answer in await asyncio.gather(*asked):
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["database"].startswith("cannot be written")
+    # What reads only goes on.
+    assert (await server.http.get("/calls")).status_code == 200
+    locker.execute("ROLLBACK")
+    locker.close()
+    async with asyncio.timeout(20):
+        while (await server.http.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_redis_that_cannot_be_reached_is_named(start_server: ServerFactory) -> None:
