@@ -36,6 +36,7 @@ class QuietestLevel:
     def __init__(self) -> None:
         self._pieces: deque[float] = deque(maxlen=PIECES)
         self._piece_ms = 0.0
+        self._lowest = 0.0
 
     def hear(self, level: float, packet_ms: float) -> float:
         """Take the level of one packet; returns the lowest."""
@@ -43,9 +44,11 @@ class QuietestLevel:
         if self._piece_ms > PIECE_MS or not self._pieces:
             self._pieces.append(level)
             self._piece_ms = packet_ms
+            self._lowest = min(self._pieces)
         elif level < self._pieces[-1]:
             self._pieces[-1] = level
-        return min(self._pieces)
+            self._lowest = min(self._lowest, level)
+        return self._lowest
 
 
 class NoiseFloor:

@@ -62,7 +62,7 @@ class CallerSpeech:
         # Whether the latest stretch moved as speech does: a line's noise that becomes louder is a
         # stretch, too, until the floor has followed.
         self.moved = False
-        # The quietest and the loudest of the latest packets that are close together.
+        # The quietest and the loudest of the latest loud packets that are close together.
         self._steady_from = self._steady_to = 0.0
         self._steady_ms = 0.0
 
@@ -91,10 +91,10 @@ class CallerSpeech:
         level = sound_level(pcm)
         if level >= DIGITAL_SILENCE:
             self._floor = min(LOUDEST_NOISE, self._quietest.hear(level, packet_ms))
-        self._track_steadiness(level, packet_ms)
         threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
         self.loud = level >= threshold
         if self.loud:
+            self._track_steadiness(level, packet_ms)
             return self._loud(now, packet_ms)
         return self._quiet(packet_ms)
 
@@ -120,7 +120,7 @@ class CallerSpeech:
         return Change.STARTED
 
     def _quiet(self, packet_ms: float) -> Change | None:
-        self._loud_ms = 0.0
+        self._loud_ms = self._steady_from = 0.0
         if not self.speaking:
             return None
         self._quiet_ms += packet_ms
@@ -130,6 +130,7 @@ class CallerSpeech:
         return Change.STOPPED
 
     def _track_steadiness(self, level: float, packet_ms: float) -> None:
+        """Count for how long the loud packets have been close together; a quiet one ends it."""
         lowest, highest = min(self._steady_from, level), max(self._steady_to, level)
         if highest > lowest * STEADY_RATIO:
             lowest = highest = level
