@@ -66,7 +66,10 @@ def resample(*, to: int) -> Step:
 
 
 def answer_shield() -> Step:
-    """Keep the callee's first "Hello?" from the model; set by `AgentProfile.answer_shield`."""
+    """Keep the callee's first word from the greeting; set by `AgentProfile.answer_shield`.
+
+    The model hears the word when the greeting is over, and what is longer when the shield is.
+    """
     speaking = (UserStartedSpeakingFrame, UserStoppedSpeakingFrame)
     return Step("answer_shield", _answer_shield, caller=AudioRoute(hears=True), takes=speaking)
 
@@ -189,11 +192,19 @@ def _answer_shield(parts: CallParts) -> FrameProcessor:
         last = parts.speech.last_sound
         return last is not None and asyncio.get_running_loop().time() - last < PAUSE_IN_WORD_SECS
 
+    def greeted() -> bool:
+        if parts.playback.first_reply_is_over:
+            return True
+        answered = parts.line.answered_at
+        now = asyncio.get_running_loop().time()
+        return answered is not None and now >= answered + LONGEST_SECS
+
     return AnswerShield(
         up,
         lambda: [(stretch.start, stretch.end) for stretch in parts.speech.stretches],
         speaking,
         lambda: parts.speech.loud,
+        greeted,
     )
 
 

@@ -9,10 +9,10 @@ detection is switched off.
                              |--400 ms--|  stopped; the end is dated back to the last loud one
 """
 
-import audioop
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+
+from processors.noise_floor import QuietestLevel, sound_level
 
 # PCM16 units of root mean square. Anything below is silence, whatever the noise floor.
 QUIETEST_SPEECH = 180.0
@@ -20,13 +20,15 @@ QUIETEST_SPEECH = 180.0
 ABOVE_NOISE = 2.8
 STARTS_AFTER_MS = 60
 STOPS_AFTER_MS = 400
-# The noise floor is the quietest recent packet: noise is steady, and speech has dips in this time.
-FLOOR_PIECES = 8
-FLOOR_PIECE_MS = 200
 # Quieter than any line's noise: digital silence, which says nothing about the noise floor.
 DIGITAL_SILENCE = 8
 # No line is noisier than this, so that speech from the first packet on is not taken for noise.
 LOUDEST_NOISE = 1000.0
+# A sound whose packets stay this close together for so long is noise: speech moves more.
+STEADY_RATIO = 1.8
+STEADY_AFTER_MS = 200
+# A sound is judged once it lasts so long, for its first packet may have begun in silence.
+JUDGED_AFTER_SECS = 0.235
 
 
 class Change(Enum):
@@ -51,13 +53,18 @@ class CallerSpeech:
         self.speaking = False
         self.stretches: list[Stretch] = []
         self._floor = 0.0
-        self._quietest: deque[float] = deque(maxlen=FLOOR_PIECES)
-        self._piece_ms = 0.0
+        self._quietest = QuietestLevel()
         # Whether the latest packet was loud enough for speech, however short it is so far.
         self.loud = False
         self._loud_ms = 0.0
         self._quiet_ms = 0.0
         self._loud_since = 0.0
+        # Whether the latest stretch moved as speech does: a line's noise that becomes louder is a
+        # stretch, too, until the floor has followed.
+        self.moved = False
+        # The quietest and the loudest of the latest loud packets that are close together.
+        self._steady_from = self._steady_to = 0.0
+        self._steady_ms = 0.0
 
     @property
     def last_sound(self) -> float | None:
@@ -81,11 +88,13 @@ class CallerSpeech:
 
         Returns the change it caused, if any.
         """
-        level = audioop.rms(pcm, 2)
-        self._track_floor(level, packet_ms)
+        level = sound_level(pcm)
+        if level >= DIGITAL_SILENCE:
+            self._floor = min(LOUDEST_NOISE, self._quietest.hear(level, packet_ms))
         threshold = max(QUIETEST_SPEECH, self._floor * ABOVE_NOISE)
         self.loud = level >= threshold
         if self.loud:
+            self._track_steadiness(level, packet_ms)
             return self._loud(now, packet_ms)
         return self._quiet(packet_ms)
 
@@ -96,7 +105,9 @@ class CallerSpeech:
     def _loud(self, now: float, packet_ms: float) -> Change | None:
         self._quiet_ms = 0.0
         if self.speaking:
-            self.stretches[-1].end = now
+            stretch = self.stretches[-1]
+            stretch.end = now
+            self.moved |= now - stretch.start >= JUDGED_AFTER_SECS and not self._is_steady_noise()
             return None
         if not self._loud_ms:
             self._loud_since = now - packet_ms / 1000
@@ -104,11 +115,12 @@ class CallerSpeech:
         if self._loud_ms < STARTS_AFTER_MS:
             return None
         self.speaking = True
+        self.moved = False
         self.stretches.append(Stretch(self._loud_since, now))
         return Change.STARTED
 
     def _quiet(self, packet_ms: float) -> Change | None:
-        self._loud_ms = 0.0
+        self._loud_ms = self._steady_from = 0.0
         if not self.speaking:
             return None
         self._quiet_ms += packet_ms
@@ -117,14 +129,15 @@ class CallerSpeech:
         self.speaking = False
         return Change.STOPPED
 
-    def _track_floor(self, level: float, packet_ms: float) -> None:
-        """Keep the quietest level of each of the last pieces; the quietest of all is the floor."""
-        if level < DIGITAL_SILENCE:
-            return
-        self._piece_ms += packet_ms
-        if self._piece_ms > FLOOR_PIECE_MS or not self._quietest:
-            self._quietest.append(level)
-            self._piece_ms = packet_ms
-        elif level < self._quietest[-1]:
-            self._quietest[-1] = level
-        self._floor = min(LOUDEST_NOISE, *self._quietest)
+    def _track_steadiness(self, level: float, packet_ms: float) -> None:
+        """Count for how long the loud packets have been close together; a quiet one ends it."""
+        lowest, highest = min(self._steady_from, level), max(self._steady_to, level)
+        if highest > lowest * STEADY_RATIO:
+            lowest = highest = level
+            self._steady_ms = 0.0
+        self._steady_from, self._steady_to = lowest, highest
+        self._steady_ms += packet_ms
+
+    def _is_steady_noise(self) -> bool:
+        steady = self._steady_ms >= STEADY_AFTER_MS
+        return steady and self._steady_to < LOUDEST_NOISE * ABOVE_NOISE

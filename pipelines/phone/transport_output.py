@@ -41,6 +41,8 @@ from processors.frames import LateTextFrame, TurnFrame
 MARK_EVERY_BYTES = PHONE_RATE // 2
 # Speech this long interrupts words made before the answer; a cough does not.
 BARGES_IN_AFTER_SECS = 0.25
+# A noise that has become louder is steady, and stops nobody; speech moves soon.
+LOOKS_AGAIN_AFTER_SECS = 0.02
 
 
 class TransportOutput(DirectProcessor):
@@ -183,6 +185,10 @@ class TransportOutput(DirectProcessor):
         started, last = self._speech.started, self._speech.last_sound
         if started is None or last is None or last - started < BARGES_IN_AFTER_SECS:
             return
+        while not self._speech.moved:
+            await asyncio.sleep(LOOKS_AGAIN_AFTER_SECS)
+            if self._speech.started != started:
+                return
         if self._playback.hears_early_speech:
             self._stopping_speech = None  # from here on it is not to be cancelled
             await self.broadcast_interruption()

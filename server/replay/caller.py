@@ -11,6 +11,7 @@ import soxr
 from server.emulators.speech import speak
 from server.emulators.twilio import Handset
 from server.emulators.twilio.mulaw import RATE
+from server.emulators.twilio.sound import is_audible
 from server.replay.events import Timeline
 from server.replay.matching import Standing, State, stand
 from server.replay.results import Failure
@@ -34,9 +35,15 @@ class ScriptedCaller:
         self._timeline = timeline
         # Made before the call: while it lasts, the loop is for its packets.
         self._sounds = [_sound(turn, voice) for turn in scenario.turns]
+        unheard = [
+            Failure(turn.where, "a turn that can be heard", "silence")
+            for turn, sound in zip(scenario.turns, self._sounds, strict=True)
+            if (turn.parts or turn.audio) and not is_audible(np.frombuffer(sound, dtype="<i2"))
+        ]
         self._sent_at = 0.0
-        self._sent = 0
-        self.failures: list[Failure] = []
+        self._sent = self._sent_whole = 0
+        # A turn without a sound is no turn: whatever comes, comes of something else.
+        self.failures: list[Failure] = unheard
         self.played = 0
         self._turn_start = 0
 
@@ -67,9 +74,13 @@ class ScriptedCaller:
         if not rest or (self.failures and self._scenario.stop_on_failure):
             return []
         found = []
-        if self._sent > self.played or not _does_something(rest[0]):
+        if self._sent > self.played or not rest[0].does_something:
             standing = self._stand(rest[0])
             found = [] if standing.failure is None else [standing.failure]
+            if self._sent > self._sent_whole and not rest[0].expect:
+                found = [
+                    Failure(rest[0].where, "the turn to be said", "the call was over within it")
+                ]
             rest = rest[1:]
         return found + [
             Failure(turn.where, "the turn to be played", "the call was over before it")
@@ -77,9 +88,10 @@ class ScriptedCaller:
         ]
 
     async def _send(self, turn: Turn, sound: bytes, phone: Handset) -> None:
-        if not _does_something(turn):
+        if not turn.does_something:
             self._sent_at = self._timeline.now()
             self._sent += 1
+            self._sent_whole += 1
             return
         if turn.send_after is not None:
             await self._wait_for(turn.send_after)
@@ -94,6 +106,7 @@ class ScriptedCaller:
             await phone.press(turn.dtmf)
         else:
             await phone.play(sound, RATE, text=turn.text)
+        self._sent_whole += 1
 
     async def _wait_for(self, after: SendAfter) -> None:
         timeline = self._timeline
@@ -123,6 +136,7 @@ class ScriptedCaller:
             sent_at=self._sent_at,
             now=self._timeline.known_until(),
             over=self._timeline.over,
+            acts=turn.does_something,
         )
 
     async def _until_settled(self, turn: Turn) -> Standing:
@@ -137,10 +151,6 @@ class ScriptedCaller:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(LOOK_AGAIN_SECS, due - known_until)):
                     await timeline.more_than(known)
-
-
-def _does_something(turn: Turn) -> bool:
-    return bool(turn.parts or turn.audio or turn.dtmf or turn.hang_up)
 
 
 def _sound(turn: Turn, voice: str) -> bytes:

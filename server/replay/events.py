@@ -13,7 +13,7 @@ the emulated model did, never from inside the server.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from server.emulators.gemini_live import Session
@@ -41,6 +41,19 @@ PHONE_SHOWS = frozenset(
 MODEL_SHOWS = frozenset({"setup", "setupComplete", "closed", "error"})
 
 
+@dataclass(frozen=True, slots=True)
+class HeardSpan:
+    """A stretch of the agent's speech at the phone; seconds from the answer.
+
+    `cut`: its end was dropped before it was heard. `by_twilio`: TwiML said it, not the agent.
+    """
+
+    start_secs: float
+    end_secs: float
+    cut: bool = False
+    by_twilio: bool = False
+
+
 class Timeline:
     """The events of one call, in the order in which they were known."""
 
@@ -55,9 +68,11 @@ class Timeline:
         self._reply_began = 0.0
         self._quiet_since: float | None = None
         self._last_said = ""
-        # Told when a reply that was heard began and ended, seconds from the answer; who is told
-        # calls `heard` with its words.
-        self.on_reply: Callable[[float, float], None] = self._heard_without_words
+        # Of the reply that is heard: something of it was dropped, and Twilio's own voice said it.
+        self._cut = False
+        self._by_twilio = self._twilio_says = False
+        # Told of each reply that was heard; who is told calls `heard` with its words.
+        self.on_reply: Callable[[HeardSpan], None] = self._heard_without_words
         # When the replies ended whose words are not known yet.
         self._unheard: list[float] = []
 
@@ -87,13 +102,14 @@ class Timeline:
         self.events.append(Happened(happened_at, lane, kind, text, detail))
         self.changes.happened()
 
-    def heard(self, start_secs: float, end_secs: float, text: str) -> None:
+    def heard(self, reply: HeardSpan, text: str) -> None:
         """A reply was heard at the phone, and these are its words."""
-        if end_secs in self._unheard:
-            self._unheard.remove(end_secs)
+        if reply.end_secs in self._unheard:
+            self._unheard.remove(reply.end_secs)
+        how = {"start_secs": reply.start_secs, "cut": reply.cut, "by_twilio": reply.by_twilio}
         # On a phone, what is spoken and what is heard are one.
         for kind in ("response", "tts_response"):
-            self.add("agent", kind, text, at=end_secs, start_secs=start_secs)
+            self.add("agent", kind, text, at=reply.end_secs, **how)
 
     def end(self) -> None:
         """The call is over: nothing will happen any more."""
@@ -118,12 +134,23 @@ class Timeline:
             case "agent.quiet":
                 self._agent_quiet(float(detail["at_secs"]))
             case "clear":
+                self._drop(detail)
                 self.add("phone", "bot_interrupted", **detail)
             case "hung_up":
                 self._confirm_quiet()
                 self.add("phone", "hung_up", **detail)
             case kind if kind in PHONE_SHOWS:
+                if kind == "stream.stopped":
+                    self._drop(detail)
+                # Between two streams, nobody but Twilio speaks.
+                if kind in ("twilio.says", "stream.started"):
+                    self._twilio_says = kind == "twilio.says"
+                    self._by_twilio |= self._speaking and self._twilio_says
                 self.add("phone", kind, **detail)
+
+    def _drop(self, detail: dict[str, Any]) -> None:
+        """Note that a part of what is being heard was dropped, if it was."""
+        self._cut |= self._speaking and int(detail.get("dropped_ms", 0)) > 0
 
     def _answered(self, at: float) -> None:
         """From now on times count from the answer, and those before it are negative."""
@@ -131,8 +158,8 @@ class Timeline:
         self.answered_at = at
         self.events[:] = [replace(event, at=event.at - rung_secs) for event in self.events]
 
-    def _heard_without_words(self, start_secs: float, end_secs: float) -> None:
-        self.heard(start_secs, end_secs, "")
+    def _heard_without_words(self, reply: HeardSpan) -> None:
+        self.heard(reply, "")
 
     def _agent_speaks(self, at_secs: float) -> None:
         if self._quiet_timer is not None:
@@ -141,6 +168,8 @@ class Timeline:
         if not self._speaking:
             self._speaking = True
             self._reply_began = at_secs
+            self._cut = False
+            self._by_twilio = self._twilio_says
             self.add("agent", "bot_started_speaking", at=at_secs)
 
     def _agent_quiet(self, at_secs: float) -> None:
@@ -156,11 +185,13 @@ class Timeline:
         if not self._speaking:
             return
         self._speaking = False
+        if self._quiet_since is None:
+            self._cut = True  # the call ended within it
         ended = self.now() if self._quiet_since is None else self._quiet_since
         self._quiet_since = None
         self._unheard.append(ended)
         self.add("agent", "bot_stopped_speaking", at=ended)
-        self.on_reply(self._reply_began, ended)
+        self.on_reply(HeardSpan(self._reply_began, ended, self._cut, self._by_twilio))
 
     # --- the model -------------------------------------------------------------------------------
 

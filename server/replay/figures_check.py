@@ -82,7 +82,9 @@ def check_figures(outcome: Outcome, call: EmulatedCall, hearing: Hearing, found:
     record = call.record
     agent = [(s.start_secs, s.end_secs) for s in record.agent_speech(pause_secs=0.3)]
     caller = [(s.start_secs, s.end_secs) for s in record.said]
-    if outcome.gaps is not None and len(record.gaps) > outcome.gaps.most:
+    if not agent:
+        found.leave_out(outcome.gaps, "the agent was not heard")
+    elif outcome.gaps is not None and len(record.gaps) > outcome.gaps.most:
         first = record.gaps[0]
         seen = f"{len(record.gaps)}, the first at {first.start_secs:.2f} s"
         expected = f"at most {outcome.gaps.most:g} gaps"
@@ -92,7 +94,10 @@ def check_figures(outcome: Outcome, call: EmulatedCall, hearing: Hearing, found:
     else:
         found.leave_out(outcome.response_ms, "nothing that the caller said was answered")
     overlaps = [min(a[1], c[1]) - max(a[0], c[0]) for a in agent for c in caller]
-    found.most(outcome.overlap_ms, "of both speaking", max([0.0, *overlaps]) * 1000)
+    if overlaps:
+        found.most(outcome.overlap_ms, "of both speaking", max([0.0, *overlaps]) * 1000)
+    else:
+        found.leave_out(outcome.overlap_ms, "one side never spoke")
     lasted_secs = len(record.agent_audio) / 2 / RATE
     dead_air_ms = longest_silence(agent + caller, lasted_secs) * 1000
     found.most(outcome.dead_air_ms, "of dead air", dead_air_ms)

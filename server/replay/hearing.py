@@ -11,11 +11,11 @@ import numpy as np
 from server.emulators.ears import Ears
 from server.emulators.gemini_live.server_messages import SPEAKS_AT
 from server.emulators.gemini_live.session_log import Reply
-from server.emulators.speech import speak
+from server.emulators.speech import speak, voice_for
 from server.emulators.twilio import EmulatedCall
 from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.sound import Span, at_line_rate
-from server.replay.events import REPLY_PAUSE_SECS, Timeline
+from server.replay.events import REPLY_PAUSE_SECS, HeardSpan, Timeline
 from server.replay.results import Stretch
 from server.replay.scenario import Scenario, Turn
 from server.replay.sound_match import Match, Samples, find
@@ -27,6 +27,8 @@ MARGIN_SECS = 0.15
 # A sound that came through like this is the sound that was made.
 UNALTERED_MS = 20.0
 WHOLE_MS = 60.0
+# An interruption so long after the caller's last sound, or key, is still theirs.
+INTERRUPTS_WITHIN_SECS = 3.0
 # The record is written behind; a little later it holds what was just heard.
 RECORDED_AFTER_SECS = 0.6
 
@@ -53,9 +55,9 @@ class Hearing:
     sentences: list[str | None] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def reply_heard(self, start_secs: float, end_secs: float) -> None:
+    def reply_heard(self, reply: HeardSpan) -> None:
         """A stretch of the agent's speech is over: find out what was said, and tell."""
-        understanding = self._understand(Span(start_secs, end_secs))
+        understanding = self._understand(reply)
         self._tasks.append(asyncio.create_task(understanding, name="hearing"))
 
     async def all_understood(self) -> None:
@@ -74,17 +76,18 @@ class Hearing:
             for expectation in self.current_turn().expect
         )
 
-    async def _understand(self, span: Span) -> None:
+    async def _understand(self, reply: HeardSpan) -> None:
+        span = Span(reply.start_secs, reply.end_secs)
         text = ""
         if self.stage.gemini is None:
             text = await self._last_recorded()
         elif self._words_matter():
-            sentence = await self._recognise(span)
+            sentence = await self._recognise(span, cut=reply.cut)
             self.sentences.append(sentence)
             text = sentence or ""
-        self.timeline.heard(span.start_secs, span.end_secs, text)
+        self.timeline.heard(reply, text)
 
-    async def _recognise(self, span: Span) -> str | None:
+    async def _recognise(self, span: Span, *, cut: bool) -> str | None:
         """What was said: by its own sound where it came through whole, else by a recogniser."""
         pcm = self.stage.twilio.calls[-1].record.agent_audio
         if (said := self._by_its_sound(span, np.frombuffer(pcm, dtype="<i2"))) is not None:
@@ -95,7 +98,23 @@ class Hearing:
         if not known:
             return None
         language = str(self.scenario.call.request.get("language", "en-US"))
-        return await Ears(known, language=language).listen(piece, RATE)
+        sentence = await Ears(known, language=language).listen(piece, RATE)
+        # A recogniser knows whole sentences only, also where a part was heard.
+        return self._part(sentence, span) if sentence and cut else sentence
+
+    def _part(self, sentence: str, span: Span) -> str | None:
+        """The words of a sentence that there was time for."""
+        secs = len(speak(sentence, voice=self._model_voice(sentence), rate=RATE)) / 2 / RATE
+        words = sentence.split()
+        heard = round(len(words) * (span.end_secs - span.start_secs) / secs) if secs else 0
+        return " ".join(words[: min(heard, len(words) - 1)]) or None
+
+    def _model_voice(self, sentence: str) -> str:
+        for session in self.stage.gemini.sessions if self.stage.gemini else ():
+            for reply in session.log.replies:
+                if reply.text == sentence and reply.voice:
+                    return reply.voice
+        return voice_for(str(self.scenario.call.request.get("language", "en-US")))
 
     def _by_its_sound(self, span: Span, heard: Samples) -> str | None:
         """The replies whose very sound is in this stretch, unaltered; None when there is none."""
@@ -152,9 +171,15 @@ class Hearing:
 
     def _cut_short(self, reply: Reply, said: float, call: EmulatedCall) -> bool:
         """Whether somebody had a right to stop it: the caller, or a fault."""
-        until = said + reply.secs + 1.0
-        stops = ("bot_interrupted", "stream.lost")
-        stopped = any(e.kind in stops and said <= e.at <= until for e in self.timeline.events)
+        started = call.record.first("stream.started")
+        heard_from = said if started is None else max(said, call.record.secs(started))
+        until = heard_from + reply.secs + 1.0
+        near = [event for event in self.timeline.events if said <= event.at <= until]
+        stopped = any(
+            event.kind == "stream.lost"
+            or (event.kind == "bot_interrupted" and _has_cause(event.at, call))
+            for event in near
+        )
         over = self.timeline.now() if call.line is None else self._ended_at(call)
         return stopped or (call.hung_up_by == "caller" and over <= until)
 
@@ -196,6 +221,16 @@ class Hearing:
         streamed = len(call.line.spoken) / RATE - max(0.0, call.record.secs(started))
         received = sum(len(session.log.audio) for session in self.stage.gemini.sessions) / 32_000
         return max(0.0, streamed - received) * 1000
+
+
+def _has_cause(at_secs: float, call: EmulatedCall) -> bool:
+    """Whether the caller did something for which the agent may have been interrupted then."""
+    spoke = any(
+        s.start_secs <= at_secs and at_secs - s.end_secs <= INTERRUPTS_WITHIN_SECS
+        for s in call.record.said
+    )
+    ago = (at_secs - call.record.secs(m) for m in call.record.all("caller.pressed"))
+    return spoke or any(0 <= secs <= INTERRUPTS_WITHIN_SECS for secs in ago)
 
 
 def _overlap(turn: dict[str, Any], span: Span) -> float:

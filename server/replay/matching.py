@@ -2,17 +2,25 @@
 
 Expectations are met in order, each behind the one before it, unless it looks from the turn's start;
 events of other kinds are passed over. Words of a reply that comes in pieces are taken together.
+
+What was there before the caller did something is no consequence of it. A reply without words asked
+of it has to be one: begun afterwards, heard to its end, and spoken by the agent.
+
+    agent   ▒▒▒▒ greeting ▒▒▒▒▒▒▒|      ▒▒▒▒ reply ▒▒▒▒|
+    caller         | sent                              response: this one, not the greeting
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from server.replay.results import Failure, Happened
 from server.replay.scenario import Expectation, ToolCall
 
 # Events whose text may come in several pieces.
 IN_PIECES = frozenset({"response", "llm_response", "tts_response", "user_transcription"})
+HEARD = frozenset({"response", "tts_response"})
 CALLS = frozenset({"function_call", "function_call_stopped"})
 
 
@@ -48,19 +56,27 @@ def stand(
     sent_at: float,
     now: float,
     over: bool,
+    acts: bool = False,
 ) -> Standing:
     """How things stand when everything until `now` is known (seconds, as the events' times).
 
     `turn_start` is the number of events there were when the turn began; budgets count from
-    `sent_at`. `over`: the call has ended, so that nothing more will come.
+    `sent_at`. `over`: the call has ended, so that nothing more will come. `acts`: the caller did
+    something at `sent_at`, and only what came of it counts.
     """
+    since = sent_at if acts else -inf
     cursor = turn_start
     used: set[int] = set()
     waiting = False
     for expectation in expectations:
         deadline = sent_at + expectation.within_ms / 1000
         start = turn_start if expectation.from_turn_start else cursor
-        fresh = [index for index in range(start, len(events)) if index not in used]
+        fresh = [
+            index
+            for index in range(start, len(events))
+            if index not in used
+            and (expectation.absent or _counts(expectation, events[index], since))
+        ]
         look = _look(expectation, events, fresh, deadline)
         if expectation.absent:
             if look.state is State.MET:
@@ -75,6 +91,18 @@ def stand(
             return _failed(expectation, look.seen or ("the call ended" if over else "nothing"))
         return Standing(State.OPEN)
     return Standing(State.OPEN if waiting else State.MET)
+
+
+def _counts(expectation: Expectation, event: Happened, since: float) -> bool:
+    """Whether an event may be what is expected, but for its words and its time."""
+    if event.at < since:
+        return False
+    words = expectation.text_contains is not None or expectation.text_excludes is not None
+    if event.kind in HEARD and not words:
+        detail = event.detail
+        begun = float(detail.get("start_secs", event.at))
+        return begun >= since and not detail.get("cut") and not detail.get("by_twilio")
+    return True
 
 
 def in_words(expectation: Expectation) -> str:
@@ -142,6 +170,9 @@ def _look_for_text(
         excluded = expectation.text_excludes
         if excluded is not None and normal(excluded) in text:
             return _Look(State.FAILED, seen=_quoted(events, taken))
+        # What nobody understood does not hold, whatever the words are.
+        if not text:
+            continue
         if expectation.text_contains is None or normal(expectation.text_contains) in text:
             return _Look(State.MET, tuple(taken), _quoted(events, taken))
     return _Look(State.OPEN, seen=_quoted(events, indices))

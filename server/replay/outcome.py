@@ -53,8 +53,11 @@ def check_outcome(
         return found.failures, found.not_checked
     if not real:
         check_replies(outcome, call, hearing, found)
-        lost_ms = hearing.uplink_lost_ms(call)
-        found.most(outcome.uplink_lost_ms, "of the caller lost", lost_ms)
+        if call.record.first("stream.started") is None:
+            found.leave_out(outcome.uplink_lost_ms, "there was no stream")
+        else:
+            lost_ms = hearing.uplink_lost_ms(call)
+            found.most(outcome.uplink_lost_ms, "of the caller lost", lost_ms)
     check_figures(outcome, call, hearing, found)
     return found.failures, found.not_checked
 

@@ -203,7 +203,7 @@ class _Playing:
         replay.failures += failures
         replay.not_checked += not_checked
         replay.timeline = sorted(self._timeline.events, key=lambda event: event.at)
-        replay.failures += _errors(scenario, stage)
+        replay.failures += _errors(scenario, stage) + _breakdown(scenario, replay)
         replay.verdict = _verdict(replay)
 
     async def _cause_faults(self, stage: Stage) -> None:
@@ -244,10 +244,19 @@ def _errors(scenario: Scenario, stage: Stage) -> list[Failure]:
     return [Failure(scenario.where, "no complaint of either vendor", error) for error in errors]
 
 
+def _breakdown(scenario: Scenario, replay: Replay) -> list[Failure]:
+    """A call that broke down, where the scenario does not say how it is to end."""
+    asked = scenario.outcome.status is not None or scenario.outcome.end_reason is not None
+    if asked or replay.end_reason not in ("no_model", "system"):
+        return []
+    return [Failure(scenario.where, "a call that does not break down", replay.end_reason)]
+
+
 def _verdict(replay: Replay) -> Verdict:
     if replay.failures:
         return Verdict.FAILED
-    if replay.scenario.turns or replay.scenario.outcome != type(replay.scenario.outcome)():
+    turns = any(turn.expect or turn.does_something for turn in replay.scenario.turns)
+    if turns or replay.scenario.outcome != type(replay.scenario.outcome)():
         return Verdict.PASSED
     return Verdict.NOT_CHECKED
 

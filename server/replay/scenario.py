@@ -89,6 +89,11 @@ class Turn:
         """What the caller says in this turn."""
         return " ".join(part for part in self.parts if isinstance(part, str))
 
+    @property
+    def does_something(self) -> bool:
+        """Whether the caller speaks, presses or hangs up; otherwise the turn only waits."""
+        return bool(self.parts or self.audio or self.dtmf or self.hang_up)
+
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:

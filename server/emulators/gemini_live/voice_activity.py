@@ -23,7 +23,8 @@ HEARS_AT = 16_000  # Hz
 WINDOW_MS = 20
 WINDOW_SAMPLES = HEARS_AT * WINDOW_MS // 1000
 FLOOR_WINDOWS = 2000 // WINDOW_MS
-QUIETEST_FLOOR, LOUDEST_FLOOR = -75.0, -38.0  # dBFS
+# dBFS; the loudest is a street, 10 dB below speech.
+QUIETEST_FLOOR, LOUDEST_FLOOR = -75.0, -28.0
 HYSTERESIS_DB = 3.0
 # What is heard before the start was sure belongs to the utterance.
 LEAD_IN_MS = 300

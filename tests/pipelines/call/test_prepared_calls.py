@@ -14,7 +14,7 @@ from pipelines.phone.transport_output import BARGES_IN_AFTER_SECS
 from pipelines.steps import PAUSE_IN_WORD_SECS
 from tests.pipelines.call.test_run_call import OnStage, call, scene
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
-from tests.pipelines.tone import mulaw_tone
+from tests.pipelines.tone import mulaw_tone, pcm_tone
 
 
 async def prepared(stage: OnStage, secs: float = 2.0) -> PlayedSession:
@@ -29,6 +29,11 @@ async def prepared(stage: OnStage, secs: float = 2.0) -> PlayedSession:
 def loudest(session: PlayedSession) -> int:
     """The level of the loudest packet that the model was sent."""
     return max(audioop.rms(packet, 2) for packet in session.audio)
+
+
+def loud_packets(session: PlayedSession) -> int:
+    """How many packets of speech the model was sent."""
+    return sum(audioop.rms(packet, 2) > 1000 for packet in session.audio)
 
 
 def told_of_speech(session: PlayedSession) -> list[str]:
@@ -183,27 +188,71 @@ async def patience_is_over(setup_secs: float) -> None:
 
 
 @scene
-async def test_a_hello_over_the_greeting_is_not_heard_by_the_model() -> None:
+async def test_a_hello_over_the_greeting_is_heard_by_the_model_behind_it() -> None:
     async with call(answer_shield=1500) as stage:
         session = await prepared(stage)
         await stage.phone.pick_up()
         stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
-        await asyncio.sleep(3)
-        assert len(session.audio) > 100, "silence is sent, not nothing"
+        await asyncio.sleep(2.1)
+        assert len(session.audio) > 80, "silence is sent, not nothing"
         assert loudest(session) < 200
+        await asyncio.sleep(1)
+        assert 19 <= loud_packets(session) <= 22, "all of it, once"
         assert stage.phone.events("clear") == []
     assert stage.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
 
 
 @scene
-async def test_a_hello_that_has_just_ended_when_the_shield_does_is_kept_back() -> None:
+async def test_a_hello_that_has_just_ended_when_the_shield_does_waits_for_the_greeting() -> None:
     async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
         session = await prepared(stage)
         await stage.phone.pick_up()
         stage.phone.speak(b"\xff" * round((1.2 - PAUSE_IN_WORD_SECS) * 8000) + mulaw_tone(0.25))
-        await asyncio.sleep(3)
+        await asyncio.sleep(2.1)
         assert loudest(session) < 200
         assert told_of_speech(session) == []
+        await asyncio.sleep(1)
+        assert 12 <= loud_packets(session) <= 14, "all of it, once"
+        assert told_of_speech(session) == ["activity_start", "activity_end"]
+
+
+@scene
+async def test_a_hello_comes_before_what_the_caller_says_next() -> None:
+    async with call(answer_shield=1500, vad=VadConfig(disabled=True)) as stage:
+        session = await prepared(stage, 8.0)
+        await stage.phone.pick_up()
+        stage.phone.speak(b"\xff" * 1600 + mulaw_tone(0.4))
+        await asyncio.sleep(4)
+        assert loudest(session) < 200, "the greeting is not over"
+        stage.phone.speak(mulaw_tone(0.6, level=4500))
+        await asyncio.sleep(3)
+        levels = [audioop.rms(packet, 2) for packet in session.audio]
+        first, second = (
+            [index for index, level in enumerate(levels) if low < level < 1.2 * low]
+            for low in (3900, 2900)
+        )
+        assert (len(first), len(second)) == (pytest.approx(20, abs=2), pytest.approx(30, abs=2))
+        assert sum(index < first[0] for index in second) <= 2, "but for what it took to notice"
+        assert told_of_speech(session) == ["activity_start", "activity_end"]
+
+
+@scene
+async def test_a_first_word_is_not_given_to_the_model_as_noise() -> None:
+    noise = np.random.default_rng(2).normal(0, 300, 8000 * 3)
+    word = np.frombuffer(pcm_tone(0.4, 8000), "<i2")
+    noise[1600 : 1600 + len(word)] += word
+    async with call(answer_shield=1500) as stage:
+        session = await prepared(stage)
+        await stage.phone.pick_up()
+        stage.phone.speak(audioop.lin2ulaw(noise.astype("<i2").tobytes(), 2))
+        await asyncio.sleep(1.4)
+        heard = np.frombuffer(b"".join(session.audio), "<i2").astype(float)
+        levels = np.sqrt((heard[: heard.size // 320 * 320].reshape(-1, 320) ** 2).mean(axis=1))
+        assert levels.size >= 68, "noise, and no pause"
+        assert 200 < levels[1:].min() <= levels.max() < 400
+        packets = heard[320 : heard.size // 320 * 320].reshape(-1, 320)
+        likeness = np.corrcoef(packets) - np.eye(len(packets))
+        assert likeness.max() < 0.5, "no packet is there twice"
 
 
 @scene
@@ -279,11 +328,13 @@ async def test_a_shield_until_the_greeting_is_over_waits_for_the_greeting_to_com
         session = await prepared(stage, 2.0)
         await asyncio.sleep(1.5)
         stage.phone.speak(mulaw_tone(0.2))
-        await asyncio.sleep(2)
+        await asyncio.sleep(0.4)
         assert loudest(session) < 200
+        await asyncio.sleep(1.6)
+        assert 29 <= loud_packets(session) <= 33, "both words, behind the greeting"
         stage.phone.speak(mulaw_tone(0.4))
         await asyncio.sleep(1)
-        assert loudest(session) > 1000
+        assert 49 <= loud_packets(session) <= 53
     assert stage.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
 
 
@@ -350,6 +401,26 @@ async def test_a_cough_stops_nobody() -> None:
         stage.phone.speak(mulaw_tone(0.15))
         await asyncio.sleep(1.0)
         assert stage.phone.events("clear") == []
+
+
+@scene
+async def test_a_line_that_becomes_noisier_stops_nobody() -> None:
+    for level in (200, 700, 2000):
+        await _line_becomes_noisier(level)
+
+
+async def _line_becomes_noisier(level: float) -> None:
+    noise = np.random.default_rng(3).normal(0, 20, 8000 * 4)
+    noise[8000:20000] *= level / 20
+    async with call(answer_shield=0) as stage:
+        await prepared(stage, 6.0)
+        await stage.phone.pick_up()
+        stage.phone.speak(audioop.lin2ulaw(noise.astype("<i2").tobytes(), 2))
+        await asyncio.sleep(4.0)
+        assert stage.phone.events("clear") == []
+        stage.phone.speak(mulaw_tone(0.5))
+        await asyncio.sleep(0.6)
+        assert stage.phone.events("clear") == ["clear"]
 
 
 @scene

@@ -13,6 +13,7 @@ from server.emulators.twilio.handset import HungUp
 from server.emulators.twilio.mulaw import RATE, encode
 from server.emulators.twilio.sound import tone
 from server.replay.caller import ScriptedCaller
+from server.replay.events import HeardSpan
 from server.replay.results import Failure
 from server.replay.scenario import CallPlan, Expectation, Scenario, SendAfter, Turn
 from tests.server.replay.stands import Telephone, at, in_virtual_time
@@ -162,14 +163,12 @@ def test_what_does_not_come_fails_at_its_deadline_and_ends_the_call_if_it_shall(
 
 def test_a_response_in_time_counts_though_its_words_are_known_later() -> None:
     async def slow_ears(phone: Telephone) -> None:
-        async def understand(start: float, end: float) -> None:
+        async def understand(reply: HeardSpan) -> None:
             await asyncio.sleep(5.0)
-            phone.timeline.heard(start, end, "hello there")
+            phone.timeline.heard(reply, "hello there")
 
         tasks: list[asyncio.Task[None]] = []
-        phone.timeline.on_reply = lambda start, end: tasks.append(
-            asyncio.create_task(understand(start, end))
-        )
+        phone.timeline.on_reply = lambda reply: tasks.append(asyncio.create_task(understand(reply)))
         assert phone.line is not None
         phone.line.hear(REPLY)
         await asyncio.sleep(20)
@@ -213,6 +212,42 @@ def test_a_turn_in_which_the_call_ends_is_judged_by_what_came_of_it() -> None:
         )
         failures = call.failures + call.left_open
         assert [failure.seen for failure in failures] == ["the call ended"] * failed
+
+
+def test_what_began_before_a_turn_is_no_response_to_it() -> None:
+    async def greets(phone: Telephone) -> None:
+        assert phone.line is not None
+        phone.line.hear(REPLY)
+
+    after = SendAfter(at(2), "bot_started_speaking", delay_ms=300)
+    call = played(
+        Turn(at(2), ("Xyzzy",), send_after=after, expect=expects("response")), agent=greets
+    )
+    assert [failure.seen for failure in call.failures] == ["nothing"]
+
+
+def test_what_came_before_a_turn_was_sent_does_not_count() -> None:
+    after = SendAfter(at(2), "bot_stopped_speaking", delay_ms=2_000)
+    for event in ("bot_started_speaking", "bot_stopped_speaking", "response"):
+        turn = Turn(at(2), ("Hello?",), send_after=after, expect=expects(event, 100))
+        call = played(turn)
+        assert len(call.failures) == 1, event
+
+
+def test_a_turn_that_is_cut_by_the_end_of_the_call_was_not_played() -> None:
+    async def leaves(phone: Telephone) -> None:
+        await asyncio.sleep(1.0)
+        phone.hang_up("agent")
+
+    call = played(Turn(at(2), ("I would like to tell you a long story.",)), agent=leaves)
+    assert [failure.expected for failure in call.left_open] == ["the turn to be said to its end"]
+
+
+def test_a_recording_of_silence_is_no_turn(tmp_path: Path) -> None:
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(RATE), RATE)
+    call = played(Turn(at(2), ("Hello?",), audio=path))
+    assert [failure.expected for failure in call.failures] == ["a turn that can be heard"]
 
 
 def test_without_a_call_no_turn_that_does_something_was_played() -> None:

@@ -11,7 +11,7 @@ from server.emulators.gemini_live.session_log import Event
 from server.emulators.speech import speak
 from server.emulators.twilio.mulaw import PACKET, RATE, encode
 from server.emulators.twilio.sound import at_line_rate, tone
-from server.replay.events import REPLY_PAUSE_SECS, Timeline
+from server.replay.events import REPLY_PAUSE_SECS, HeardSpan, Timeline
 from tests.server.replay.stands import Telephone, in_virtual_time
 
 SECOND = encode(tone(440, 1.0))
@@ -82,17 +82,50 @@ def test_a_reply_is_from_its_first_sound_to_its_last_and_short_pauses_belong_to_
 
 
 def test_a_longer_pause_makes_two_replies() -> None:
-    async def scene() -> list[tuple[float, float]]:
+    async def scene() -> list[HeardSpan]:
         phone = Telephone()
-        replies: list[tuple[float, float]] = []
-        phone.timeline.on_reply = lambda start, end: replies.append((start, end))
+        replies: list[HeardSpan] = []
+        phone.timeline.on_reply = replies.append
         async with phone:
             await hears(phone, SECOND, PAUSE, SECOND)
         return replies
 
     (first, second) = in_virtual_time(scene)
-    assert first == pytest.approx((0.0, 1.0), abs=0.05)
-    assert second == pytest.approx((2.0, 3.0), abs=0.05)
+    assert (first.start_secs, first.end_secs) == pytest.approx((0.0, 1.0), abs=0.05)
+    assert (second.start_secs, second.end_secs) == pytest.approx((2.0, 3.0), abs=0.05)
+    assert not any(reply.cut or reply.by_twilio for reply in (first, second))
+
+
+def test_a_reply_that_is_cut_or_said_by_twilio_is_known() -> None:
+    async def scene() -> list[HeardSpan]:
+        phone = Telephone()
+        replies: list[HeardSpan] = []
+        phone.timeline.on_reply = replies.append
+        async with phone:
+            assert phone.line is not None
+            phone.line.hear(SECOND * 3)
+            await asyncio.sleep(1.0)
+            dropped, _ = phone.line.clear()
+            phone.record.note("clear", dropped_ms=dropped * 1000 // RATE)
+            await asyncio.sleep(2.0)
+            phone.line.hear(SECOND)
+            await asyncio.sleep(2.5)
+            # Nothing waited: what was heard is whole.
+            phone.record.note("clear", dropped_ms=0)
+            phone.record.note("twilio.says", text="Sorry.")
+            phone.line.hear(SECOND)
+            await asyncio.sleep(2.5)
+            phone.record.note("stream.started")
+            phone.line.hear(SECOND)
+            await asyncio.sleep(2.5)
+            phone.line.hear(SECOND)
+            await asyncio.sleep(0.5)
+            phone.hang_up()
+        return replies
+
+    replies = in_virtual_time(scene)
+    assert [reply.cut for reply in replies] == [True, False, False, False, True]
+    assert [reply.by_twilio for reply in replies] == [False, False, True, False, False]
 
 
 def test_a_hang_up_ends_the_reply_that_is_heard() -> None:
@@ -117,8 +150,8 @@ def test_what_is_not_known_yet_is_not_taken_for_not_happened() -> None:
     async def scene() -> None:
         phone = Telephone()
         timeline = phone.timeline
-        heard: list[tuple[float, float]] = []
-        timeline.on_reply = lambda start, end: heard.append((start, end))
+        heard: list[HeardSpan] = []
+        timeline.on_reply = heard.append
         async with phone:
             await asyncio.sleep(1.0)
             assert timeline.known_until() == pytest.approx(0.7, abs=0.01)
@@ -133,8 +166,8 @@ def test_what_is_not_known_yet_is_not_taken_for_not_happened() -> None:
             await asyncio.sleep(3.0)
             # Over since 3.5 s, and its words are still looked for.
             (reply,) = heard
-            assert timeline.known_until() == reply[1] == pytest.approx(3.5, abs=0.05)
-            timeline.heard(*reply, "hello")
+            assert timeline.known_until() == reply.end_secs == pytest.approx(3.5, abs=0.05)
+            timeline.heard(reply, "hello")
             assert timeline.known_until() == pytest.approx(timeline.now() - 0.3)
 
     in_virtual_time(scene)

@@ -167,6 +167,32 @@ def test_what_was_said_instead_is_quoted() -> None:
     assert seen([saying("nine")], [], now=6.0) == "nothing"
 
 
+@given(
+    st.booleans(), st.booleans(), st.integers(0, 900), st.sampled_from(["response", "tts_response"])
+)
+def test_a_reply_without_words_is_one_that_was_begun_since_and_heard_whole(
+    cut: bool, by_twilio: bool, began_ms: int, kind: str
+) -> None:
+    detail = {"start_secs": began_ms / 1000, "cut": cut, "by_twilio": by_twilio}
+    reply = Happened(1.0, "agent", kind, "", detail)
+
+    def state(expectation: Expectation) -> State:
+        return stand(
+            [expectation], [reply], turn_start=0, sent_at=0.5, now=1.0, over=False, acts=True
+        ).state
+
+    whole = began_ms >= 500 and not cut and not by_twilio
+    assert state(expect(kind)) is (State.MET if whole else State.OPEN)
+    # What must not come is looked for more strictly.
+    assert state(replace(expect(kind), absent=True)) is State.FAILED
+
+
+def test_what_nobody_understood_has_no_words_and_lacks_none() -> None:
+    excluding = Expectation(HERE, "response", 5_000, text_excludes="closed")
+    assert standing([excluding], [happened(0.1, "response", "")]).state is State.OPEN
+    assert standing([excluding], [happened(0.1, "response", "Open.")]).state is State.MET
+
+
 @given(st.permutations(["find", "book", "tell"]))
 def test_calls_are_met_in_any_order(order: list[str]) -> None:
     events = [called(index / 10, name, seats=2) for index, name in enumerate(order)]

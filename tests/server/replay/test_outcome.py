@@ -246,7 +246,8 @@ def test_what_a_call_gave_nothing_to_measure_of_is_not_checked() -> None:
     assert failed == []
     not_measured = {ALL[it.where.line - 20] for it in left_out}
     assert not_measured == {
-        *("cut_off_ms", "altered_ms", "added_ms", "response_ms", "barge_in_silence_ms")
+        *("cut_off_ms", "altered_ms", "added_ms", "response_ms", "barge_in_silence_ms"),
+        "overlap_ms",
     }
 
 
@@ -296,3 +297,9 @@ def test_dead_air_is_the_longest_stretch_without_anybody(
         current = current + high - low if quiet else 0.0
         longest = max(longest, current)
     assert found == pytest.approx(longest)
+
+
+@pytest.mark.parametrize("outcome", ["gaps", "overlap_ms"])
+def test_nothing_is_held_of_a_call_in_which_nobody_was_heard(outcome: str) -> None:
+    asked = Outcome(**{outcome: most(0)})
+    assert [it.where for it in check(asked, call=call_with())[1]] == [at(7)]

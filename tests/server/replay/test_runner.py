@@ -158,6 +158,31 @@ def test_a_fault_that_could_not_be_caused_fails() -> None:
     ]
 
 
+XYZZY = (Turn(at(2), ("Xyzzy",), expect=(Expectation(at(3), "response", within_ms=3_000),)),)
+
+
+def test_a_greeting_is_no_response_to_what_was_said_over_it() -> None:
+    replay = play_one(Scenario("t/xyzzy", at(1), GREETED, turns=XYZZY), RunOptions())
+    assert replay.verdict is Verdict.FAILED
+    assert [failure.where for failure in replay.failures] == [at(3)]
+
+
+def test_an_apology_is_no_response_and_a_call_that_breaks_down_does_not_hold() -> None:
+    model = ModelPlan(connect_faults=({"http_status": 503},))
+    later = (Turn(at(2), ("Xyzzy",), expect=(Expectation(at(3), "response"),)),)
+    replay = play_one(Scenario("t/t", at(1), GREETED, model, turns=later), RunOptions())
+    assert [failure.where for failure in replay.failures] == [at(3), at(1)]
+    held = Outcome(end_reason=Fact(at(5), "no_model"))
+    replay = play_one(Scenario("t/t", at(1), GREETED, model, outcome=held), RunOptions())
+    assert replay.verdict is Verdict.PASSED
+
+
+def test_a_turn_that_does_and_expects_nothing_checks_nothing() -> None:
+    call = replace(GREETED, stays=False)
+    replay = play_one(Scenario("t/t", at(1), call, turns=(Turn(at(2)),)), RunOptions())
+    assert replay.verdict is Verdict.NOT_CHECKED
+
+
 def test_a_turn_that_nobody_was_there_for_fails() -> None:
     scenario = Scenario("t/t", at(1), BUSY, turns=(Turn(at(2), ("Hello?",)),))
     replay = play_one(scenario, RunOptions())
