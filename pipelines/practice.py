@@ -1,14 +1,15 @@
-"""Pipeline `practice`: a call with one tool that fails and one that takes three seconds."""
+"""Pipeline `practice`: a call with tools that fail, take three seconds, and transfer the caller."""
 
 from agent.tools.hang_up import hang_up
 from agent.tools.practice_delay import check_stock
 from agent.tools.practice_failure import look_up_order
+from agent.tools.practice_transfer import ask_colleague
 from pipelines.definition import PipelineDefinition
 from pipelines.phone_call import PHONE_CALL
 
 PRACTICE = PipelineDefinition(
     name="practice",
-    description="Tools that fail or are slow, to hear how an agent takes it.",
-    tools=[look_up_order, check_stock, hang_up],
+    description="Tools that fail, are slow or transfer the caller, to hear how an agent takes it.",
+    tools=[look_up_order, check_stock, ask_colleague, hang_up],
     steps=PHONE_CALL.steps,
 )
