@@ -15,11 +15,10 @@ from typing import Annotated, Any, NoReturn, TypedDict
 from fastapi import Depends
 from google.genai import types
 from loguru import logger
-from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from agent.clock import Clock, loop_clock
-from agent.live_calls import LiveCalls, LiveCallsInMemory, LiveCallsInRedis
+from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
@@ -39,8 +38,9 @@ from server.migrations import upgrade
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
-from server.settings.settings import Settings
+from server.settings.settings import Settings, names_set
 from server.twilio.rest_client import NoTelephone, TwilioTelephone
+from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
 
@@ -61,6 +61,7 @@ class Resources:
     registry: CallRegistry
     metrics: Metrics
     signatures: TwilioSignatures
+    signature_warnings: SignatureWarnings
     tokens: StreamTokens
     wrong_keys: AttemptLimit
     readiness: SharedWork[Any]
@@ -134,6 +135,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             registry=registry,
             metrics=metrics,
             signatures=_make_signatures(settings),
+            signature_warnings=SignatureWarnings(
+                clock=clock, has_token=settings.twilio_auth_token is not None
+            ),
             tokens=_make_tokens(settings),
             wrong_keys=AttemptLimit(),
             readiness=SharedWork(),
@@ -143,6 +147,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 def _warn_about_missing_settings(settings: Settings) -> None:
     if not settings.twilio_is_configured:
         logger.warning("Twilio is not configured: no call can be placed")
+    elif settings.twilio_api_base_url and (unused := names_set("TWILIO_REGION", "TWILIO_EDGE")):
+        logger.warning("TWILIO_API_BASE_URL is set, and wins", not_used=", ".join(unused))
     if not settings.gemini_api_key:
         logger.warning("GEMINI_API_KEY is not set: callers will hear an apology")
     if settings.temporal_address:
@@ -180,6 +186,11 @@ def _open_recordings(
 def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     if settings.redis_url is None:
         return LiveCallsInMemory()
+    # A fifth of what a start imports, and only this needs it.
+    from redis.asyncio import Redis
+
+    from agent.live_calls_in_redis import LiveCallsInRedis
+
     client = Redis.from_url(
         settings.redis_url,
         socket_timeout=REDIS_TIMEOUT_SECS,

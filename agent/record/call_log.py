@@ -286,6 +286,7 @@ class CallLog:
         status: CallStatus | None = None,
         direction: Direction | None = None,
         phone_number: str | None = None,
+        our_number: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         cursor: str | None = None,
@@ -302,6 +303,8 @@ class CallLog:
             wanted = wanted.where(col(Call.direction) == direction)
         if phone_number is not None:
             wanted = wanted.where(col(Call.phone_number) == phone_number)
+        if our_number is not None:
+            wanted = wanted.where(col(Call.our_number) == our_number)
         if since is not None:
             wanted = wanted.where(col(Call.created_at) >= since)
         if until is not None:

@@ -3,11 +3,12 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from agent.record.database_url import parse_database_url
 from agent.record.text_column import json_text
 
 # How long to wait for a connection, or for SQLite's lock, before `DatabaseUnavailable`.
@@ -28,7 +29,7 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
     process, a power cut may lose the last ones. Use `writing_engine` for writing transactions.
     Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
     """
-    url = make_url(database_url)
+    url, arguments = parse_database_url(database_url)
     if url.get_backend_name() != "sqlite":
         return create_async_engine(
             url,
@@ -38,7 +39,7 @@ def open_engine(database_url: str, pool_size: int = 20) -> AsyncEngine:
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=json_text,
-            connect_args={"timeout": TIMEOUT_SECS},
+            connect_args={"timeout": TIMEOUT_SECS} | arguments,
         )
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: a record in memory would not survive a restart")

@@ -37,6 +37,10 @@ SQLModel.metadata.naming_convention = {
 }
 
 
+# PostgreSQL cannot index more than 2,700 bytes; a character has up to 4.
+ADDRESS_LENGTH = 512
+
+
 def now_utc() -> datetime:
     """The current time, aware, in UTC."""
     return datetime.now(UTC)
@@ -97,9 +101,9 @@ class Call(SQLModel, table=True):
     end_reason: EndReason | None = Field(
         default=None, sa_column=Column(_enum_column(EndReason, 16), nullable=True)
     )
-    # The person's number and ours, in E.164.
-    phone_number: str = Field(sa_type=StorableText(32), index=True)
-    our_number: str = Field(sa_type=StorableText(32))
+    # The person's address and ours: numbers in E.164, or addresses such as sip:… and client:….
+    phone_number: str = Field(sa_type=StorableText(ADDRESS_LENGTH), index=True)
+    our_number: str = Field(sa_type=StorableText(ADDRESS_LENGTH))
     pipeline: str = Field(sa_type=StorableText(64))
     # AgentProfile as JSON, as it was when the call began.
     profile: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

@@ -148,8 +148,10 @@ class CallView(BaseModel):
     status: CallStatus
     end_reason: EndReason | None = Field(description="Who or what ended the call.")
     direction: Direction
-    phone_number: str = Field(description="The person's number.")
-    our_number: str
+    phone_number: str = Field(
+        description="The person's number in E.164, or an address such as `sip:…` and `client:…`."
+    )
+    our_number: str = Field(description="Ours, the same way.")
     pipeline: str
     language: str | None
     metadata: dict[str, Any]

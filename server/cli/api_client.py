@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import httpx
 import typer
 
-from server.cli.environment import settings_or_exit
+from server.cli.environment import echo, settings_or_exit
 
 ServerOption = Annotated[
     str | None,
@@ -61,7 +61,7 @@ class CallsApi:
             with self._sentences(), self._http.stream("GET", path) as answer:
                 if answer.is_error:
                     answer.read()
-                    raise _failed(_sentence(answer))
+                    raise _failed(*_sentences(answer))
                 with part.open("wb") as file:
                     for piece in answer.iter_bytes():
                         file.write(piece)
@@ -76,7 +76,7 @@ class CallsApi:
         with self._sentences():
             answer = self._http.request(method, path, **how)
         if answer.is_error:
-            raise _failed(_sentence(answer))
+            raise _failed(*_sentences(answer))
         return answer
 
     @contextmanager
@@ -95,19 +95,20 @@ class CallsApi:
             ) from None
 
 
-def _failed(sentence: str) -> typer.Exit:
-    typer.echo(sentence, err=True)
+def _failed(*sentences: str) -> typer.Exit:
+    for sentence in sentences:
+        echo(sentence, err=True)
     return typer.Exit(1)
 
 
-def _sentence(answer: httpx.Response) -> str:
+def _sentences(answer: httpx.Response) -> list[str]:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        return f"The server answered with HTTP {answer.status_code}."
+        return [f"The server answered with HTTP {answer.status_code}."]
     if isinstance(detail, list):
-        return "\n".join(
+        return [
             f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}"
             for problem in detail
-        )
-    return str(detail)
+        ]
+    return [str(detail)]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
+from server.cli.environment import echo
 from server.cli.latency_chart import draw, shows_blocks
 
 app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
@@ -13,7 +14,7 @@ app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
 
 def _part_of_an_address(call_id: str) -> str:
     if not (call_id.isascii() and call_id.isalnum()):
-        typer.echo(f"There is no call with this id: {call_id!r}.", err=True)
+        echo(f"There is no call with this id: {call_id!r}.", err=True)
         raise typer.Exit(1)
     return call_id
 
@@ -43,7 +44,7 @@ def list_calls(
             f"{call['end_reason'] or '':<8}",
             "" if lasted is None else f"{lasted:.0f} s",
         )
-        typer.echo("  ".join(told).rstrip())
+        echo("  ".join(told).rstrip())
 
 
 @app.command()
@@ -55,12 +56,12 @@ def show(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None
     latency = call.pop("latency")
     for name, value in call.items():
         if value not in (None, {}):
-            typer.echo(f"{name:<17} {value}")
+            echo(f"{name:<17} {value}")
     for line in draw(latency, blocks=shows_blocks()):
-        typer.echo(line)
+        echo(line)
     for event in events:
         detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
-        typer.echo(f"{event['at'][11:23]}  {event['kind']:<20} {detail}".rstrip())
+        echo(f"{event['at'][11:23]}  {event['kind']:<20} {detail}".rstrip())
 
 
 @app.command()
@@ -81,7 +82,7 @@ def recording(
     path = to or Path(f"{call_id}.wav")
     with CallsApi(server, api_key) as api:
         byte_count = api.download(f"/calls/{call_id}/recording", path)
-    typer.echo(f"{path}: {byte_count} bytes")
+    echo(f"{path}: {byte_count} bytes")
 
 
 @app.command("hang-up")
@@ -95,4 +96,4 @@ def print_turns(turns: list[dict[str, Any]]) -> None:
     """What was said, one line a turn, with the seconds from the answer."""
     for turn in turns:
         cut = " …" if turn["interrupted"] else ""
-        typer.echo(f"{turn['start_ms'] / 1000:7.1f} s  {turn['who']:<6}  {turn['text']}{cut}")
+        echo(f"{turn['start_ms'] / 1000:7.1f} s  {turn['who']:<6}  {turn['text']}{cut}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.environment import exit_without_package, make_folder_or_exit
+from server.cli.environment import echo, exit_without_package, make_folder_or_exit
 
 
 def demo(
@@ -47,6 +47,6 @@ def _teller() -> Callable[[str, str], None]:
         nonlocal began
         now = asyncio.get_running_loop().time()
         began = now if began is None else began
-        typer.echo(f"{now - began:6.2f} s  {who:<6}  {what}")
+        echo(f"{now - began:6.2f} s  {who:<6}  {what}")
 
     return tell

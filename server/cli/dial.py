@@ -6,6 +6,7 @@ import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
 from server.cli.calls import print_turns
+from server.cli.environment import echo
 
 WAIT_AT_ONCE_SECS = 30
 
@@ -35,9 +36,9 @@ def dial(
     body = {name: value for name, value in asked.items() if value is not None}
     with CallsApi(server, api_key) as api:
         call = api.post("/calls", body).json()
-        typer.echo(f"{call['id']} {call['status']}")
+        echo(f"{call['id']} {call['status']}")
         if call["error"]:
-            typer.echo(call["error"], err=True)
+            echo(call["error"], err=True)
             raise typer.Exit(1)
         if wait:
             _wait_for_the_end(api, call["id"])
@@ -53,8 +54,8 @@ def _wait_for_the_end(api: CallsApi, call_id: str) -> None:
     call = answer.json()
     print_turns(call["turns"])
     reason = f" ({call['end_reason']})" if call["end_reason"] else ""
-    typer.echo(f"{call['id']} {call['status']}{reason}")
+    echo(f"{call['id']} {call['status']}{reason}")
     if call["error"]:
-        typer.echo(call["error"], err=True)
+        echo(call["error"], err=True)
     if call["status"] != "completed":
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from server.cli.environment import echo
 from server.emulators.gemini_live import GeminiLiveEmulator, Script, ScriptError, Session
 from server.emulators.gemini_live.session_log import Event
 
@@ -75,7 +76,7 @@ def _tell(session: Session, event: Event) -> None:
         return
     arrow = {"in": "→", "out": "←", "note": "·"}[event.direction]
     said = _TOLD.get(event.kind, lambda _: "")(event.message)
-    typer.echo(f"{session.id} {arrow} {event.kind} {said}".rstrip())
+    echo(f"{session.id} {arrow} {event.kind} {said}".rstrip())
 
 
 _TOLD: dict[str, Callable[[object], str]] = {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.environment import make_folder_or_exit
+from server.cli.environment import echo, make_folder_or_exit
 from server.emulators.twilio import Answer, EmulatedCall, Person, PersonError, TwilioEmulator
 from server.emulators.twilio.call_state import CallState
 from server.emulators.twilio.emulator import OUR_NUMBER
@@ -105,7 +105,7 @@ def _teller(wav: Path | None) -> Callable[[EmulatedCall, Moment], None]:
     def tell(call: EmulatedCall, moment: Moment) -> None:
         detail = "  ".join(f"{name}={value}" for name, value in moment.detail.items())
         secs = call.record.secs(moment)
-        typer.echo(f"{call.sid[:8]}  {secs:8.3f} s  {moment.kind:<16}  {detail}".rstrip())
+        echo(f"{call.sid[:8]}  {secs:8.3f} s  {moment.kind:<16}  {detail}".rstrip())
         is_over = moment.kind in list(CallState) and CallState(moment.kind).is_over
         if wav is not None and is_over and call.line is not None:
             path = wav / f"{call.sid}.wav"

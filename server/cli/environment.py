@@ -5,7 +5,13 @@ from typing import NoReturn
 
 import typer
 
+from server.observability.printable import printable
 from server.settings.settings import Settings, SettingsError, read_settings
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line that may quote anybody; control characters in it are escaped."""
+    typer.echo(printable(line), err=err)
 
 
 def settings_or_exit(port: int | None = None) -> Settings:

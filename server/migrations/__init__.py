@@ -6,10 +6,12 @@ and from several processes at once. `__main__.py` writes new revisions.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.record.database import open_engine, writing_engine
 
@@ -41,10 +43,29 @@ async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:
     engine = open_engine(database_url, pool_size=1)
     try:
         # The lock is held to the end of the transaction: whoever comes second finds the work done.
-        async with writing_engine(engine).begin() as connection:
+        async with _altering_engine(engine).begin() as connection:
             if connection.dialect.name == "postgresql":
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _POSTGRES_LOCK})
             await connection.run_sync(lambda opened: change(config(opened)))
     finally:
         await engine.dispose()
+
+
+def _altering_engine(engine: AsyncEngine) -> AsyncEngine:
+    """The engine that migrations run on.
+
+    SQLite changes a column by copying the table and dropping the old one, which would delete the
+    rows of other tables that refer to it. Foreign keys can only be turned off before a transaction.
+    Source: https://www.sqlite.org/lang_altertable.html#otheralter
+    """
+    writer = writing_engine(engine)
+    if engine.dialect.name == "sqlite":
+        event.listen(writer.sync_engine, "connect", _without_foreign_keys)
+    return writer
+
+
+def _without_foreign_keys(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    cursor.close()

@@ -4,7 +4,7 @@ A message is constant text; its values are bound (`logger.info("Call ended", sta
 phone numbers of people go into fields whose names start with `personal_`. At INFO and above these
 are redacted, as are the messages of exceptions and of Pipecat, which may quote anything, unless
 LOG_PERSONAL_DATA is set. The standard library's logging (uvicorn, SQLAlchemy, Twilio) goes through
-loguru too.
+loguru too. Control characters are escaped: a record is one line, and a terminal obeys none of it.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from loguru import logger
 from urllib3.exceptions import HTTPError
 
+from server.observability.printable import printable
 from server.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class _Readable(_Form):
     ) -> str:
         bound = " ".join(f"{key}={value}" for key, value in fields.items())
         head = f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<8} {message}"
-        return "\n    ".join([f"{head}  {bound}".rstrip(), *(failure or [])])
+        lines = [f"{head}  {bound}".rstrip(), *(failure or [])]
+        return "\n    ".join(printable(line) for line in lines)
 
 
 class _Json(_Form):
@@ -144,7 +146,8 @@ class _Json(_Form):
         }
         if failure:
             said["exception"] = failure
-        return json.dumps(said, default=str)
+        # JSON escapes every control character but DEL.
+        return json.dumps(said, default=str).replace("\x7f", "\\u007f")
 
 
 def _without_quotes(record: "Record") -> str:

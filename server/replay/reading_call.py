@@ -27,6 +27,8 @@ CALLBACKS = (
 )
 
 _NUMBER = re.compile(E164)
+# Who calls, or is called, without being a telephone.
+_ADDRESS = re.compile(r"(client|sips?|whatsapp):\S{1,500}|anonymous")
 _LONGEST_RING_MS = 600_000
 
 
@@ -41,8 +43,8 @@ def read_call(fields: Fields) -> CallPlan:
         fields.wrong("answer", "nothing but `person`, for an inbound call is answered by us")
     return CallPlan(
         direction=direction,
-        number=_number(fields, "number", plain.number),
-        our_number=_number(fields, "our_number", plain.our_number),
+        number=_number(fields, "number", plain.number, direction),
+        our_number=_number(fields, "our_number", plain.our_number, direction),
         ring_ms=fields.whole("ring_ms", plain.ring_ms, most=_LONGEST_RING_MS),
         answer=answer,
         request=_request(fields, direction),
@@ -55,14 +57,19 @@ def read_call(fields: Fields) -> CallPlan:
     )
 
 
-def _number(fields: Fields, key: str, default: str) -> str:
+def _number(fields: Fields, key: str, default: str, direction: Direction) -> str:
     node = fields.node(key)
     if node is None:
         return default
     # Without quotes it is a number to YAML, but the plus is still in the file.
     if isinstance(node.value, str | int) and _NUMBER.fullmatch(node.raw):
         return node.raw
-    fields.wrong(key, "a phone number in E.164, such as +15550100123")
+    expected = "a phone number in E.164, such as +15550100123"
+    if direction == "inbound":
+        if isinstance(node.value, str) and _ADDRESS.fullmatch(node.value):
+            return node.value
+        expected += ", or an address such as client:alice or sip:alice@example.com"
+    fields.wrong(key, expected)
     return default
 
 

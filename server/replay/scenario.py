@@ -12,6 +12,7 @@ from typing import Any, Literal
 # Pipecat's default budget of an expectation.
 DEFAULT_WITHIN_MS = 60_000
 
+OUR_NUMBER = "+15550100999"
 Direction = Literal["outbound", "inbound"]
 Answer = Literal["person", "busy", "no_answer", "rejected", "unreachable", "invalid", "voicemail"]
 
@@ -102,7 +103,7 @@ class CallPlan:
     direction: Direction = "outbound"
     # The person's number, and ours.
     number: str = "+15550100123"
-    our_number: str = "+15550100999"
+    our_number: str = OUR_NUMBER
     ring_ms: int = 1_000
     answer: Answer = "person"
     # The fields of POST /calls: pipeline, greeting, system_prompt, voice, language, vad_config,
@@ -117,6 +118,11 @@ class CallPlan:
     callbacks_lost: frozenset[str] = frozenset()
     callbacks_delay_ms: int = 0
     callbacks_twice: bool = False
+
+    @property
+    def phone_number(self) -> str:
+        """TWILIO_PHONE_NUMBER: ours, or another when a SIP address of ours is called."""
+        return self.our_number if self.our_number.startswith("+") else OUR_NUMBER
 
 
 @dataclass(frozen=True, slots=True)

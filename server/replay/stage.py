@@ -94,7 +94,7 @@ async def own_stage(
             database_url=f"sqlite+aiosqlite:///{database}",
             twilio_account_sid=twilio.account_sid,
             twilio_auth_token=twilio.auth_token,
-            twilio_phone_number=plan.our_number,
+            twilio_phone_number=plan.phone_number,
             twilio_api_base_url=twilio.url,
             gemini_api_key=real_model_key or MODEL_KEY,
             inbound_numbers=_routes(plan),
@@ -136,7 +136,7 @@ async def remote_stage(
     twilio = TwilioEmulator(
         account_sid=server.account_sid,
         auth_token=server.auth_token,
-        numbers=[plan.our_number],
+        numbers=[plan.phone_number],
         callbacks=_callbacks(scenario),
         port=server.twilio_port,
         on_moment=on_moment,
@@ -163,7 +163,7 @@ def script_of(scenario: Scenario) -> Script:
 
 
 def _twilio(scenario: Scenario, on_moment: Watch) -> TwilioEmulator:
-    numbers = [scenario.call.our_number]
+    numbers = [scenario.call.phone_number]
     return TwilioEmulator(numbers=numbers, callbacks=_callbacks(scenario), on_moment=on_moment)
 
 
@@ -230,7 +230,8 @@ def _routes(plan: CallPlan) -> dict[str, Any]:
     if plan.direction == "outbound":
         return {}
     fields = {name: value for name, value in plan.request.items() if name != "metadata"}
-    return {plan.our_number: {"pipeline": "phone_call", **fields}}
+    our_number = plan.our_number if plan.our_number == plan.phone_number else "*"
+    return {our_number: {"pipeline": "phone_call", **fields}}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from loguru import logger
 
 from agent.lifecycle.events import Terminate
 from agent.record.call_log import BadCursor, CallIsLive, NoSuchCall
-from agent.record.models import Call, CallStatus, Direction
+from agent.record.models import ADDRESS_LENGTH, Call, CallStatus, Direction
 from server.calls.schemas import (
     CallDetail,
     CallPage,
@@ -119,20 +119,24 @@ async def list_calls(
     opened: Opened,
     status: CallStatus | None = None,
     direction: Direction | None = None,
-    phone_number: Annotated[Text | None, Query(max_length=32)] = None,
+    phone_number: Annotated[
+        Text | None, Query(max_length=ADDRESS_LENGTH, description="The person's, whole.")
+    ] = None,
+    our_number: Annotated[
+        Text | None, Query(max_length=ADDRESS_LENGTH, description="Ours, whole.")
+    ] = None,
     since: Annotated[UtcDateTime | None, Query(description="Created at or after.")] = None,
     until: Annotated[UtcDateTime | None, Query(description="Created before.")] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> CallPage:
     """Calls, newest first."""
-    # An unescaped plus arrives as a space.
-    number = "+" + phone_number[1:] if phone_number and phone_number[0] == " " else phone_number
     try:
         page = await opened.call_log.list(
             status=status,
             direction=direction,
-            phone_number=number,
+            phone_number=_with_plus(phone_number),
+            our_number=_with_plus(our_number),
             since=since,
             until=until,
             cursor=cursor,
@@ -141,6 +145,11 @@ async def list_calls(
     except BadCursor:
         raise HTTPException(422, "The cursor is not one that this API gave.") from None
     return CallPage(calls=[CallView.of(call) for call in page.calls], next_cursor=page.next_cursor)
+
+
+def _with_plus(address: str | None) -> str | None:
+    """`address` as it was meant: an unescaped plus arrives as a space."""
+    return "+" + address[1:] if address and address[0] == " " else address
 
 
 @router.get("/{call_id}", responses=NOT_FOUND)

@@ -52,6 +52,8 @@ async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
     path = request.scope["path"]
     if form is None or not opened.signatures.signed_webhook(path, query, form, signature):
         opened.metrics.rejected.labels("webhook_signature").inc()
+        checked = opened.settings.base_url + path + ("?…" if query else "")
+        opened.signature_warnings.warn(request.scope["route"].path, checked, request.headers)
         raise HTTPException(403, NOT_SIGNED)
     return form
 

@@ -62,6 +62,8 @@ INTERNAL = 1011
 # Close codes of the protocol layer, which has closed the socket already.
 CLOSED_BELOW = {1007: "not_utf8", TOO_BIG: "message_too_big", SLOW_READER: "slow_reader"}
 
+MEDIA_PATH = "/twilio/media/{call_id}"
+
 router = APIRouter()
 
 
@@ -136,12 +138,14 @@ class MessageLimits:
             raise Refused("bad_messages", UNACCEPTABLE)
 
 
-@router.websocket("/twilio/media/{call_id}")
+@router.websocket(MEDIA_PATH)
 async def media(websocket: WebSocket, call_id: str, opened: Opened) -> None:
     """Carry one media stream of one call."""
     signature = websocket.headers.get("x-twilio-signature")
     if not opened.signatures.signed_upgrade(websocket.scope["path"], signature):
         opened.metrics.rejected.labels("stream_signature").inc()
+        checked = opened.settings.stream_base_url + websocket.scope["path"]
+        opened.signature_warnings.warn(MEDIA_PATH, checked, websocket.headers)
         detail = {"detail": "The X-Twilio-Signature is missing or wrong."}
         await websocket.send_denial_response(JSONResponse(detail, 403))
         return

@@ -80,8 +80,8 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
         call = Call(
             direction=Direction.INBOUND,
             status=CallStatus.RINGING,
-            phone_number=theirs[:32] or "unknown",
-            our_number=ours[:32],
+            phone_number=theirs or "unknown",
+            our_number=ours,
             pipeline=definition.name,
             profile=profile.model_dump(mode="json"),
             twilio_sid=sid,
@@ -210,7 +210,7 @@ def _next(call: Call, state: CallState, opened: Resources) -> str:
         case Apologise(key):
             return twiml.say_and_hang_up(key, language)
         case TransferVerb(number):
-            return twiml.transfer(number, caller_id=call.our_number)
+            return twiml.transfer(number, caller_id=settings.caller_id(call.our_number))
         case _:
             return twiml.hang_up()
 

@@ -10,7 +10,6 @@ import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -18,6 +17,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.settings.inbound_numbers import InboundRoute, parse_routes
 from server.settings.profile_fields import E164, PhoneNumber
+from server.settings.written_values import (
+    ACCOUNT_SID,
+    checked_authority,
+    checked_database_url,
+    checked_web_address,
+    checked_word,
+)
 
 DEFAULT_PIPELINE = "phone_call"
 LOG_LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -30,6 +36,7 @@ NEEDED_IN_PRODUCTION = (
     "gemini_api_key",
     "allowed_destinations",
 )
+READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE")
 # Shorter ones can be guessed by brute force.
 LONG_ENOUGH_KEY = 24
 LONG_ENOUGH_SECRET = 32
@@ -89,6 +96,17 @@ class Settings(BaseSettings):
     recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
     recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _stripped(cls, data: Any) -> Any:
+        """Take off spaces and ends of lines; what is empty then counts as not set."""
+        if not isinstance(data, dict):
+            return data
+        stripped = {
+            name: value.strip() if isinstance(value, str) else value for name, value in data.items()
+        }
+        return {name: value for name, value in stripped.items() if value != ""}
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -99,24 +117,48 @@ class Settings(BaseSettings):
     @field_validator("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
-        return value if value is None else _checked_url(value)
+        return value if value is None else checked_web_address(value)
+
+    @field_validator(
+        "twilio_account_sid", "gemini_model", "gemini_voice", "twilio_auth_token", "gemini_api_key"
+    )
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return value if value is None else checked_word(value)
+
+    @field_validator("stream_token_secret")
+    @classmethod
+    def _secret_word(cls, value: Any) -> Any:
+        return value if value is None else checked_word(value)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _key_words(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            checked_word(key)
+        return value
+
+    @field_validator("twilio_account_sid")
+    @classmethod
+    def _account(cls, value: str | None) -> str | None:
+        if value is not None and not ACCOUNT_SID.fullmatch(value):
+            raise ValueError(
+                "must be the account's SID: AC and 32 hexadecimal digits, as Twilio's console "
+                "shows it"
+            )
+        return value
 
     @field_validator("database_url")
     @classmethod
-    def _async_driver(cls, value: str) -> str:
-        if not value.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
-            raise ValueError(
-                "must be an SQLAlchemy URL that starts with sqlite+aiosqlite:// or "
-                "postgresql+asyncpg://"
-            )
-        return _with_usable_port(value)
+    def _database(cls, value: str) -> str:
+        return checked_database_url(value)
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
-        return value if value is None else _with_usable_port(value)
+        return value if value is None else checked_authority(value)
 
     @field_validator("google_gemini_base_url")
     @classmethod
@@ -216,6 +258,14 @@ class Settings(BaseSettings):
         """Whether a tool may transfer a caller to this number, which may be any text."""
         return bool(re.fullmatch(E164, phone_number)) and self.allows_destination(phone_number)
 
+    def caller_id(self, our_address: str) -> str | None:
+        """The number of ours that a transfer from this address shows; None: we have none.
+
+        A call to a SIP address or to an app has no number of its own to show.
+        """
+        called = our_address if re.fullmatch(E164, our_address) else None
+        return called or self.twilio_phone_number
+
     def inbound_route(self, our_number: str) -> InboundRoute | None:
         """The route of this number; None: it is not in service."""
         return self.inbound_numbers.get(our_number) or self.inbound_numbers.get("*")
@@ -231,9 +281,27 @@ def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = No
             if value:
                 os.environ.setdefault(name, value)
     try:
-        return Settings() if port is None else Settings(port=port)
+        settings = Settings() if port is None else Settings(port=port)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    _hand_to_sdks(settings)
+    return settings
+
+
+def _hand_to_sdks(settings: Settings) -> None:
+    """Write back, as they were parsed, the variables that SDKs and OpenSSL read themselves."""
+    for name in READ_BY_SDKS:
+        if name in os.environ:
+            value = getattr(settings, name.lower())
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def names_set(*names: str) -> list[str]:
+    """Those of the variables that are set, of which an SDK reads some itself."""
+    return [name for name in names if os.environ.get(name)]
 
 
 def names_that_differ(env_file: Path = Path(".env")) -> list[str]:
@@ -241,7 +309,11 @@ def names_that_differ(env_file: Path = Path(".env")) -> list[str]:
     if not env_file.is_file():
         return []
     said = dotenv_values(env_file)
-    return sorted(name for name, value in said.items() if value and os.environ.get(name) != value)
+    return sorted(
+        name
+        for name, value in said.items()
+        if value and os.environ.get(name, "").strip() != value.strip()
+    )
 
 
 def _explain(error: ValidationError) -> str:
@@ -253,27 +325,3 @@ def _explain(error: ValidationError) -> str:
         prefix = f"{name}: " + (f"{where}: " if where else "") if name else ""
         lines += [f"  {prefix}{line}" for line in says.splitlines()]
     return "The settings cannot be used (see docs/settings.md):\n" + "\n".join(lines)
-
-
-def _checked_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an address such as https://voice.example.com")
-    if parts.query or parts.fragment or parts.username or parts.password:
-        raise ValueError("must not have a query, a fragment or credentials")
-    return value.rstrip("/")
-
-
-def _with_usable_port(url: str) -> str:
-    try:
-        usable = urlsplit(url).port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        # The URL may hold a password, so it is not quoted.
-        raise ValueError("must have a port from 1 to 65535, or none")
-    return url

@@ -13,7 +13,7 @@ sends and receives through the scope's extension `DIRECT_SOCKET`, past the ASGI 
 
 import asyncio
 import logging
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
@@ -21,6 +21,9 @@ from websockets.protocol import State
 
 from pipelines.gemini.websocket_frames import MOST_FRAGMENTS, TEXT, FrameCutter, text_frame
 from server.twilio.inbox import Inbox
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
 
 # Twilio reads at network speed, and queues what is still to be played.
 SLOW_READER_SECS = 5.0
@@ -60,6 +63,13 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
             self.abort_timer = self.loop.call_later(
                 to_agree_secs + SLOW_READER_SECS, self.transport.abort
             )
+
+    async def send(self, message: "ASGISendEvent") -> None:
+        """Send an ASGI message; a refusal that is whole completes the handshake, too."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # Otherwise uvicorn logs that the app returned without a response.
+            self.handshake_complete = True
 
     def send_now(self, *texts: str) -> bool:
         """Send messages at once; False when that is not possible: use ASGI's `send` then."""

@@ -60,8 +60,12 @@ class TwilioTelephone:
         self._http = TwilioHttp(
             rest_root or REST_ROOT, timeout_secs=timeout_secs, connections=THREADS
         )
+        # The SDK would put a region or an edge of the environment into the root's name. A mapping
+        # that is empty counts as none.
+        environment = None if rest_root is None else {"TWILIO_REGION": ""}
+        client = Client(account_sid, auth_token, http_client=self._http, environment=environment)
         # Resolved now, because the SDK imports this API on first use, which takes a while.
-        self._calls = Client(account_sid, auth_token, http_client=self._http).calls
+        self._calls = client.calls
         self._base_url = base_url
         self._known = known
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio")

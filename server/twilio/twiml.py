@@ -86,8 +86,11 @@ def say_and_hang_up(sentence: str, language: str) -> str:
     return str(response)
 
 
-def transfer(phone_number: str, *, caller_id: str) -> str:
-    """Connect the caller to this number; the call ends when they are done."""
+def transfer(phone_number: str, *, caller_id: str | None) -> str:
+    """Connect the caller to this number; the call ends when they are done.
+
+    Without a `caller_id`, Twilio shows the caller's own number.
+    """
     response = VoiceResponse()
     response.dial(phone_number, caller_id=caller_id)
     response.hangup()

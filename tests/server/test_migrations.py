@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 import server
 from agent.record.call_log import CallLog, DailyLimitReached
 from agent.record.database import open_engine
-from agent.record.models import Call, CallStatus, Direction
+from agent.record.models import Call, CallEvent, CallStatus, Direction
 from server.migrations import downgrade, upgrade
 
 T = TypeVar("T")
@@ -98,6 +98,37 @@ async def test_calls_of_the_first_schema_count_as_placed(empty_database: str):
         with pytest.raises(DailyLimitReached):
             await CallLog(engine, daily_limit=1).create(new)
         assert await CallLog(engine, daily_limit=2).create(new) is new
+    finally:
+        await engine.dispose()
+
+
+async def test_wider_addresses_keep_the_calls_and_what_belongs_to_them(empty_database: str):
+    await upgrade(empty_database, "0003")
+    engine = open_engine(empty_database)
+    call = Call(
+        direction=Direction.INBOUND,
+        status=CallStatus.RINGING,
+        phone_number="+15550100",
+        our_number="+15550199",
+        pipeline="phone_call",
+    )
+    event = CallEvent(call_id=call.id, kind="twilio.status")
+    whole = "sip:" + "a" * 508
+    try:
+        await CallLog(engine).create(call, [event])
+        await engine.dispose()
+        await upgrade(empty_database)
+        log = CallLog(engine)
+        assert (await log.get(call.id)).phone_number == "+15550100"
+        assert [event.kind for event in await log.events(call.id)] == ["twilio.status"]
+        longer = Call(**call.model_dump() | {"id": "a2", "phone_number": whole})
+        await log.create(longer)
+        (found,) = (await log.list(phone_number=whole)).calls
+        assert found.phone_number == whole
+        await engine.dispose()
+        await downgrade(empty_database, "0003")
+        assert (await log.get("a2")).phone_number == whole[:32]
+        assert len(await log.events(call.id)) == 1
     finally:
         await engine.dispose()
 

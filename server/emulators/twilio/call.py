@@ -73,6 +73,7 @@ class Exchange:
 
     account_sid: str
     auth_token: str
+    numbers: frozenset[str]
     webhooks: Webhooks
     plan: Callable[[], CallbackPlan]
     # None: nobody is registered for the number.

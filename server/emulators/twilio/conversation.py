@@ -11,7 +11,7 @@ from server.emulators.twilio.call import EmulatedCall
 from server.emulators.twilio.errors import Code
 from server.emulators.twilio.media_stream import MediaStream
 from server.emulators.twilio.mulaw import RATE, encode
-from server.emulators.twilio.order import Document
+from server.emulators.twilio.order import E164, Document
 from server.emulators.twilio.sound import at_line_rate
 from server.emulators.twilio.transfer import transfer
 from server.emulators.twilio.twiml import (
@@ -56,7 +56,10 @@ class Conversation:
             if isinstance(verb, Hangup | Reject):
                 self._call.answer()
                 return None
-            goes_on = await self._do(verb, document.url)
+            try:
+                goes_on = await self._do(verb, document.url)
+            except TwimlError as problem:
+                return await self._go_wrong(problem, document)
             if goes_on is not None:
                 return goes_on
         return None
@@ -150,7 +153,21 @@ class Conversation:
         self._extra = {"StreamSid": stream.sid}
         return Document(urljoin(base, verb.action), verb.method)
 
+    def _check_caller_id(self, verb: Dial) -> None:
+        """Refuse what Twilio shows to no telephone: no number, and one that is not the account's.
+
+        The number that calls and the one that was called may be shown, too. Without a callerId
+        Twilio shows who calls, which has to be a number.
+        Source: https://www.twilio.com/docs/voice/twiml/dial#callerid
+        """
+        order = self._call.order
+        shown = order.from_ if verb.caller_id is None else verb.caller_id.strip()
+        allowed = self._call.exchange.numbers | {order.from_, order.to}
+        if not E164.fullmatch(shown) or shown not in allowed:
+            raise TwimlError(Code.BAD_CALLER_ID, f"Dial: Invalid callerId value {shown!r}")
+
     async def _dial(self, verb: Dial, base: str) -> Document | None:
+        self._check_caller_id(verb)
         done = await transfer(self._call, verb)
         if verb.action is None:
             return None

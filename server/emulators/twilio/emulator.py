@@ -99,6 +99,7 @@ class TwilioEmulator:
             self._exchange = Exchange(
                 account_sid=self.account_sid,
                 auth_token=self.auth_token,
+                numbers=self.numbers,
                 webhooks=Webhooks(self.auth_token, await opening.enter_async_context(client)),
                 plan=lambda: self.callbacks,
                 behaviour=self._registered,

@@ -54,6 +54,24 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     assert "no call with this id" in elsewhere.output
 
 
+async def test_nothing_of_a_call_is_obeyed_by_the_terminal(
+    start_server: ServerFactory, voice_ai: Command
+) -> None:
+    forged = "\x1b[31mRED\n06:00:00\u202e ERROR fake"
+    async with start_server() as server:
+        form = {"CallSid": "CA" + "1" * 32, "From": forged, "To": f"sip:{forged}"}
+        assert (await server.twilio_posts("/twilio/inbound", form)).status_code == 200
+        (call,) = (await server.http.get("/calls")).json()["calls"]
+        reported = {"CallSid": "CA" + "1" * 32, "StreamEvent": forged, "StreamError": forged}
+        await server.twilio_posts(f"/twilio/stream-status/{call['id']}", reported)
+        for words in (("calls", "list"), ("calls", "show", call["id"]), ("dial", forged)):
+            result = await asyncio.to_thread(voice_ai, *words, "--server", server.url)
+            assert not set(result.output) & {"\x1b", "\u202e"}
+            assert not any(line.startswith("06:00:00") for line in result.output.splitlines())
+            if words[0] == "calls":
+                assert "\\x1b[31mRED\\n06:00:00\\u202e ERROR fake" in result.output
+
+
 async def test_the_recording_of_a_call_is_fetched_into_a_file(
     start_server: ServerFactory, twilio: TwilioEmulator, voice_ai: Command, tmp_path: Path
 ) -> None:

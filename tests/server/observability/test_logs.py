@@ -16,6 +16,8 @@ from server.settings.settings import Settings
 from server.twilio.rest_http import NotSent
 
 SAID = "my card number is 4111"
+# An escape, ends of lines, a bell, a backspace, DEL, C1's escape, bidi overrides and isolates.
+OBEYED = "\x1b\n\r\x07\x08\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeff"
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +136,25 @@ def test_a_task_that_nobody_waited_for_does_not_quote_its_exception() -> None:
     assert "Task exception was never retrieved" in sink.getvalue()
     assert "forgotten" in sink.getvalue()
     assert SAID not in sink.getvalue()
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+@pytest.mark.parametrize("obeyed", [*OBEYED], ids=[f"{ord(obeyed):x}" for obeyed in OBEYED])
+def test_what_a_terminal_would_obey_is_never_written(environment: str, obeyed: str) -> None:
+    sink, _ = lines(environment=environment, log_personal_data=True)
+    text = f"before{obeyed}06:00:00 ERROR fake"
+    with logger.contextualize(call_id=text):
+        logger.warning(text, personal_from=text, fields={text: [text]})
+        logging.getLogger("uvicorn.error").warning(text)
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logger.exception("It failed")
+    written = sink.getvalue()
+    assert not set(written) & (set(OBEYED) - {"\n"})
+    heads = [line for line in written.split("\n") if line and not line.startswith("    ")]
+    assert len(heads) == 3
+    assert not any(line.startswith("06:00:00 ERROR fake") for line in heads)
 
 
 def test_a_level_that_is_not_wanted_is_not_written() -> None:

@@ -1,5 +1,6 @@
 """`pytest --scenarios DIR` in a repository of one's own."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,23 @@ def test_a_folder_that_is_not_there_is_said(repo: pytest.Pytester) -> None:
     result = run(repo, "--scenarios", "nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "nowhere" in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize("name", ["agent", "pipelines", "processors", "server"])
+def test_a_repository_may_have_a_package_of_the_same_name(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    pytester.mkpydir(name)
+    (pytester.path / "values.yaml").write_text("a: 1\n")
+    (pytester.path / "calls").mkdir()
+    (pytester.path / "calls" / "holds.yaml").write_text(BUSY % "busy")
+    pytester.makepyfile(test_own=f"import {name}\n\n\ndef test_own() -> None:\n    pass\n")
+    python = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    pytester.run(*python).assert_outcomes(passed=1)
+    clash = pytester.run(*python, "--scenarios", "calls")
+    assert clash.ret == pytest.ExitCode.USAGE_ERROR
+    said = clash.stdout.str() + clash.stderr.str()
+    assert f"a package `{name}` of its own" in said
+    assert "voice-ai replay" in said
+    assert "Traceback" not in said

@@ -6,10 +6,12 @@ Gemini's address is a closed port here: a pipeline runs, and finds no model.
 import base64
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -94,6 +96,29 @@ async def test_an_upgrade_that_twilio_did_not_sign_is_refused_before_it(
             pass
     assert refusal.value.response.status_code == 403
     assert json.loads(refusal.value.response.body)["detail"]
+
+
+async def test_a_refused_upgrade_is_one_warning_and_no_error(server: Running) -> None:
+    logged: list[dict[str, Any]] = []
+    sink = logger.add(lambda line: logged.append(dict(line.record["extra"])), level="WARNING")
+    errors: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = errors.append  # type: ignore[method-assign]
+    logging.getLogger("uvicorn.websocket").addHandler(handler)
+    url = f"ws{server.url.removeprefix('http')}/twilio/media/"
+    try:
+        for call_id in ("one", "two"):
+            with pytest.raises(InvalidStatus):
+                async with connect(url + call_id, proxy=None):
+                    pass
+        await server.twilio_posts("/twilio/inbound", {})  # the tasks of the upgrades are over
+    finally:
+        logger.remove(sink)
+        logging.getLogger("uvicorn.websocket").removeHandler(handler)
+    assert [(one["checked"], one["signature"]) for one in logged if "checked" in one] == [
+        (url + "one", "missing")
+    ]
+    assert errors == []
 
 
 async def test_a_stream_is_bound_to_the_line_and_ends_with_stop(server: Running) -> None:

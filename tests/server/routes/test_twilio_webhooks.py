@@ -5,6 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from loguru import logger
 
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import OUR_NUMBER, SHARED, THEIRS, Running, ServerFactory
@@ -180,6 +181,28 @@ async def test_what_twilio_reports_of_a_stream_is_kept(server: Running) -> None:
     assert detail in [event["detail"] for event in events if event["kind"] == "twilio.stream"]
 
 
+async def test_a_wrong_signature_is_one_warning_a_route_that_says_what_was_checked(
+    start_server: ServerFactory,
+) -> None:
+    logged: list[dict[str, Any]] = []
+    sink = logger.add(lambda line: logged.append(dict(line.record["extra"])), level="WARNING")
+    try:
+        async with start_server(base_url="https://voice.example.com") as server:
+            headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "tunnel.example\x1b"}
+            for call_id in ("one", "two", "three"):
+                await server.twilio_posts(f"/twilio/status/{call_id}", INBOUND)
+            await server.http.post("/twilio/inbound?a=secret", data=INBOUND, headers=headers)
+    finally:
+        logger.remove(sink)
+    told = [one for one in logged if "checked" in one]
+    assert [(one["route"], one["checked"], one["signature"]) for one in told] == [
+        ("/twilio/status/{call_id}", "https://voice.example.com/twilio/status/one", "present"),
+        ("/twilio/inbound", "https://voice.example.com/twilio/inbound?…", "missing"),
+    ]
+    assert "BASE_URL" in told[0]["usual_cause"]
+    assert told[1]["forwarded_proto"] == "https"
+
+
 @pytest.mark.parametrize("path", WEBHOOKS[1:4])
 async def test_a_call_that_we_do_not_know_is_404(server: Running, path: str) -> None:
     call = await server.place()
@@ -222,8 +245,30 @@ async def test_a_body_that_is_no_form_is_not_signed(server: Running) -> None:
     assert await calls(server) == []
 
 
-async def test_an_odd_caller_id_is_kept_as_far_as_it_fits(server: Running) -> None:
-    for number, sid in (("", "CA" + "3" * 32), ("sip:" + "a" * 90, "CA" + "4" * 32)):
-        form = INBOUND | {"From": number, "CallSid": sid}
-        assert (await server.twilio_posts("/twilio/inbound", form)).status_code == 200
-    assert [call["phone_number"] for call in await calls(server)] == ["sip:" + "a" * 28, "unknown"]
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (
+            "client:quite_a_long_name_of_an_app_of_ours",
+            "sip:support@example-company.sip.twilio.com",
+        ),
+        ("sip:+15550100123@edge.example.com;user=phone", "sips:" + "a" * 200 + "@example.com"),
+        ("whatsapp:+15550100123", "whatsapp:+15550100999"),
+        ("anonymous", OUR_NUMBER),
+        ("sip:" + "ü" * 508, "sip:" + "😀" * 508),
+    ],
+)
+async def test_a_whole_address_is_kept_and_found(server: Running, theirs: str, ours: str) -> None:
+    form = INBOUND | {"From": theirs, "To": ours}
+    assert (await server.twilio_posts("/twilio/inbound", form)).status_code == 200
+    other = INBOUND | {"From": THEIRS, "To": "+15550100998", "CallSid": "CA" + "5" * 32}
+    assert (await server.twilio_posts("/twilio/inbound", other)).status_code == 200
+    for params in ({"phone_number": theirs}, {"our_number": ours}):
+        answer = await server.http.get("/calls", params=params)
+        (found,) = answer.json()["calls"]
+        assert (found["phone_number"], found["our_number"]) == (theirs, ours)
+
+
+async def test_a_caller_without_any_address_is_unknown(server: Running) -> None:
+    assert (await server.twilio_posts("/twilio/inbound", INBOUND | {"From": ""})).status_code == 200
+    assert (await only_call(server))["phone_number"] == "unknown"

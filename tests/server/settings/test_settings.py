@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ PRODUCTION = {
     "API_KEYS": "key-one-of-the-callers-api,key-two-of-the-callers-api",
     "STREAM_TOKEN_SECRET": "sealed" * 6,
     "BASE_URL": "https://voice.example.com",
-    "TWILIO_ACCOUNT_SID": "AC0",
+    "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
     "TWILIO_AUTH_TOKEN": "token",
     "TWILIO_PHONE_NUMBER": "+15550100999",
     "GEMINI_API_KEY": "key",
@@ -131,13 +132,85 @@ def test_all_that_is_wrong_is_said_at_once_and_no_secret_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PORT", "eighty")
-    monkeypatch.setenv("DATABASE_URL", "postgres://user:hunter2@db/calls")
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@db/calls")
     monkeypatch.setenv("LOG_LEVEL", "LOUD")
     with pytest.raises(SettingsError) as refusal:
         read_settings(None)
     said = str(refusal.value)
     assert all(f"  {name}: " in said for name in ("PORT", "DATABASE_URL", "LOG_LEVEL"))
     assert "hunter2" not in said
+
+
+ENDS = [" ", "\r", "\n", "\t \r\n", "\u00a0"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_spaces_and_ends_of_lines_around_a_value_are_no_part_of_it(
+    production: pytest.MonkeyPatch, end: str
+) -> None:
+    plain = read_settings(None)
+    for name, value in PRODUCTION.items():
+        production.setenv(name, end + value + end)
+    assert read_settings(None) == plain
+    production.setenv("GEMINI_VOICE", end)
+    production.setenv("PORT", f"{end}8000{end}")
+    production.setenv("GOOGLE_GEMINI_BASE_URL", f"https://127.0.0.1:9/{end}")
+    assert read_settings(None).gemini_voice is None
+    # The SDK reads it there.
+    assert os.environ["GOOGLE_GEMINI_BASE_URL"] == "https://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BASE_URL", "voice.example.com"),
+        ("BASE_URL", "wss://voice.example.com"),
+        ("BASE_URL", "https://"),
+        ("BASE_URL", "https://https://voice.example.com"),
+        ("BASE_URL", "https://voice .example.com"),
+        ("BASE_URL", "https://voice.exam\nple.com"),
+        ("BASE_URL", '"https://voice.example.com"'),
+        ("BASE_URL", "https://<your-host>"),
+        ("BASE_URL", "https://voice..example.com"),
+        ("BASE_URL", "https://voice.example.com?"),
+        ("BASE_URL", "https://voice.example.com/#top"),
+        ("BASE_URL", "https://me@voice.example.com"),
+        ("BASE_URL", "https://voice.example.com:99999"),
+        ("TWILIO_API_BASE_URL", "https://api.twilio.com\u200b"),
+        ("TWILIO_ACCOUNT_SID", "SK" + 32 * "0"),
+        ("TWILIO_ACCOUNT_SID", "AC" + 31 * "0"),
+        ("TWILIO_ACCOUNT_SID", "AC" + 16 * "0" + " " + 16 * "0"),
+        ("TWILIO_AUTH_TOKEN", "to ken"),
+        ("TWILIO_AUTH_TOKEN", '"token"'),
+        ("TWILIO_PHONE_NUMBER", "+1 555 010 0999"),
+        ("TWILIO_PHONE_NUMBER", "015550100999"),
+        ("GEMINI_API_KEY", "two\nlines"),
+        ("GEMINI_API_KEY", "k\u00e9y"),
+        ("API_KEYS", "a key with spaces of enough length"),
+        ("STREAM_TOKEN_SECRET", "sealed " * 6),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_refused_by_name(
+    production: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    production.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"(?m)^  {name}: .*must ") as refusal:
+        read_settings(None)
+    assert value not in str(refusal.value).replace("https://voice.example.com", "")
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("password", ["a#b", "a/b", "a@b", "a?b", "1/b", "1#b", "[b", "a:b/c"])
+def test_a_password_that_ends_its_url_has_to_be_percent_encoded(
+    monkeypatch: pytest.MonkeyPatch, name: str, password: str
+) -> None:
+    scheme = "postgresql+asyncpg" if name == "DATABASE_URL" else "rediss"
+    monkeypatch.setenv(name, f"{scheme}://me:{password}@db.example.com:6379/0")
+    with pytest.raises(SettingsError, match=rf"(?m)^  {name}: .*percent-encoded") as refusal:
+        read_settings(None)
+    assert password not in str(refusal.value).split("percent-encoded")[0]
+    monkeypatch.setenv(name, f"{scheme}://me:{quote(password, safe='')}@db.example.com:6379/0")
+    read_settings(None)
 
 
 def test_settings_never_show_their_secrets(production: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,16 @@ async def test_a_call_is_placed_once_with_all_that_twilio_needs(twilio: TwilioEm
     assert events == ["ringing", "completed"]
 
 
+@pytest.mark.parametrize("name", ["TWILIO_REGION", "TWILIO_EDGE"])
+async def test_a_root_that_is_set_wins_over_a_region_of_the_environment(
+    twilio: TwilioEmulator, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "ie1")
+    async with telephone(twilio) as phone:
+        assert (await phone.dial(REQUEST)).startswith("CA")
+    assert len(twilio.requests) == 1
+
+
 async def test_a_number_that_twilio_refuses_is_refused_with_its_code(
     twilio: TwilioEmulator,
 ) -> None:

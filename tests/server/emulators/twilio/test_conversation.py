@@ -18,6 +18,7 @@ from server.emulators.twilio import (
     Say,
     TwilioEmulator,
 )
+from server.emulators.twilio.errors import Code
 from server.emulators.twilio.mulaw import RATE, encode
 from server.emulators.twilio.sound import is_audible, tone
 from tests.server.emulators.twilio.application import Application, Seen, Socket
@@ -221,6 +222,35 @@ async def test_a_transfer_to_nobody_in_particular_goes_on(
     call = twilio.place(form(application))
     assert await call.settled() == "completed"
     assert [transfer.status for transfer in call.record.transfers] == [status]
+
+
+@pytest.mark.parametrize(
+    ("from_", "caller_id", "refused"),
+    [
+        ("+15550100", None, False),
+        ("+15550100", "+15550001", False),
+        ("client:alice", "+15550001", False),
+        ("client:alice", None, True),
+        ("anonymous", None, True),
+        ("+15550100", "", True),
+        ("+15550100", "client:alice", True),
+        ("+15550100", "sip:support@example-company.sip.tw", True),
+        ("+15550100", "+15550777", True),
+    ],
+)
+async def test_a_transfer_shows_a_number_of_the_account_or_is_refused(
+    twilio: TwilioEmulator,
+    application: Application,
+    from_: str,
+    caller_id: str | None,
+    refused: bool,
+) -> None:
+    shown = "" if caller_id is None else f' callerId="{caller_id}"'
+    application.answers["/twiml"] = f"<Response><Dial{shown}>+15550200</Dial></Response>"
+    call = await twilio.call_in(from_, "+15550001", application.url("/twiml"))
+    await call.settled()
+    assert [error.code for error in call.record.errors] == [Code.BAD_CALLER_ID] * refused
+    assert len(call.record.transfers) == (not refused)
 
 
 async def test_the_record_is_written_as_a_stereo_wav(

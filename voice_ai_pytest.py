@@ -1,10 +1,12 @@
 """`pytest --scenarios DIR`: every scenario in the YAML files of a folder is a test.
 
 Registered by the package, so that a repository which installs it needs nothing but the option (or
-`scenarios = DIR` in its pytest settings).
+`scenarios = DIR` in its pytest settings). pytest imports this file in every repository that has the
+package, so that it is none of `server`, a name that a repository may have for a package of its own.
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,11 @@ import pytest
 if TYPE_CHECKING:
     from server.replay.results import Replay
     from server.replay.scenario import Scenario
+
+
+# Where the packages of voice-ai-system are, beside this file.
+HERE = Path(__file__).parent
+PACKAGES = ("agent", "pipelines", "processors", "server")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,11 +60,25 @@ _FILES = pytest.StashKey[frozenset[Path]]()
 def _scenario_files(config: pytest.Config) -> frozenset[Path]:
     """Those in the named folders; YAML that is only there to be included is none."""
     if _FILES not in config.stash:
-        from server.replay.reading import find_files
-
         folders = [folder for folder in _folders(config) if folder.exists()]
-        config.stash[_FILES] = frozenset(file.resolve() for file in find_files(folders))
+        config.stash[_FILES] = frozenset(_find_files(folders)) if folders else frozenset()
     return config.stash[_FILES]
+
+
+def _find_files(folders: list[Path]) -> Iterator[Path]:
+    """The scenario files. Raises: pytest.UsageError when packages of ours cannot be imported."""
+    for name in PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None or Path(spec.origin).parents[1] != HERE:
+            raise pytest.UsageError(
+                f"The scenarios cannot be played: this repository has a package `{name}` of its "
+                f"own, which hides the one of voice-ai-system. Play them with `voice-ai replay "
+                f"{' '.join(map(str, folders))}`, or rename the package."
+            )
+    from server.replay.reading import find_files
+
+    for file in find_files(folders):
+        yield file.resolve()
 
 
 def _folders(config: pytest.Config) -> list[Path]:
