@@ -16,6 +16,7 @@ from agent.measures import (
     Measure,
     ModelConnect,
     ModelDrop,
+    ModelLeftOut,
     Packets,
     TurnResponse,
     UplinkShare,
@@ -53,6 +54,7 @@ def test_every_measure_of_a_call_is_counted() -> None:
         ModelConnect("ok", 0.4),
         ModelConnect("1011", 0.1),
         ModelDrop("1011"),
+        ModelLeftOut("part"),
         Packets(received=50, sent=40),
         Packets(received=1, sent=2),
     ):
@@ -72,6 +74,7 @@ def test_every_measure_of_a_call_is_counted() -> None:
     assert seen["voice_ai_model_connects_total", ("ok",)] == 1
     assert seen["voice_ai_model_connects_total", ("1011",)] == 1
     assert seen["voice_ai_model_drops_total", ("1011",)] == 1
+    assert seen["voice_ai_model_left_out_total", ("part",)] == 1
     assert seen["voice_ai_packets_total", ("in",)] == 51
     assert seen["voice_ai_packets_total", ("out",)] == 42
 
