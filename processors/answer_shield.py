@@ -31,8 +31,8 @@ from processors.sound_frames import CallerSound
 # Speech under the shield that is longer than this is passed on when it ends.
 MORE_THAN_HELLO_SECS = 1.0
 # What is passed on begins and ends so much beside the speech, so that nothing is clipped.
-LEAD_SECS = 0.2
-TAIL_SECS = 0.3
+LEAD_SECS = 0.5
+TAIL_SECS = 0.5
 # The longest shield: how much of the caller's audio is kept at most.
 LONGEST_SECS = 30.0
 # The line's noise is learnt for so long before the model gets any of it.
