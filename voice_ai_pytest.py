@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # Where the packages of voice-ai-system are, beside this file.
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 PACKAGES = ("agent", "pipelines", "processors", "server")
 
 
@@ -37,8 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect from the folders, too, when nothing else was named."""
+    """Collect from the folders, too, when nothing else was named.
+
+    Raises: pytest.UsageError when the scenarios cannot be played here.
+    """
     config.addinivalue_line("markers", "scenario: a phone call that is replayed")
+    if folders := _folders(config):
+        _check_packages(folders)
     if config.args_source is not pytest.Config.ArgsSource.ARGS or config.getoption("--scenarios"):
         config.args += [
             str(folder) for folder in _folders(config) if str(folder) not in config.args
@@ -61,24 +66,24 @@ def _scenario_files(config: pytest.Config) -> frozenset[Path]:
     """Those in the named folders; YAML that is only there to be included is none."""
     if _FILES not in config.stash:
         folders = [folder for folder in _folders(config) if folder.exists()]
-        config.stash[_FILES] = frozenset(_find_files(folders)) if folders else frozenset()
+        if not folders:
+            return frozenset()
+        from server.replay.reading import find_files
+
+        config.stash[_FILES] = frozenset(file.resolve() for file in find_files(folders))
     return config.stash[_FILES]
 
 
-def _find_files(folders: list[Path]) -> Iterator[Path]:
-    """The scenario files. Raises: pytest.UsageError when packages of ours cannot be imported."""
+def _check_packages(folders: list[Path]) -> None:
+    """Raises: pytest.UsageError when another package hides one of ours."""
     for name in PACKAGES:
         spec = find_spec(name)
-        if spec is None or spec.origin is None or Path(spec.origin).parents[1] != HERE:
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parents[1] != HERE:
             raise pytest.UsageError(
                 f"The scenarios cannot be played: this repository has a package `{name}` of its "
                 f"own, which hides the one of voice-ai-system. Play them with `voice-ai replay "
                 f"{' '.join(map(str, folders))}`, or rename the package."
             )
-    from server.replay.reading import find_files
-
-    for file in find_files(folders):
-        yield file.resolve()
 
 
 def _folders(config: pytest.Config) -> list[Path]:
