@@ -19,7 +19,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back from this revision; longer addresses are cut."""
     for column in COLUMNS:
-        field = sa.column(column)
+        field: sa.ColumnClause[str] = sa.column(column, sa.String)
         op.execute(sa.table("calls", field).update().values({column: sa.func.substr(field, 1, 32)}))
     _change(from_length=512, to_length=32)
 
