@@ -18,13 +18,12 @@ class LifeOutbox:
         """Have this event told after those that wait already."""
         self._events.setdefault(call_id, deque()).append(event)
 
-    def next(self, call_id: str) -> Event | None:
-        """The event that is to be told first; None: none waits."""
-        waiting = self._events.get(call_id)
-        return waiting[0] if waiting else None
+    def waiting(self, call_id: str) -> tuple[Event, ...]:
+        """The events that wait now, in the order in which they are to be told."""
+        return tuple(self._events.get(call_id, ()))
 
     def told(self, call_id: str) -> None:
-        """Forget the event that `next` gives: it was told, or never can be."""
+        """Forget the first event: it was told, or never can be."""
         waiting = self._events[call_id]
         waiting.popleft()
         if not waiting:

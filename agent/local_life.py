@@ -198,7 +198,8 @@ class LocalLife:
 
     async def _catch_up(self, call_id: str) -> None:
         """Decide what could not be kept before; what never can be is left out."""
-        while (event := self._outbox.next(call_id)) is not None:
+        # Those that come meanwhile are told by whoever brings them.
+        for event in self._outbox.waiting(call_id):
             try:
                 await self._decide(call_id, event)
             except NoSuchCall:
