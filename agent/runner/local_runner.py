@@ -250,7 +250,8 @@ class LocalRunner:
 
     async def _catch_up(self, call_id: str) -> None:
         """Apply the events that could not be stored before; drop those that never can be."""
-        while (event := self._outbox.next(call_id)) is not None:
+        # Events that come meanwhile are applied by whoever brings them.
+        for event in self._outbox.waiting(call_id):
             try:
                 await self._decide(call_id, event)
             except NoSuchCall:

@@ -18,17 +18,12 @@ class LifeOutbox:
         """Queue an event behind those of its call that wait already."""
         self._events.setdefault(call_id, deque()).append(event)
 
-    def next(self, call_id: str) -> Event | None:
-        """The first waiting event; None: none waits."""
-        waiting = self._events.get(call_id)
-        return waiting[0] if waiting else None
-
     def waiting(self, call_id: str) -> list[Event]:
         """All waiting events of a call, the first one first."""
         return list(self._events.get(call_id, ()))
 
     def told(self, call_id: str) -> None:
-        """Remove the event that `next` returns: it was stored, or never can be."""
+        """Remove the first waiting event: it was stored, or never can be."""
         waiting = self._events[call_id]
         waiting.popleft()
         if not waiting:
