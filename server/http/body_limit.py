@@ -48,7 +48,14 @@ class BodyLimit:
         refusal = self._check_head(scope, headers)
         if refusal is not None:
             self._refused(scope, refusal.reason)
-            await _refuse(refusal.status, refusal.detail, scope, receive, send)
+            # The rest of a small body is passed over: closing before it came resets the connection.
+            small = "content-length" in headers and declared_bytes(headers) <= BODY_LIMIT_BYTES
+            answer = JSONResponse(
+                {"detail": refusal.detail},
+                refusal.status,
+                headers=None if small else {"Connection": "close"},
+            )
+            await answer(scope, receive, send)
             return
         try:
             if declared_bytes(headers) > BODY_LIMIT_BYTES:
