@@ -240,7 +240,11 @@ def test_a_turn_that_is_cut_by_the_end_of_the_call_was_not_played() -> None:
         phone.hang_up("agent")
 
     call = played(Turn(at(2), ("I would like to tell you a long story.",)), agent=leaves)
-    assert [failure.expected for failure in call.left_open] == ["the turn to be said to its end"]
+    (failure,) = call.left_open
+    assert (failure.expected, failure.seen) == (
+        "the turn to be said",
+        "the call was over within it",
+    )
 
 
 def test_a_recording_of_silence_is_no_turn(tmp_path: Path) -> None:
