@@ -24,7 +24,7 @@ from server.replay.faults import cause
 from server.replay.hearing import Hearing
 from server.replay.outcome import check_outcome
 from server.replay.results import Failure, Replay, Sound, Verdict
-from server.replay.scenario import Scenario
+from server.replay.scenario import Outcome, Scenario
 from server.replay.server_record import ReplayBroken, events_of, id_of, result_of
 from server.replay.stage import RemoteServer, Stage, own_stage, remote_stage
 from server.replay.tasks import stopped
@@ -247,7 +247,7 @@ def _errors(scenario: Scenario, stage: Stage) -> list[Failure]:
 def _breakdown(scenario: Scenario, replay: Replay) -> list[Failure]:
     """A call that broke down, where the scenario does not say how it is to end."""
     asked = scenario.outcome.status is not None or scenario.outcome.end_reason is not None
-    if asked or replay.end_reason not in ("no_model", "system"):
+    if asked or not _asks_anything(scenario) or replay.end_reason not in ("no_model", "system"):
         return []
     return [Failure(scenario.where, "a call that does not break down", replay.end_reason)]
 
@@ -255,10 +255,13 @@ def _breakdown(scenario: Scenario, replay: Replay) -> list[Failure]:
 def _verdict(replay: Replay) -> Verdict:
     if replay.failures:
         return Verdict.FAILED
-    turns = any(turn.expect or turn.does_something for turn in replay.scenario.turns)
-    if turns or replay.scenario.outcome != type(replay.scenario.outcome)():
-        return Verdict.PASSED
-    return Verdict.NOT_CHECKED
+    return Verdict.PASSED if _asks_anything(replay.scenario) else Verdict.NOT_CHECKED
+
+
+def _asks_anything(scenario: Scenario) -> bool:
+    """Whether the scenario has anything that can be checked at a phone."""
+    turns = any(turn.expect or turn.does_something for turn in scenario.turns)
+    return turns or scenario.outcome != Outcome()
 
 
 def _ms(secs: float | None) -> float | None:

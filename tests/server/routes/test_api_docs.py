@@ -16,7 +16,7 @@ from server.routes.errors import Invalid
 from server.settings.settings import Settings
 from tests.server.conftest import Running
 
-ERRORS = {"Problem", "Invalid", "Readiness"}
+ERRORS = {"Problem", "Invalid", "Readiness", "Health"}
 SCHEMAS = {
     kind.__name__: kind
     for kind in vars(schemas).values()
