@@ -16,11 +16,11 @@ from server.about import own_version
 from server.http.body_limit import BodyLimit
 from server.http.fair_share import FairShare
 from server.observability.metrics import CONTENT_TYPE
-from server.resources import Opened, State, open_resources
+from server.resources import Opened, Resources, State, open_resources
 from server.routes import calls, health, twilio_media, twilio_webhooks
 from server.routes.api_docs import add_api_docs
 from server.routes.place_call import RETRY_AFTER_SECS
-from server.routes.signed_form import refuse_webhook
+from server.routes.signed_form import refuse_webhook, warn_unsigned
 from server.settings.settings import Settings, SettingsError
 
 
@@ -81,8 +81,11 @@ async def _metrics(opened: Opened) -> Response:
     return Response(opened.metrics.shared_text(), media_type=CONTENT_TYPE)
 
 
-def _count_refused(scope: Scope, why: str) -> None:
-    scope["state"]["resources"].metrics.rejected.labels(why).inc()
+def _count_refused(scope: Scope, reason: str) -> None:
+    resources: Resources = scope["state"]["resources"]
+    resources.metrics.rejected.labels(reason).inc()
+    if reason == "webhook_signature":
+        warn_unsigned(scope, resources)
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ import pytest
 REPO = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = ("agent", "processors", "pipelines", "server")
+OWN = {*SOURCES, "tests", "voice_ai_pytest"}
 # What runs with the emulators needs their extra, and so does all that develops and tests.
 WITH_EXTRAS = ("server/emulators", "server/replay", "server/demo", "server/bench", "tests")
 
@@ -38,7 +39,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def undeclared(folders: tuple[str, ...], left_out: tuple[str, ...], declared: set[str]) -> set[str]:
-    ours = {*SOURCES, "tests", *sys.stdlib_module_names}
+    ours = {*OWN, *sys.stdlib_module_names}
     known = packages_distributions()
     return {
         f"{file.relative_to(REPO)}: {module}"

@@ -16,7 +16,12 @@ FOLDERS = ("agent", "pipelines", "processors", "server")
 OWN_OBJECTS = ("self", "cls", "super()")
 OWN = tuple(f"{folder}." for folder in FOLDERS)
 
-KNOWN = {"processors/direct.py": {"_cancelling", "_next", "_prev"}}
+KNOWN = {
+    "processors/direct.py": {"_cancelling", "_next", "_prev"},
+    "server/twilio/media_websocket.py": {"_types"},  # uvicorn's type hints
+}
+# Documented in spite of the underscore.
+PUBLIC = {"os._exit"}
 
 
 def _private(name: str) -> bool:
@@ -71,7 +76,9 @@ def _found(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names if _private(alias.name)}
             found |= {part for part in node.module.split(".") if _private(part)}
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in OWN_OBJECTS:
-            found |= {node.attr} if _private(node.attr) else set()
+            found |= (
+                {node.attr} if _private(node.attr) and ast.unparse(node) not in PUBLIC else set()
+            )
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if classes:
         module = _module(path)

@@ -10,12 +10,13 @@ from starlette.datastructures import Headers, ImmutableMultiDict
 from starlette.types import Scope
 
 from server.http.body_limit import Refusal, declared_bytes
-from server.resources import Opened
+from server.resources import Opened, Resources
 
 FORM_FIELDS = 200
 # Twilio's forms are some 1 kB, and a few more with SIP headers and an identity token (STIR/SHAKEN).
 FORM_LIMIT_BYTES = 16_384
 FORM_TYPE = "application/x-www-form-urlencoded"
+WEBHOOK = re.compile(r"(/twilio/(?:inbound|status|twiml|stream-status))(/.+)?")
 # HMAC-SHA1 in base64.
 SIGNATURE = re.compile(r"[A-Za-z0-9+/]{27}=")
 
@@ -37,6 +38,16 @@ def refuse_webhook(scope: Scope, headers: Headers) -> Refusal | None:
     return None
 
 
+def warn_unsigned(scope: Scope, opened: Resources) -> None:
+    """Warn that a webhook has no valid signature, once a minute and route; other paths never."""
+    found = WEBHOOK.fullmatch(scope["path"])
+    if found is not None:
+        route = found[1] + ("/{call_id}" if found[2] else "")
+        query = "?…" if scope["query_string"] else ""
+        checked = opened.settings.base_url + scope["path"] + query
+        opened.signature_warnings.warn(route, checked, Headers(scope=scope))
+
+
 async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
     """The form of a request that Twilio signed.
 
@@ -52,8 +63,7 @@ async def signed_form(request: Request, opened: Opened) -> Mapping[str, str]:
     path = request.scope["path"]
     if form is None or not opened.signatures.signed_webhook(path, query, form, signature):
         opened.metrics.rejected.labels("webhook_signature").inc()
-        checked = opened.settings.base_url + path + ("?…" if query else "")
-        opened.signature_warnings.warn(request.scope["route"].path, checked, request.headers)
+        warn_unsigned(request.scope, opened)
         raise HTTPException(403, NOT_SIGNED)
     return form
 

@@ -52,7 +52,7 @@ HELD_TO = (
     "unsupported_method",
     "use_after_free",
 )
-KEY = "let me in"
+KEY = "let-me-in"
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 # Busy and out of order are answers; anything else beyond 499 is a defect.
 DOCUMENTED_FAILURES = (502, 503)
