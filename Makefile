@@ -27,8 +27,8 @@ demo: install ## One whole conversation over the real wire, without any credenti
 test: install ## All tests
 	$(PYTEST)
 
-test-long: install ## All tests, each property with 500 new examples instead of the same 25
-	$(PYTEST) --timeout 900 --hypothesis-profile long
+test-long: install ## All tests and the long ones, each property with 500 new examples instead of the same 25
+	$(PYTEST) -m "" --timeout 900 --hypothesis-profile long
 
 test-floors: install ## The unit tests on the lowest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)

@@ -126,11 +126,6 @@ class Settings(BaseSettings):
     def _one_word(cls, value: Any) -> Any:
         return value if value is None else checked_word(value)
 
-    @field_validator("stream_token_secret")
-    @classmethod
-    def _secret_word(cls, value: Any) -> Any:
-        return value if value is None else checked_word(value)
-
     @field_validator("api_keys")
     @classmethod
     def _key_words(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
