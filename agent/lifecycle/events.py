@@ -71,7 +71,7 @@ class TwilioStatus:
     """
 
     at: float
-    status: str | None
+    status: str | None = None
     twilio_sid: str | None = None
 
 
@@ -245,3 +245,5 @@ _KINDS: dict[type, str] = {
     Terminate: "life.terminate",
     TimerFired: "life.timer",
 }
+# By the kind that the record and workflows name them by.
+EVENT_TYPES: dict[str, type] = {kind: event for event, kind in _KINDS.items()}

@@ -1,16 +1,19 @@
 """Look-ups: asking Twilio what has become of a call, with growing pauses.
 
-check_soon ── 5 s ──▶ look_up ── 10 s ──▶ look_up ── 20 s ──▶ … at most every 5 min
+    not answered yet   Dialled ── 10 s ──▶ look_up ── 15 s ──▶ look_up ── 15 s ──▶ …
+    dial was unclear   DialUnclear ── 3.5 s ──▶ look_up ── 3.5 s ──▶ …
+    later              check_soon ── 5 s ──▶ look_up ── 10 s ──▶ … at most every 5 min
 """
 
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.events import LookUp, Timer
+from agent.lifecycle.state import CallState
 
 
 def check_soon(draft: Draft) -> None:
     """Ask Twilio after the first, short pause."""
     draft.change(look_ups=0)
-    draft.arm(Timer.RECONCILE, draft.at + draft.state.patience.reconcile_secs)
+    draft.arm(Timer.RECONCILE, draft.at + _pause_secs(draft.state))
 
 
 def look_up(draft: Draft) -> None:
@@ -21,10 +24,24 @@ def look_up(draft: Draft) -> None:
 
 
 def check_later(draft: Draft) -> None:
-    """Ask Twilio after a pause that doubles with each look-up; the longest while a stream goes."""
-    state, patience = draft.state, draft.state.patience
-    pause_secs = patience.reconcile_at_most_secs
-    if not state.stream_sid or state.hanging_up:
-        doubled = patience.reconcile_secs * float(2 ** min(state.look_ups, 30))
-        pause_secs = min(doubled, pause_secs)
-    draft.arm(Timer.RECONCILE, draft.at + pause_secs)
+    """Ask Twilio after a pause that grows with each look-up; the longest while a stream goes."""
+    draft.arm(Timer.RECONCILE, draft.at + _pause_secs(draft.state))
+
+
+def _pause_secs(state: CallState) -> float:
+    patience = state.patience
+    if state.hanging_up:
+        return _doubled(state)
+    if state.stream_sid:
+        return patience.reconcile_at_most_secs
+    if Timer.RING in state.deadlines:
+        if state.twilio_sid is None:
+            return patience.unclear_dial_secs
+        longer = patience.unanswered_secs * 1.5 ** min(state.look_ups, 30)
+        return min(longer, patience.unanswered_at_most_secs)
+    return _doubled(state)
+
+
+def _doubled(state: CallState) -> float:
+    doubled = state.patience.reconcile_secs * float(2 ** min(state.look_ups, 30))
+    return min(doubled, state.patience.reconcile_at_most_secs)

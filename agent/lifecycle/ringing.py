@@ -34,16 +34,19 @@ def learn_sid(draft: Draft, twilio_sid: str) -> None:
         tell_twilio_to_hang_up(draft, twilio_sid)
         check_soon(draft)
     elif not draft.is_answered:
-        draft.disarm(Timer.RECONCILE)
+        check_soon(draft)
 
 
 def wait_for_the_answer(draft: Draft, status: CallStatus) -> None:
     """Wait as long as the phone may ring, in `status`, before Twilio is asked."""
     draft.change(status=status, look_ups=0)
-    if not draft.state.hanging_up:
-        draft.disarm(Timer.RECONCILE)
-        ring_secs = draft.state.ring_timeout_secs + draft.state.patience.ring_margin_secs
-        draft.arm(Timer.RING, draft.at + ring_secs)
+    if draft.state.hanging_up:
+        return
+    ring_secs = draft.state.ring_timeout_secs + draft.state.patience.ring_margin_secs
+    draft.arm(Timer.RING, draft.at + ring_secs)
+    # Until Twilio has answered a dial, there is nothing to ask for.
+    if draft.state.twilio_sid:
+        check_soon(draft)
 
 
 def answered(draft: Draft) -> None:

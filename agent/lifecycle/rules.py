@@ -13,6 +13,7 @@ call that lives always waits for at least one timer, so it ends even when nothin
     Placed          answered                        StreamEnded   ConversationEnded     completed
     ──┬────────────────┬──────────────────────────────┬──────────────┬─────────────────────┬──▶
       ├─ RING ─────────┤ ring timeout + margin         │              │                     │
+      ├─ RECONCILE ────┤ 10 s, then every 15 s: look up│              │                     │
       │                ├─ LIMIT ── max duration + margin ────────────────▶ hang up           │
       │                ├─ RECONCILE … every 5 min ─────┼─ 5 s, 10 s … ──── look up ──────────┤
       │                                                               ├─ HANG_UP ─▶ hang up ─┤
@@ -190,9 +191,17 @@ def _timer_fired(draft: Draft, timer: Timer) -> None:
         case Timer.HANG_UP:
             hang_up(draft, EndReason.SYSTEM)
         case Timer.RING:
+            draft.change(look_ups=0)
             look_up(draft)
         case Timer.RECONCILE:
             _reconcile(draft)
+
+
+def _may_still_change(draft: Draft) -> bool:
+    """The phone may still ring, or the conversation goes on: look-ups without news are normal."""
+    if draft.state.hanging_up:
+        return False
+    return draft.is_answered or Timer.RING in draft.state.deadlines
 
 
 def _reconcile(draft: Draft) -> None:
@@ -203,7 +212,7 @@ def _reconcile(draft: Draft) -> None:
         else:
             tell_twilio_to_hang_up(draft, sid)
             look_up(draft)
-    elif state.look_ups < state.patience.tries or (draft.is_answered and not state.hanging_up):
+    elif state.look_ups < state.patience.tries or _may_still_change(draft):
         look_up(draft)
     elif sid:
         hang_up(draft, EndReason.SYSTEM)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent.lifecycle.events import Timer
-from agent.lifecycle.statuses import CallStatus, Direction, EndReason
+from agent.lifecycle.statuses import CallStatus, Direction, Driver, EndReason
 
 RULES_VERSION = 1
 
@@ -27,7 +27,12 @@ class Patience:
     transfer_secs: float = 14_400.0
     # From the end of the conversation, or the fetch of its last TwiML, to the end of the sentence.
     last_words_secs: float = 25.0
-    # The first pause before Twilio is asked (doubled each time) and the longest.
+    # A call that is not answered: the pause before Twilio is asked first, and the longest.
+    unanswered_secs: float = 10.0
+    unanswered_at_most_secs: float = 15.0
+    # The pause before each look-up of a call that Twilio may not have.
+    unclear_dial_secs: float = 3.5
+    # Other calls: the first pause before Twilio is asked (doubled each time) and the longest.
     reconcile_secs: float = 5.0
     reconcile_at_most_secs: float = 300.0
     # A shorter stream is a failure; so many in a row end the call.
@@ -78,6 +83,9 @@ class CallState:
     not_found: int = 0
     # The timers that are armed.
     deadlines: dict[Timer, float] = field(default_factory=dict)
+    # What carries out the commands, and the ids of the last events that came from outside.
+    driver: Driver = Driver.LOCAL
+    told: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""
@@ -100,13 +108,17 @@ class CallState:
                 "status": CallStatus(values["status"]),
                 "end_reason": EndReason(reason) if reason else None,
                 "deadlines": {Timer(t): at for t, at in values["deadlines"].items()},
+                "driver": Driver(values.get("driver", Driver.LOCAL)),
+                "told": tuple(values.get("told", ())),
             }
         )
 
 
-def new_call(direction: Direction, patience: Patience | None = None) -> CallState:
+def new_call(
+    direction: Direction, patience: Patience | None = None, driver: Driver = Driver.LOCAL
+) -> CallState:
     """The initial state of a call; its first event is `Placed`."""
-    return CallState(direction=direction, patience=patience or Patience())
+    return CallState(direction=direction, patience=patience or Patience(), driver=driver)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Enums of a call's status, end reason, direction and speaker, shared by lifecycle, record and API.
+"""Enums of a call's status, end reason, direction, driver and speaker, shared by lifecycle, record and API.
 
 Standard library only.
 """
@@ -41,6 +41,13 @@ class Direction(StrEnum):
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"
+
+
+class Driver(StrEnum):
+    """What runs the life of a call: this server's process, or a workflow."""
+
+    LOCAL = "local"
+    TEMPORAL = "temporal"
 
 
 class Speaker(StrEnum):

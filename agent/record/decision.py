@@ -1,11 +1,12 @@
-"""LifeDecision: the new state, commands and record events that follow from lifecycle events."""
+"""LifeDecision: the new state, commands and rows of the record that follow from lifecycle events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.clock import utc_datetime
-from agent.lifecycle.events import Command, Event, TimerFired, as_record
-from agent.lifecycle.rules import decide
+from agent.lifecycle import decision
+from agent.lifecycle.decision import RecordedEvent
+from agent.lifecycle.events import Command, Event
 from agent.lifecycle.state import CallState
 from agent.record.models import CallEvent
 
@@ -21,26 +22,19 @@ class LifeDecision:
 
 
 def decide_all(call_id: str, before: CallState, told: Sequence[Event]) -> LifeDecision:
-    """Apply events in order; a timer that changed nothing is not recorded."""
-    state = before
-    commands: list[Command] = []
-    events: list[CallEvent] = []
-    for event in told:
-        was = state
-        state, more = decide(was, event)
-        if state == was and isinstance(event, TimerFired):
-            continue
-        commands += more
-        events.append(as_call_event(call_id, event))
-        if (state.status, state.end_reason) != (was.status, was.end_reason):
-            reason = state.end_reason.value if state.end_reason else None
-            detail = {"status": state.status.value, "end_reason": reason}
-            at = utc_datetime(event.at)
-            events.append(CallEvent(call_id=call_id, at=at, kind="life.status", detail=detail))
-    return LifeDecision(before, state, tuple(commands), tuple(events))
+    """Apply events in order, with what is stored of them."""
+    made = decision.decide_all(before, told)
+    return LifeDecision(before, made.state, made.commands, tuple(rows(call_id, made.recorded)))
 
 
 def as_call_event(call_id: str, event: Event) -> CallEvent:
     """The lifecycle event as a row of the record."""
-    kind, detail = as_record(event)
-    return CallEvent(call_id=call_id, at=utc_datetime(event.at), kind=kind, detail=detail)
+    return next(iter(rows(call_id, [RecordedEvent.of(event)])))
+
+
+def rows(call_id: str, recorded: Iterable[RecordedEvent]) -> list[CallEvent]:
+    """Events of a call as rows of the record."""
+    return [
+        CallEvent(call_id=call_id, at=utc_datetime(e.at), kind=e.kind, detail=e.detail)
+        for e in recorded
+    ]

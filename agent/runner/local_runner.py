@@ -47,6 +47,7 @@ from agent.runner.end_waiters import EndWaiters
 from agent.runner.known_calls import KnownCalls
 from agent.runner.orders import MediaOrders, PhoneOrders, Timers
 from agent.runner.outbox import LifeOutbox
+from agent.runner.phone_requests import PhoneRequests
 
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 # How long an answer that a live call waits for may depend on the database.
@@ -84,7 +85,8 @@ class LocalRunner:
         self._telling: set[asyncio.Task[CallState]] = set()
         self._dials = PendingDials()
         self._ends = EndWaiters()
-        self._phone = PhoneOrders(telephone, call_log, self.tell_until_kept, self.now)
+        requests = PhoneRequests(telephone, call_log, self.now)
+        self._phone = PhoneOrders(requests, self.tell_until_kept)
         self._media = MediaOrders(media)
         self._timers = Timers(self._phone.report, self.now)
 

@@ -10,12 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from loguru import logger
 
-from agent.clock import utc_datetime
 from agent.lifecycle.events import (
     Dial,
-    DialFailed,
-    Dialled,
-    DialUnclear,
     EndMedia,
     Event,
     HangUp,
@@ -23,22 +19,16 @@ from agent.lifecycle.events import (
     Release,
     Timer,
     TimerFired,
-    TwilioStatus,
     Warm,
 )
-from agent.ports import CallMedia, DialRefused, DialRequest, DialUncertain, Telephone
-from agent.record.call_log import CallLog
-from agent.record.models import CallEvent
+from agent.ports import CallMedia
+from agent.runner.phone_requests import PhoneRequests
 
 PhoneCommand = Dial | HangUp | LookUp
 MediaCommand = Warm | Release | EndMedia
 Tell = Callable[[str, Event], Awaitable[None]]
 
-# Longer than any timeout of the REST client.
-_PHONE_SECS = 30.0
 _MEDIA_SECS = 15.0
-# Concurrent look-ups: a restart with many calls must not exceed Twilio's rate limit.
-_LOOK_UPS_AT_A_TIME = 8
 
 
 class Timers:
@@ -141,17 +131,12 @@ class PhoneOrders:
 
     def __init__(
         self,
-        telephone: Telephone,
-        call_log: CallLog,
+        requests: PhoneRequests,
         tell: Tell,
-        now: Callable[[], float],
     ) -> None:
-        self._telephone = telephone
-        self._call_log = call_log
+        self._requests = requests
         self._tell = tell
-        self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking_up = asyncio.Semaphore(_LOOK_UPS_AT_A_TIME)
         self._closed = False
 
     def order(self, call_id: str, commands: Sequence[PhoneCommand]) -> None:
@@ -178,67 +163,13 @@ class PhoneOrders:
         for command in commands:
             match command:
                 case Dial():
-                    await self._tell(call_id, await self._dial(call_id))
+                    await self._tell(call_id, await self._requests.dial(call_id))
                 case HangUp(twilio_sid):
-                    await self._hang_up(call_id, twilio_sid)
+                    await self._requests.hang_up(call_id, twilio_sid)
                 case LookUp(twilio_sid):
-                    answer = await self._look_up(call_id, twilio_sid)
+                    answer = await self._requests.look_up(call_id, twilio_sid)
                     if answer is not None:
                         await self._tell(call_id, answer)
-
-    async def _dial(self, call_id: str) -> Event:
-        try:
-            request = await self._request(call_id)
-            async with asyncio.timeout(_PHONE_SECS):
-                twilio_sid = await self._telephone.dial(request)
-        except DialRefused as refused:
-            return DialFailed(self._now(), refused.message)
-        except DialUncertain:
-            logger.warning("Twilio did not say whether the call was placed")
-            return DialUnclear(self._now())
-        except Exception as error:
-            await self._failed(call_id, "dial", error)
-            return DialUnclear(self._now())
-        return Dialled(self._now(), twilio_sid)
-
-    async def _hang_up(self, call_id: str, twilio_sid: str) -> None:
-        try:
-            async with asyncio.timeout(_PHONE_SECS):
-                await self._telephone.hang_up(twilio_sid)
-        except Exception as error:
-            await self._failed(call_id, "hang_up", error)
-
-    async def _look_up(self, call_id: str, twilio_sid: str | None) -> TwilioStatus | None:
-        try:
-            async with self._looking_up, asyncio.timeout(_PHONE_SECS):
-                if twilio_sid is None:
-                    found = await self._telephone.find(await self._request(call_id))
-                else:
-                    found = await self._telephone.look_up(twilio_sid)
-        except Exception as error:
-            await self._failed(call_id, "look_up", error)
-            return None
-        if found is None:
-            return TwilioStatus(self._now(), None, twilio_sid)
-        return TwilioStatus(self._now(), found.status, found.twilio_sid)
-
-    async def _request(self, call_id: str) -> DialRequest:
-        call = await self._call_log.get(call_id)
-        ring_timeout_secs = int(call.life["ring_timeout_secs"])
-        return DialRequest(call_id, call.phone_number, call.our_number, ring_timeout_secs)
-
-    async def _failed(self, call_id: str, what: str, error: Exception) -> None:
-        logger.bind(what=what).opt(exception=error).error("A request to Twilio failed")
-        event = CallEvent(
-            call_id=call_id,
-            at=utc_datetime(self._now()),
-            kind="telephone.failed",
-            detail={"what": what, "error": type(error).__name__},
-        )
-        try:
-            await self._call_log.write([event])
-        except Exception as unwritten:
-            logger.opt(exception=unwritten).error("A failure could not be recorded")
 
 
 async def _awaited(call_id: str, work: Awaitable[None]) -> None:

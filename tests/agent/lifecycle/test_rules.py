@@ -157,7 +157,7 @@ def test_an_unclear_dial_is_looked_up_and_goes_on_when_it_is_found():
     assert LookUp(None) in call.fires(Timer.RECONCILE)
     call.happens(TwilioStatus(1021, "ringing", SID))
     assert (call.state.twilio_sid, call.state.status) == (SID, CallStatus.RINGING)
-    assert set(call.state.deadlines) == {Timer.RING}
+    assert set(call.state.deadlines) == {Timer.RING, Timer.RECONCILE}
     assert call.count(Dial) == 1
 
 
@@ -201,6 +201,41 @@ def test_when_nobody_answers_and_no_callback_comes_twilio_is_asked():
     assert call.at > 1000 + call.state.ring_timeout_secs
     call.happens(TwilioStatus(call.at, "no-answer", SID))
     assert call.state.status is CallStatus.NO_ANSWER
+
+
+@pytest.mark.parametrize("word", ["busy", "no-answer", "failed", "canceled"])
+@pytest.mark.parametrize("lost", ["all", "the last"])
+def test_what_twilio_knows_of_an_unanswered_call_is_known_15_s_later(word: str, lost: str):
+    for ended_after in range(1, 60):
+        call = Story(dialled())
+        if lost == "the last":
+            call.happens(TwilioStatus(1002, "ringing", SID))
+        while not call.state.status.is_terminal:
+            call.fires(min(call.state.deadlines, key=call.state.deadlines.__getitem__))
+            at_twilio = word if call.at >= 1001 + ended_after else "ringing"
+            call.happens(TwilioStatus(call.at, at_twilio, SID))
+        assert call.at - (1001 + ended_after) <= 15
+        assert call.state.status.value == word.replace("-", "_")
+
+
+def test_a_dial_that_twilio_never_got_has_failed_within_15_s():
+    call = Story(DialUnclear(1002))
+    while not call.state.status.is_terminal:
+        call.fires(Timer.RECONCILE)
+        call.happens(TwilioStatus(call.at, None, None))
+    assert call.at - 1002 <= 15
+
+
+def test_a_phone_that_may_ring_for_long_is_not_hung_up_by_look_ups():
+    call = Story()
+    call.state = new_call(Direction.OUTBOUND)
+    call.happens(Placed(1000, ring_timeout_secs=600))
+    call.happens(dialled())
+    while call.at < 1000 + 600:
+        call.fires(Timer.RECONCILE)
+        call.happens(TwilioStatus(call.at, "ringing", SID))
+    assert call.count(HangUp) == 0
+    assert call.state.status is CallStatus.RINGING
 
 
 def test_a_call_in_twilios_queue_has_more_time_than_one_that_rings():
