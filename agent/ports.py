@@ -14,12 +14,13 @@ from agent.record.models import Call, EndReason, Speaker
 
 @dataclass(frozen=True, slots=True)
 class DialRequest:
-    """One call to place. `to` and `from_` are E.164."""
+    """One call to place. `to` and `from_` are E.164; `placed_at`: seconds since the epoch."""
 
     call_id: str
     to: str
     from_: str
     ring_timeout_secs: int
+    placed_at: float
 
 
 class DialRefused(Exception):
@@ -82,6 +83,10 @@ class CallMedia(Protocol):
         ...
 
 
+class LifecycleUnavailable(Exception):
+    """No call can be placed now; nothing of this one was."""
+
+
 class CallLifecycle(Protocol):
     """Runs the lifecycle of every call: in this process (`LocalRunner`) or in workflows."""
 
@@ -91,7 +96,8 @@ class CallLifecycle(Protocol):
         Waits at most 15 s for that answer. When the idempotency key was used before, the call that
         it created is returned and nothing is dialled.
 
-        Raises: agent.record.call_log.IdempotencyConflict when the key came with another request.
+        Raises: agent.record.call_log.IdempotencyConflict when the key came with another request;
+        LifecycleUnavailable.
         """
         ...
 
@@ -102,6 +108,18 @@ class CallLifecycle(Protocol):
 
         Raises: agent.record.call_log.NoSuchCall.
         """
+        ...
+
+    async def tell_or_assume(self, call_id: str, *events: Event) -> CallState:
+        """As `tell`; what cannot be stored now is stored later, and the state is assumed.
+
+        Raises: agent.record.call_log.NoSuchCall; DatabaseUnavailable for a call that is not known
+        to this process.
+        """
+        ...
+
+    def tell_later(self, call_id: str, event: Event) -> None:
+        """Apply an event in the background, as `tell_until_kept` does."""
         ...
 
     async def tell_until_kept(self, call_id: str, event: Event) -> None:
@@ -119,6 +137,14 @@ class CallLifecycle(Protocol):
         """
         ...
 
+    async def record_or_known(self, call_id: str) -> Call:
+        """The record of a call; without the database, as this process knows it.
+
+        Raises: agent.record.call_log.NoSuchCall; DatabaseUnavailable for a call that is not known
+        to this process.
+        """
+        ...
+
     async def state(self, call_id: str) -> CallState:
         """The state of a call. Raises: agent.record.call_log.NoSuchCall."""
         ...
@@ -128,6 +154,14 @@ class CallLifecycle(Protocol):
 
         Raises: agent.record.call_log.NoSuchCall.
         """
+        ...
+
+    async def resume(self) -> None:
+        """Take up the calls that an earlier process has left."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; the calls themselves go on."""
         ...
 
 

@@ -24,8 +24,10 @@ from server.routes.signed_form import refuse_webhook, warn_unsigned
 from server.settings.settings import Settings, SettingsError
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     """The server for these settings; nothing is opened before its lifespan begins.
+
+    `with_worker`: run workflows of calls, too, when there is a Temporal server.
 
     Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline.
     """
@@ -33,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with open_resources(settings) as resources:
+        async with open_resources(settings, with_worker=with_worker) as resources:
             yield {"resources": resources}
 
     app = FastAPI(

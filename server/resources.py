@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 from fastapi import Depends
 from google.genai import types
@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.ports import CallLifecycle
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
@@ -39,10 +40,13 @@ from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
 from server.settings.settings import Settings, names_set
-from server.twilio.rest_client import NoTelephone, TwilioTelephone
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
+from server.twilio.telephone import open_telephone
+
+if TYPE_CHECKING:
+    from server.temporal.lifecycle import TemporalLifecycle
 
 REDIS_TIMEOUT_SECS = 3.0
 
@@ -57,7 +61,8 @@ class Resources:
     records: RecordWriter
     recordings: Recordings
     live_calls: LiveCalls
-    life: LocalRunner
+    life: CallLifecycle
+    temporal: "TemporalLifecycle | None"
     registry: CallRegistry
     metrics: Metrics
     signatures: TwilioSignatures
@@ -103,8 +108,13 @@ class NoModel:
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that the settings ask for; on exit, running pipelines are ended."""
+async def open_resources(
+    settings: Settings, *, with_worker: bool = False
+) -> AsyncIterator[Resources]:
+    """Open everything that the settings ask for; on exit, running pipelines are ended.
+
+    `with_worker`: run workflows of calls, too, when there is a Temporal server.
+    """
     _warn_about_missing_settings(settings)
     clock, metrics = loop_clock(), Metrics()
     async with AsyncExitStack() as stack:
@@ -112,18 +122,28 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         recordings = _open_recordings(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
         model = _open_model(settings, stack)
-        telephone = _open_telephone(settings, call_log)
+        telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
         start = _pipeline_starter(settings, records, recordings, model, metrics)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
-        life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
+        local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
+        temporal = _make_temporal(settings, local, call_log, registry, metrics)
+        life: CallLifecycle = local if temporal is None else temporal.runner
+        stack.push_async_callback(life.close)
+        # Pipelines end before the lifecycle closes, so that it still takes their reports.
+        registry.report_to(life)
+        stack.push_async_callback(registry.close)
         _open_leases(settings, live_calls, registry, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
 
         await life.resume()
+        if temporal is not None:
+            await stack.enter_async_context(
+                temporal.working(registry, telephone, with_calls=with_worker)
+            )
         yield Resources(
             settings=settings,
             clock=clock,
@@ -132,6 +152,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             recordings=recordings,
             live_calls=live_calls,
             life=life,
+            temporal=temporal,
             registry=registry,
             metrics=metrics,
             signatures=_make_signatures(settings),
@@ -151,8 +172,6 @@ def _warn_about_missing_settings(settings: Settings) -> None:
         logger.warning("TWILIO_API_BASE_URL is set, and wins", not_used=", ".join(unused))
     if not settings.gemini_api_key:
         logger.warning("GEMINI_API_KEY is not set: callers will hear an apology")
-    if settings.temporal_address:
-        logger.warning("TEMPORAL_ADDRESS is not used: calls run in this process")
 
 
 async def _open_record(
@@ -206,22 +225,6 @@ def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
     client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model)
     stack.push_async_callback(client.aclose)
     return client
-
-
-def _open_telephone(settings: Settings, call_log: CallLog) -> TwilioTelephone | NoTelephone:
-    if not settings.twilio_account_sid or settings.twilio_auth_token is None:
-        return NoTelephone()
-
-    async def known(twilio_sid: str) -> bool:
-        return await call_log.find_by_sid(twilio_sid) is not None
-
-    return TwilioTelephone(
-        account_sid=settings.twilio_account_sid,
-        auth_token=settings.twilio_auth_token.get_secret_value(),
-        base_url=settings.base_url,
-        known=known,
-        rest_root=settings.twilio_api_base_url,
-    )
 
 
 def _pipeline_starter(
@@ -284,20 +287,19 @@ def _make_registry(
     return registry
 
 
-def _open_lifecycle(
+def _make_temporal(
+    settings: Settings,
+    local: LocalRunner,
     call_log: CallLog,
-    telephone: TwilioTelephone | NoTelephone,
     registry: CallRegistry,
-    clock: Clock,
     metrics: Metrics,
-    stack: AsyncExitStack,
-) -> LocalRunner:
-    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
-    stack.push_async_callback(life.close)
-    # Pipelines end before the lifecycle closes, so that it still takes their reports.
-    registry.report_to(life)
-    stack.push_async_callback(registry.close)
-    return life
+) -> "TemporalLifecycle | None":
+    if settings.temporal_address is None:
+        return None
+    # An extra, and a tenth of what a start imports.
+    from server.temporal.lifecycle import TemporalLifecycle
+
+    return TemporalLifecycle.make(settings, local, call_log, registry.instance, metrics.call_ended)
 
 
 def _open_leases(

@@ -1,4 +1,4 @@
-"""Enums of a call's status, end reason, direction, driver and speaker, shared by lifecycle, record and API.
+"""Enums of a call that lifecycle, record and API share: status, end reason, direction, driver, …
 
 Standard library only.
 """

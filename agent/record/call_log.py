@@ -5,15 +5,9 @@ database is busy, full or cannot be reached. A write completes even when its cal
 The lifecycle, the API and the recorder share one `CallLog`; processes may share a database.
 """
 
-import asyncio
-import math
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Delete, and_, delete, false, func, insert, or_
 from sqlalchemy.exc import IntegrityError
@@ -23,13 +17,24 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from agent.latency import LATENCY_EVENTS, Latency
 from agent.lifecycle.state import CallState
+from agent.lifecycle.statuses import Driver
+from agent.lifecycle.told import Told
 from agent.record.database import DatabaseUnavailable as DatabaseUnavailable
-from agent.record.database import is_transient, writing_engine
 from agent.record.database import open_engine as open_engine
 from agent.record.decision import LifeDecision
-from agent.record.models import Call, CallEvent, CallStatus, Direction, Placement, TokenUsage, Turn
+from agent.record.models import (
+    Call,
+    CallEvent,
+    CallStatus,
+    Direction,
+    Placement,
+    TokenUsage,
+    Turn,
+    UntoldEvent,
+)
 from agent.record.page_cursor import BadCursor as BadCursor
 from agent.record.page_cursor import cursor_after, read_cursor
+from agent.record.transactions import Transactions, shielded
 
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
@@ -38,14 +43,8 @@ DAY = timedelta(hours=24)
 # Advisory lock for counting calls before one is created: any number that nothing else uses.
 _POSTGRES_COUNT_LOCK = 7_265_190_114
 
-# A write that is older says nothing of the next one.
-_PROBE_AFTER_SECS = 1.0
-
 # Rows that a running call writes.
 Row = Turn | CallEvent | TokenUsage
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 
 class NoSuchCall(LookupError):
@@ -80,26 +79,7 @@ class CallPage:
     next_cursor: str | None
 
 
-def _shielded(
-    write: Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["CallLog", P], Coroutine[Any, Any, T]]:
-    """Run a method in a task of its own, so that it completes when its caller is cancelled.
-
-    A statement in aiosqlite's thread cannot be cancelled, and an unclosed cursor would hold
-    SQLite's lock.
-    """
-
-    @wraps(write)
-    async def shielded(self: "CallLog", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.create_task(write(self, *args, **kwargs))
-        self.writes.add(task)
-        task.add_done_callback(self.writes.discard)
-        return await asyncio.shield(task)
-
-    return shielded
-
-
-class CallLog:
+class CallLog(Transactions):
     """The calls in a database.
 
     `daily_limit` bounds the outbound calls of any 24 hours, over all processes that share the
@@ -107,19 +87,12 @@ class CallLog:
     """
 
     def __init__(self, engine: AsyncEngine, *, daily_limit: int | None = None) -> None:
-        self._reader = engine
-        self._writer = writing_engine(engine)
+        super().__init__(engine)
         self._daily_limit = daily_limit
-        # Writes under way; the event loop holds only weak references to tasks.
-        self.writes: set[asyncio.Task[Any]] = set()
-        # When a write last succeeded or failed, and why it failed.
-        self._tried_at = -math.inf
-        self._write_failure: DatabaseUnavailable | None = None
-        self._probe: asyncio.Task[None] | None = None
 
     # --- the call and its lifecycle state
 
-    @_shielded
+    @shielded
     async def create(self, call: Call, events: Sequence[CallEvent] = ()) -> Call:
         """Store a new call with its first events; return it as stored.
 
@@ -167,7 +140,7 @@ class CallLog:
         async with self._reading() as session:
             return await self._by_key(session, key)
 
-    @_shielded
+    @shielded
     async def change_life(
         self, call_id: str, decide: Callable[[Call], LifeDecision]
     ) -> tuple[Call, LifeDecision]:
@@ -186,7 +159,7 @@ class CallLog:
                 await _keep_life(session, call, decision.state, decision.events)
         return call, decision
 
-    @_shielded
+    @shielded
     async def save_life(
         self,
         call_id: str,
@@ -208,6 +181,81 @@ class CallLog:
             await _keep_life(session, call, state, events)
         return call
 
+    @shielded
+    async def take_over(self, call_id: str) -> Call | None:
+        """Mark a call as one that a workflow runs, and return it; None: erased or ended.
+
+        Until then, `withdraw` can take a placed call back.
+        """
+        async with self._writing() as session:
+            call = await session.get(Call, call_id, with_for_update=True)
+            if call is None or call.status.is_terminal:
+                return None
+            state = CallState.from_json(call.life)
+            if not call.revision or state.driver is not Driver.TEMPORAL:
+                taken = replace(state, driver=Driver.TEMPORAL)
+                await _keep_life(session, call, taken, ())
+        return call
+
+    @shielded
+    async def withdraw(self, call_id: str) -> bool:
+        """Remove a call that was placed, unless a workflow has taken it over; whether it is gone.
+
+        It does not count for the daily limit then, and its idempotency key is free again.
+        """
+        async with self._writing() as session:
+            call = await session.get(Call, call_id, with_for_update=True)
+            if call is None:
+                return True
+            if call.revision:
+                return False
+            for statement in _deletions(call_id):
+                await session.exec(statement)
+            counted = select(Placement).where(col(Placement.at) == call.created_at)
+            placement = (await session.exec(counted.limit(1))).first()
+            if placement is not None:
+                await session.delete(placement)
+        return True
+
+    @shielded
+    async def store_life(
+        self, call_id: str, state: CallState, events: Sequence[CallEvent], revision: int
+    ) -> Call | None:
+        """Store what a workflow has decided, once; None when the call was erased.
+
+        `revision` is the one that the record has after it: a write that is repeated changes
+        nothing.
+        """
+        async with self._writing() as session:
+            call = await session.get(Call, call_id, with_for_update=True)
+            if call is not None and call.revision < revision:
+                call.revision = revision - 1
+                await _keep_life(session, call, state, events)
+        return call
+
+    # --- events that wait until a workflow can be told
+
+    @shielded
+    async def keep_untold(self, call_id: str, told: Sequence[Told]) -> None:
+        """Keep events of a call, in order. Raises: NoSuchCall."""
+        async with self._writing() as session:
+            await self._call(session, call_id)
+            for one in told:
+                session.add(UntoldEvent(call_id=call_id, told_id=one.id, event=one.values))
+                await session.flush()
+
+    async def untold(self, limit: int = 500) -> list[UntoldEvent]:
+        """The events that wait, oldest first."""
+        async with self._reading() as session:
+            waiting = select(UntoldEvent).order_by(col(UntoldEvent.id))
+            return list(await session.exec(waiting.limit(limit)))
+
+    @shielded
+    async def forget_untold(self, ids: Sequence[int]) -> None:
+        """Remove events that were told."""
+        async with self._writing() as session:
+            await session.exec(delete(UntoldEvent).where(col(UntoldEvent.id).in_(ids)))
+
     async def unfinished(self) -> list[Call]:
         """Every call that has not ended, oldest first, for a restart to resume."""
         async with self._reading() as session:
@@ -215,7 +263,7 @@ class CallLog:
             found = await session.exec(live.order_by(col(Call.created_at), col(Call.id)))
             return list(found)
 
-    @_shielded
+    @shielded
     async def delete(self, call_id: str) -> None:
         """Delete an ended call with its turns, events and token counts.
 
@@ -230,7 +278,7 @@ class CallLog:
 
     # --- what was said and what happened
 
-    @_shielded
+    @shielded
     async def write(self, rows: Sequence[Row]) -> int:
         """Insert turns, events and token counts of any calls, in this order.
 
@@ -325,63 +373,7 @@ class CallLog:
         async with self._reading() as session:
             await session.exec(select(Call.id).where(false()))
 
-    async def check_writing(self) -> None:
-        """Raise when the last write failed: of a call, or a probe when that is over a second ago.
-
-        Raises: DatabaseUnavailable.
-        """
-        if self._probe is None and time.monotonic() - self._tried_at > _PROBE_AFTER_SECS:
-            self._probe = asyncio.create_task(self._write_probe(), name="write-probe")
-        if self._probe is not None:
-            await asyncio.shield(self._probe)
-        if self._write_failure is not None:
-            raise self._write_failure
-
     # --- below
-
-    async def _write_probe(self) -> None:
-        """Commit a change that means nothing: reaching the database does not show a full disk."""
-        try:
-            async with self._writing() as session:
-                connection = await session.connection()
-                if connection.dialect.name == "sqlite":
-                    change = f"PRAGMA user_version = {int(time.time()) % 2**31}"
-                else:
-                    change = "UPDATE alembic_version SET version_num = version_num"
-                await connection.exec_driver_sql(change)
-        except DatabaseUnavailable:
-            pass  # `_writing` has noted it
-        finally:
-            self._probe = None
-
-    def _note_write(self, failure: DatabaseUnavailable | None) -> None:
-        self._tried_at, self._write_failure = time.monotonic(), failure
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncSession]:
-        try:
-            async with AsyncSession(self._reader, expire_on_commit=False) as session:
-                yield session
-        except Exception as error:
-            _raise_if_unavailable(error)
-            raise
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncSession]:
-        try:
-            async with (
-                AsyncSession(self._writer, expire_on_commit=False) as session,
-                session.begin(),
-            ):
-                yield session
-        except Exception as error:
-            try:
-                _raise_if_unavailable(error)
-            except DatabaseUnavailable as unavailable:
-                self._note_write(unavailable)
-                raise
-            raise
-        self._note_write(None)
 
     async def _count_placement(self, session: AsyncSession, at: datetime) -> None:
         """Count a placed call. Raises: DailyLimitReached."""
@@ -417,15 +409,9 @@ def _deletions(call_id: str) -> list[Delete]:
         delete(Turn).where(col(Turn.call_id) == call_id),
         delete(CallEvent).where(col(CallEvent.call_id) == call_id),
         delete(TokenUsage).where(col(TokenUsage.call_id) == call_id),
+        delete(UntoldEvent).where(col(UntoldEvent.call_id) == call_id),
         delete(Call).where(col(Call.id) == call_id),
     ]
-
-
-def _raise_if_unavailable(error: Exception) -> None:
-    if not isinstance(error, DatabaseUnavailable) and is_transient(error):
-        raise DatabaseUnavailable(
-            f"the database cannot be used now: {type(error).__name__}"
-        ) from error
 
 
 async def _keep_life(

@@ -1,4 +1,4 @@
-"""LifeDecision: the new state, commands and rows of the record that follow from lifecycle events."""
+"""LifeDecision: the new state, commands and rows of the record that follow from events."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

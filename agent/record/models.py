@@ -1,4 +1,4 @@
-"""Tables of the record: calls, placements, turns, events, token usage. SQL is in `call_log.py`."""
+"""Tables of the record: calls, placements, turns, events, tokens. SQL is in `call_log.py`."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -175,6 +175,18 @@ class CallEvent(SQLModel, table=True):
     # A dotted constant: "twilio.status", "stream.started", "tool.called", "model.connected", ...
     kind: str = Field(sa_type=StorableText(64))
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class UntoldEvent(SQLModel, table=True):
+    """A lifecycle event that waits until the call's workflow can be told of it."""
+
+    __tablename__ = "untold_events"
+
+    id: int | None = Field(default=None, primary_key=True)
+    call_id: str = Field(sa_column=_call_id_column())
+    # `agent.lifecycle.told.Told`.
+    told_id: str = Field(sa_type=StorableText(32))
+    event: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
 class TokenUsage(SQLModel, table=True):

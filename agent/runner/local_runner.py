@@ -36,7 +36,7 @@ from agent.lifecycle.events import (
 )
 from agent.lifecycle.rules import decide
 from agent.lifecycle.state import CallState, Patience, new_call
-from agent.lifecycle.statuses import Direction
+from agent.lifecycle.statuses import Direction, Driver
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
 from agent.record.database import DatabaseUnavailable, is_transient
@@ -229,11 +229,25 @@ class LocalRunner:
         that may still ring is prewarmed again.
         """
         for call in await self._call_log.unfinished():
+            if CallState.from_json(call.life).driver is not Driver.LOCAL:
+                continue
             with logger.contextualize(call_id=call.id):
                 try:
                     await self._take_up(call.id)
                 except Exception as error:
                     logger.opt(exception=error).error("A call could not be resumed")
+
+    def let_go(self, call_id: str) -> None:
+        """A workflow has taken the call over: cancel its timers here."""
+        self._timers.forget(call_id)
+
+    def prepare(self, call_id: str) -> None:
+        """Start the call's pipeline before the phone is answered, in the background."""
+        self._media.order(call_id, Warm())
+
+    def release(self, call_id: str) -> None:
+        """Stop what `prepare` started, in the background."""
+        self._media.order(call_id, Release())
 
     async def close(self, timeout: float = 5.0) -> None:
         """Stop; requests to Twilio under way may finish within `timeout` seconds.
@@ -268,6 +282,9 @@ class LocalRunner:
     async def _decide(self, call_id: str, *told: Event) -> CallState:
         def judge(call: Call) -> LifeDecision:
             before = CallState.from_json(call.life)
+            if before.driver is not Driver.LOCAL and not before.status.is_terminal:
+                # A workflow has taken the call over.
+                return LifeDecision(before, before, (), ())
             self._follow(call, before)
             decision = decide_all(call_id, before, told)
             self._outbox.decided(call_id, decision)

@@ -24,9 +24,7 @@ _LOOK_UPS_AT_A_TIME = 8
 class PhoneRequests:
     """Requests to the telephone network, whose answers are lifecycle events."""
 
-    def __init__(
-        self, telephone: Telephone, call_log: CallLog, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, telephone: Telephone, call_log: CallLog, now: Callable[[], float]) -> None:
         self._telephone = telephone
         self._call_log = call_log
         self._now = now
@@ -76,8 +74,13 @@ class PhoneRequests:
 
     async def _request(self, call_id: str) -> DialRequest:
         call = await self._call_log.get(call_id)
-        ring_timeout_secs = int(call.life["ring_timeout_secs"])
-        return DialRequest(call_id, call.phone_number, call.our_number, ring_timeout_secs)
+        return DialRequest(
+            call_id,
+            to=call.phone_number,
+            from_=call.our_number,
+            ring_timeout_secs=int(call.life["ring_timeout_secs"]),
+            placed_at=call.created_at.timestamp(),
+        )
 
     async def _failed(self, call_id: str, what: str, error: Exception) -> None:
         logger.bind(what=what).opt(exception=error).error("A request to Twilio failed")

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from agent.latency import Latency
+from agent.lifecycle.statuses import Driver
 from agent.record.models import (
     Call,
     CallEvent,
@@ -116,6 +117,7 @@ CALL_EXAMPLE = {
     "ended_at": "2026-01-05T10:01:12Z",
     "duration_seconds": 66.0,
     "error": None,
+    "driver": "temporal",
 }
 TURNS_EXAMPLE = [
     {
@@ -161,6 +163,7 @@ class CallView(BaseModel):
     ended_at: datetime | None
     duration_seconds: float | None = Field(description="From answer to end.")
     error: str | None = Field(description="What went wrong, in a sentence.")
+    driver: Driver = Field(description="What runs the call's life: this server, or a workflow.")
 
     @classmethod
     def of(cls, call: Call) -> Self:
@@ -186,24 +189,36 @@ class CallView(BaseModel):
             ended_at=call.ended_at,
             duration_seconds=max(0.0, lasted) if lasted is not None else None,
             error=call.error,
+            driver=Driver(call.life.get("driver", Driver.LOCAL)),
         )
 
 
 class CallDetail(CallView):
     """A call as it is now, how fast it was so far, and whether it is recorded."""
 
-    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE, recording=True)
+    model_config = _example(
+        **CALL_EXAMPLE,
+        latency=LATENCY_EXAMPLE,
+        recording=True,
+        workflow_url="http://127.0.0.1:8080/namespaces/default/workflows/"
+        "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
+    )
 
     latency: LatencyView
     recording: bool = Field(description="Whether there is sound of it: `/calls/{id}/recording`.")
+    workflow_url: str | None = Field(description="The call's workflow in Temporal's web page.")
 
     @classmethod
-    def with_latency(cls, call: Call, latency: Latency, *, recording: bool) -> Self:
+    def with_latency(
+        cls, call: Call, latency: Latency, *, recording: bool, workflow_url: str | None
+    ) -> Self:
         """The public side of a record."""
+        view = CallView.of(call)
         return cls(
-            **CallView.of(call).model_dump(),
+            **view.model_dump(),
             latency=LatencyView.of(latency),
             recording=recording,
+            workflow_url=workflow_url if view.driver is Driver.TEMPORAL else None,
         )
 
 

@@ -15,6 +15,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="The port; PORT or 8000 by default.")
     ] = None,
+    with_worker: Annotated[
+        bool, typer.Option(help="Run workflows of calls, too, when TEMPORAL_ADDRESS is set.")
+    ] = False,
 ) -> None:
     """Serve the API, Twilio's webhooks and media streams. Migrates the database first."""
     settings = settings_or_exit(port)
@@ -36,7 +39,7 @@ def serve(
 
     _check_the_way_to_twilio(settings)
     try:
-        app = create_app(settings)
+        app = create_app(settings, with_worker=with_worker)
         bound = listen(host, settings.port)
     except (SettingsError, BrokenPipeline) as error:
         typer.echo(str(error), err=True)

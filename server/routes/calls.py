@@ -97,7 +97,8 @@ KnownCall = Annotated[Call, Depends(known_call)]
             "DAILY_CALL_LIMIT: 1000 calls were placed in 24 hours.",
         ),
         503: problem(
-            "No capacity or no database now (see Retry-After), or no Twilio or Gemini configured.",
+            "No capacity, no database or no Temporal now (see Retry-After), or no Twilio or Gemini "
+            "configured.",
             NO_LINE,
         ),
     },
@@ -158,7 +159,12 @@ async def read(call: KnownCall, opened: Opened) -> CallDetail:
     if call.status.is_terminal:
         await _flush_record(call, opened)
     latency = await opened.call_log.latency(call.id)
-    return CallDetail.with_latency(call, latency, recording=await _is_recorded(call, opened))
+    return CallDetail.with_latency(
+        call,
+        latency,
+        recording=await _is_recorded(call, opened),
+        workflow_url=opened.settings.workflow_url(call.id),
+    )
 
 
 @router.get("/{call_id}/transcript", responses=NOT_FOUND)

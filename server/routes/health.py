@@ -66,6 +66,8 @@ async def _check(opened: Resources) -> Readiness:
         "twilio": f"{settings.twilio_missing}: not set" if settings.twilio_missing else "ok",
         "gemini": "ok" if settings.gemini_api_key else "GEMINI_API_KEY is not set",
     }
+    if opened.temporal is not None:
+        checks["temporal"] = await _reach(opened.temporal.workflows.check)
     good = all(answer == "ok" for answer in checks.values())
     return Readiness(status="ok" if good else "unavailable", checks=checks)
 

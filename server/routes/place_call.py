@@ -7,6 +7,7 @@ from fastapi import HTTPException
 from loguru import logger
 
 from agent.lifecycle.events import Placed
+from agent.ports import LifecycleUnavailable
 from agent.profile import CannotBeFilled
 from agent.record.call_log import DailyLimitReached, IdempotencyConflict
 from agent.record.models import Call, CallStatus, Direction
@@ -40,6 +41,11 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
         opened.registry.give_back(call.id)
         opened.metrics.rejected.labels("daily_limit").inc()
         raise HTTPException(429, f"DAILY_CALL_LIMIT: {reached}.") from None
+    except LifecycleUnavailable as unavailable:
+        opened.registry.give_back(call.id)
+        opened.metrics.rejected.labels("temporal").inc()
+        retry = {"Retry-After": str(RETRY_AFTER_SECS)}
+        raise HTTPException(503, f"{unavailable}; try again soon.", headers=retry) from None
     except BaseException:
         opened.registry.give_back(call.id)
         raise

@@ -21,8 +21,10 @@ from server.settings.written_values import (
     ACCOUNT_SID,
     checked_authority,
     checked_database_url,
+    checked_host_and_port,
     checked_web_address,
     checked_word,
+    read_key,
 )
 
 DEFAULT_PIPELINE = "phone_call"
@@ -76,6 +78,12 @@ class Settings(BaseSettings):
     redis_session_ttl: int = Field(default=7200, ge=1)
     temporal_address: str | None = None
     temporal_namespace: str = "default"
+    temporal_tls: bool = False
+    temporal_api_key: SecretStr | None = None
+    temporal_codec_key: SecretStr | None = None
+    temporal_build_id: str | None = None
+    temporal_metrics_address: str | None = None
+    temporal_ui_url: str | None = None
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     stream_token_secret: SecretStr | None = None
@@ -114,13 +122,38 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
         return value.upper()
 
-    @field_validator("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url")
+    @field_validator("temporal_address", "temporal_metrics_address")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        return value if value is None else checked_host_and_port(value)
+
+    @field_validator("temporal_codec_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_key(value.get_secret_value())
+        return value
+
+    @field_validator(
+        "base_url",
+        "instance_url",
+        "twilio_api_base_url",
+        "google_gemini_base_url",
+        "temporal_ui_url",
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         return value if value is None else checked_web_address(value)
 
     @field_validator(
-        "twilio_account_sid", "gemini_model", "gemini_voice", "twilio_auth_token", "gemini_api_key"
+        "twilio_account_sid",
+        "gemini_model",
+        "gemini_voice",
+        "twilio_auth_token",
+        "gemini_api_key",
+        "temporal_namespace",
+        "temporal_api_key",
+        "temporal_build_id",
     )
     @classmethod
     def _one_word(cls, value: Any) -> Any:
@@ -242,6 +275,12 @@ class Settings(BaseSettings):
     def stream_base_url(self) -> str:
         """BASE_URL as Twilio's media streams see it: ws for http, wss for https."""
         return "ws" + self.base_url.removeprefix("http")
+
+    def workflow_url(self, call_id: str) -> str | None:
+        """The page of a call's workflow, where TEMPORAL_UI_URL says."""
+        if self.temporal_ui_url is None:
+            return None
+        return f"{self.temporal_ui_url}/namespaces/{self.temporal_namespace}/workflows/{call_id}"
 
     def allows_destination(self, phone_number: str) -> bool:
         """Whether a call to this number may be placed."""

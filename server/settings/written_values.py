@@ -4,12 +4,15 @@ Each raises ValueError with a sentence that says what to write, and never quotes
 may hold a password.
 """
 
+import base64
+import binascii
 import re
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+KEY_BYTES = 32
 ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _VISIBLE = re.compile(r"[!-~]+")
@@ -102,3 +105,22 @@ def _has_raw_password(url: str) -> bool:
     # may also be in a query behind a real port.
     before_query = behind.partition("?")[0] if re.search(r":[0-9]+$", host) else behind
     return ":" in host and "@" in before_query
+
+
+def read_key(text: str) -> bytes:
+    """The 32 bytes of a key, which is written in base64. Raises: ValueError."""
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError("must be 32 bytes in base64: openssl rand -base64 32 makes one")
+    return key
+
+
+def checked_host_and_port(value: str) -> str:
+    """An address as `host:port`."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        raise ValueError("must be host:port, without a scheme")
+    return value

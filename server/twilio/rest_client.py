@@ -21,17 +21,16 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 from urllib3.exceptions import HTTPError
 
+from agent.clock import utc_datetime
 from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from agent.record.models import now_utc
 from server.twilio.rest_http import REST_ROOT, NotSent, TwilioHttp
 
 TIMEOUT_SECS = 10.0
 THREADS = 8
 # Without `initiated`, which the response tells, and `answered`, which the TwiML request tells.
 EVENTS = ["ringing", "completed"]
-# How much Twilio's clock and ours may differ; how far to look back after a restart.
+# How much Twilio's clock and ours may differ.
 CLOCK_MARGIN = timedelta(seconds=5)
-FORGOTTEN_DIAL = timedelta(minutes=15)
 NOT_FOUND = 404
 TOO_MANY = 429
 # How many call SIDs are remembered as taken until the record has them.
@@ -69,7 +68,6 @@ class TwilioTelephone:
         self._base_url = base_url
         self._known = known
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio")
-        self._dialled_at: dict[str, datetime] = {}
         # Call SID → the call of ours that has it, oldest first.
         self._taken: dict[str, str] = {}
 
@@ -83,7 +81,6 @@ class TwilioTelephone:
 
         Raises: DialRefused, DialUncertain.
         """
-        self._dialled_at[request.call_id] = now_utc()
         create = partial(
             self._calls.create,
             to=request.to,
@@ -100,16 +97,13 @@ class TwilioTelephone:
         except TwilioRestException as error:
             if error.status >= 500:
                 raise DialUncertain(f"Twilio answered with HTTP {error.status}.") from error
-            self._dialled_at.pop(request.call_id, None)
             raise DialRefused(f"Twilio refused the call: {error.msg}", error.code) from error
         except NotSent as error:
-            self._dialled_at.pop(request.call_id, None)
             raise DialRefused("Twilio could not be reached.") from error
         except (HTTPError, OSError) as error:
             raise DialUncertain("Twilio did not answer.") from error
         except (TwilioException, ValueError) as error:
             raise DialUncertain("Twilio's answer was not understood.") from error
-        self._dialled_at.pop(request.call_id, None)
         self._take(sid, request)
         return sid
 
@@ -136,8 +130,7 @@ class TwilioTelephone:
 
     async def find(self, request: DialRequest) -> TelephoneCall | None:
         """Find the call that an uncertain `dial` may have placed; None when there is none."""
-        dialled_at = self._dialled_at.get(request.call_id)
-        since = dialled_at - CLOCK_MARGIN if dialled_at else now_utc() - FORGOTTEN_DIAL
+        since = utc_datetime(request.placed_at) - CLOCK_MARGIN
         recent = await self._in_thread(
             partial(self._calls.list, to=request.to, from_=request.from_, limit=20)
         )
@@ -146,7 +139,6 @@ class TwilioTelephone:
             sid = str(call.sid)
             # Taken at once, so that a concurrent `find` does not return the same call.
             if not await self._known(sid) and self._take(sid, request):
-                self._dialled_at.pop(request.call_id, None)
                 return TelephoneCall(sid, str(call.status))
         return None
 

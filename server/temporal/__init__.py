@@ -1,0 +1,1 @@
+"""Temporal: the client, the encryption of payloads, workers, search attributes, the daily sweep."""
