@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.clock import Clock
 from agent.lifecycle.events import Event, Placed
 from agent.lifecycle.state import CallState
 from agent.record.models import Call, EndReason, Speaker
@@ -89,6 +90,9 @@ class LifecycleUnavailable(Exception):
 
 class CallLifecycle(Protocol):
     """Runs the lifecycle of every call: in this process (`LocalRunner`) or in workflows."""
+
+    # Seconds since the epoch.
+    now: Clock
 
     async def place(self, call: Call, event: Placed) -> Call:
         """Create the record and dial (outbound); return the call as it is after Twilio's answer.

@@ -13,6 +13,7 @@ from server.emulators.gemini_live.certificate import make_certificate
 from server.migrations import upgrade
 from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
+from tests.temporal import TemporalServer, running_temporal
 
 # A machine that is busy with something else is no finding.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +45,13 @@ def postgres() -> Iterator[Postgres]:
     """A server, started for the first test of this process that asks for it."""
     with running_postgres() as server:
         asyncio.run(server.prepare())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    """A Temporal server, started for the first test of this process that asks for it."""
+    with running_temporal(tmp_path_factory.mktemp("temporal")) as server:
         yield server
 
 

@@ -1,17 +1,20 @@
-"""A real Temporal server on loopback: the CLI's own, in memory or in a file."""
+"""A real Temporal server on loopback: the CLI's own, which keeps what it knows in a file."""
 
 import asyncio
 import contextlib
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
 
 from agent.lifecycle.workflow import SEARCH_ATTRIBUTES
+
+START_SECS = 60.0
 
 
 def _binary() -> str:
@@ -30,52 +33,58 @@ def free_port() -> int:
 
 @dataclass
 class TemporalServer:
-    """A server that can be stopped and started again; what it knows is in `file`."""
+    """A server that can be stopped and started again, at the same address."""
 
     file: Path
     port: int = field(default_factory=free_port)
-    _process: asyncio.subprocess.Process | None = None
+    _process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def address(self) -> str:
         """As TEMPORAL_ADDRESS has it."""
         return f"127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start, and wait until it serves."""
         attributes = [f"--search-attribute={key.name}=Keyword" for key in SEARCH_ATTRIBUTES]
-        self._process = await asyncio.create_subprocess_exec(
-            *(_binary(), "server", "start-dev", "--headless", "--log-level", "error"),
-            *("--ip", "127.0.0.1", "--port", str(self.port), "--db-filename", str(self.file)),
-            *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
-            *attributes,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+        self._process = subprocess.Popen(
+            [
+                *(_binary(), "server", "start-dev", "--headless", "--log-level", "error"),
+                *("--ip", "127.0.0.1", "--port", str(self.port), "--db-filename", str(self.file)),
+                *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
+                *attributes,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        async with asyncio.timeout(30):
+        asyncio.run(self.until_it_serves())
+
+    async def until_it_serves(self) -> None:
+        """Wait until the default namespace answers."""
+        async with asyncio.timeout(START_SECS):
             while True:
                 try:
                     client = await Client.connect(self.address)
                     await client.count_workflows()
-                    return
-                except Exception:
+                except Exception:  # the client's own errors, while nobody listens
                     await asyncio.sleep(0.05)
+                else:
+                    return
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Kill it."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            self._process.kill()
+            self._process.wait()
             self._process = None
 
 
-@contextlib.asynccontextmanager
-async def running_temporal(folder: Path) -> AsyncIterator[TemporalServer]:
+@contextlib.contextmanager
+def running_temporal(folder: Path) -> Iterator[TemporalServer]:
     """A server for as long as the context lasts."""
     server = TemporalServer(folder / "temporal.db")
-    await server.start()
     try:
+        server.start()
         yield server
     finally:
-        await server.stop()
+        server.stop()

@@ -243,7 +243,7 @@ class TemporalRunner:
                 raise LifecycleUnavailable("Temporal cannot be reached now") from error
             await self._until_dialled(call)
         except CallIsOver:
-            pass
+            return
 
     async def _until_dialled(self, call: Call) -> None:
         try:
@@ -253,8 +253,9 @@ class TemporalRunner:
             pass  # the record says how far it is
 
     async def _as_placed_before(self, kept: Call) -> Call:
-        if not kept.status.is_terminal and not kept.twilio_sid and not _is_local(kept):
-            await self._until_dialled(kept)
+        if not kept.twilio_sid and not _is_local(kept):
+            # It may not have its workflow yet: whoever comes first starts it.
+            await self._begin(kept)
         return await self.record(kept.id)
 
     async def _place_inbound(self, call: Call, event: Placed) -> Call:

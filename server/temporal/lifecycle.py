@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from agent.lifecycle.state import Patience
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog
 from agent.record.models import Call
@@ -35,10 +36,13 @@ class TemporalLifecycle:
         call_log: CallLog,
         instance: str,
         on_end: Callable[[Call], None],
+        patience: Patience | None = None,
     ) -> "TemporalLifecycle":
         """A lifecycle that is not connected yet."""
         workflows = Workflows(connector(settings), instance, search_attributes.register)
-        runner = TemporalRunner(workflows, local, call_log, instance=instance, on_end=on_end)
+        runner = TemporalRunner(
+            workflows, local, call_log, instance=instance, patience=patience, on_end=on_end
+        )
         return cls(settings, workflows, runner, call_log, instance)
 
     @contextlib.asynccontextmanager

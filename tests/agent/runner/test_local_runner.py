@@ -11,151 +11,33 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.lifecycle.events import (
     ConversationEnded,
-    Placed,
-    StreamEnded,
     StreamStarted,
     Terminate,
     TwilioStatus,
     TwimlFetched,
 )
 from agent.lifecycle.state import CallState, Patience
-from agent.lifecycle.statuses import CallStatus, Direction, EndReason
-from agent.ports import DialRefused, DialRequest, DialUncertain, TelephoneCall
-from agent.record.call_log import CallLog, DatabaseUnavailable, IdempotencyConflict, NoSuchCall
+from agent.lifecycle.statuses import CallStatus, EndReason
+from agent.record.call_log import CallLog, DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call, CallEvent
 from agent.runner.local_runner import LocalRunner
+from tests.agent.runner.scripted import (
+    QUICK,
+    SECS,
+    Ends,
+    Phone,
+    ScriptedMedia,
+    answer,
+    kinds,
+    placed,
+)
 
 MakeCall = Callable[..., Call]
-
-# Every wait is short, so that what only a timer brings about is seen soon.
-QUICK = Patience(
-    ring_margin_secs=0.05,
-    queue_secs=0.1,
-    limit_margin_secs=0.05,
-    last_words_secs=0.05,
-    reconcile_secs=0.02,
-    reconcile_at_most_secs=0.1,
-)
-SECS = 20.0
-
-
-class Phone:
-    """A telephone network: what it is asked, and what it answers."""
-
-    def __init__(self) -> None:
-        self.dialled: list[DialRequest] = []
-        self.hung_up: list[str] = []
-        self.looked_up: list[str | None] = []
-        self.calls: dict[str, str] = {}
-        self.dial_answer: str | Exception = "CA1"
-        self.obeys = True
-        self.open = asyncio.Event()
-        self.open.set()
-        self.failures = 0
-        # So many of what is asked from the first hang-up on.
-        self.failures_from_hang_up = 0
-        self.asked = asyncio.Condition()
-
-    async def dial(self, request: DialRequest) -> str:
-        await self._note(self.dialled, request)
-        await self.open.wait()
-        if isinstance(self.dial_answer, Exception):
-            raise self.dial_answer
-        self.calls.setdefault(self.dial_answer, "queued")
-        return self.dial_answer
-
-    async def hang_up(self, twilio_sid: str) -> None:
-        await self._note(self.hung_up, twilio_sid)
-        self.failures += self.failures_from_hang_up
-        self.failures_from_hang_up = 0
-        self._maybe_fail()
-        if self.obeys:
-            self.calls[twilio_sid] = "completed"
-
-    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
-        await self._note(self.looked_up, twilio_sid)
-        self._maybe_fail()
-        status = self.calls.get(twilio_sid)
-        return TelephoneCall(twilio_sid, status) if status else None
-
-    async def find(self, request: DialRequest) -> TelephoneCall | None:
-        await self._note(self.looked_up, None)
-        self._maybe_fail()
-        return next((TelephoneCall(sid, status) for sid, status in self.calls.items()), None)
-
-    async def until(self, happened: Callable[[], bool]) -> None:
-        async with self.asked, asyncio.timeout(SECS):
-            await self.asked.wait_for(happened)
-
-    async def _note(self, where: list[Any], what: Any) -> None:
-        async with self.asked:
-            where.append(what)
-            self.asked.notify_all()
-
-    def _maybe_fail(self) -> None:
-        if self.failures > 0:
-            self.failures -= 1
-            raise ConnectionError("Twilio is away")
-
-
-class ScriptedMedia:
-    """A media side that notes its commands."""
-
-    def __init__(self) -> None:
-        self.orders: list[tuple[str, str]] = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.broken = False
-
-    async def warm(self, call_id: str) -> None:
-        await self._do("warm", call_id)
-
-    async def release(self, call_id: str) -> None:
-        await self._do("release", call_id)
-
-    async def end(self, call_id: str, reason: EndReason) -> None:
-        await self._do(f"end {reason.value}", call_id)
-
-    async def _do(self, what: str, call_id: str) -> None:
-        await self.open.wait()
-        self.orders.append((what, call_id))
-        if self.broken:
-            raise RuntimeError("the media side is broken")
-
-    def of(self, call: Call) -> list[str]:
-        return [what for what, call_id in self.orders if call_id == call.id]
-
-
-class Ends:
-    """Counts ends as metrics would."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.came = asyncio.Event()
-
-    def __call__(self, call: Call) -> None:
-        self.calls.append(call)
-        self.came.set()
 
 
 @pytest.fixture
 def database_server() -> None:
     """SQLite alone: `CallLog` answers alike on both."""
-
-
-@pytest.fixture
-def phone() -> Phone:
-    return Phone()
-
-
-@pytest.fixture
-def media() -> ScriptedMedia:
-    return ScriptedMedia()
-
-
-@pytest.fixture
-def ends() -> Ends:
-    return Ends()
 
 
 Start = Callable[..., Awaitable[LocalRunner]]
@@ -186,95 +68,6 @@ async def life(start: Start) -> LocalRunner:
     return await start()
 
 
-def placed(life: LocalRunner, **more: Any) -> Placed:
-    return Placed(life.now(), **({"ring_timeout_secs": 30, "max_duration_secs": 60} | more))
-
-
-async def answer(life: LocalRunner, call: Call, stream_sid: str = "MZ1") -> CallState:
-    await life.tell(call.id, TwimlFetched(life.now()))
-    return await life.tell(call.id, StreamStarted(life.now(), stream_sid, "here"))
-
-
-async def kinds(call_log: CallLog, call: Call) -> list[str]:
-    return [event.kind for event in await call_log.events(call.id)]
-
-
-async def test_a_call_from_the_dial_to_its_end(
-    life: LocalRunner,
-    call_log: CallLog,
-    phone: Phone,
-    media: ScriptedMedia,
-    ends: Ends,
-    a_call: MakeCall,
-):
-    call = await life.place(a_call(), placed(life))
-    assert (call.status, call.twilio_sid) == (CallStatus.INITIATED, "CA1")
-    assert phone.dialled == [DialRequest(call.id, "+15550100", "+15550199", 30)]
-    await life.tell(call.id, TwilioStatus(life.now(), "ringing", "CA1"))
-    assert (await answer(life, call)).status is CallStatus.IN_PROGRESS
-    phone.obeys = False
-    state = await life.tell(call.id, ConversationEnded(life.now(), "agent"))
-    assert not state.status.is_terminal
-    await phone.until(lambda: "CA1" in phone.hung_up)
-    await life.tell(call.id, TwilioStatus(life.now(), "completed", "CA1"))
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
-    assert ended.answered_at is not None
-    assert ended.ended_at is not None
-    assert ended.answered_at <= ended.ended_at
-    await life.close()
-    assert media.of(call) == ["warm", "end agent"]
-    assert [(c.id, c.status) for c in ends.calls] == [(call.id, CallStatus.COMPLETED)]
-    assert [e.detail for e in await call_log.events(call.id) if e.kind == "life.status"] == [
-        {"status": "ringing", "end_reason": None},
-        {"status": "in_progress", "end_reason": None},
-        {"status": "in_progress", "end_reason": "agent"},
-        {"status": "completed", "end_reason": "agent"},
-    ]
-    happened = await kinds(call_log, call)
-    assert happened[0] == "life.placed"
-    assert happened.index("life.dialled") < happened.index("twilio.status")
-
-
-async def test_a_refused_dial_is_a_failed_call(
-    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
-):
-    phone.dial_answer = DialRefused("The number is not valid.", 21211)
-    call = await life.place(a_call(), placed(life))
-    assert (call.status, call.error) == (CallStatus.FAILED, "The number is not valid.")
-    await life.close()
-    assert media.of(call) == ["warm", "release"]
-
-
-@pytest.mark.parametrize("error", [DialUncertain(), TimeoutError(), RuntimeError("a bug")])
-async def test_an_unclear_dial_is_found_and_never_repeated(
-    life: LocalRunner, phone: Phone, a_call: MakeCall, error: Exception
-):
-    phone.dial_answer = error
-    phone.calls["CA7"] = "ringing"
-    call = await life.place(a_call(), placed(life))
-    assert not call.status.is_terminal
-    await phone.until(lambda: None in phone.looked_up)
-    await life.tell(call.id, Terminate(life.now()))
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert ended.twilio_sid == "CA7"
-    assert ended.end_reason is EndReason.API
-    assert len(phone.dialled) == 1
-
-
-async def test_an_unclear_dial_that_was_never_placed_has_failed(
-    life: LocalRunner, phone: Phone, a_call: MakeCall
-):
-    phone.dial_answer = DialUncertain()
-    call = await life.place(a_call(), placed(life))
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.FAILED, EndReason.SYSTEM)
-    assert len(phone.dialled) == 1
-
-
 async def test_a_slow_dial_holds_up_neither_tell_nor_the_answer_for_ever(
     start: Start, phone: Phone, a_call: MakeCall
 ):
@@ -289,89 +82,6 @@ async def test_a_slow_dial_holds_up_neither_tell_nor_the_answer_for_ever(
     ended = await life.ended(call.id, SECS)
     assert ended is not None
     assert phone.hung_up[0] == "CA1"
-
-
-async def test_the_same_request_again_dials_once(life: LocalRunner, phone: Phone, a_call: MakeCall):
-    def request(fingerprint: str) -> Call:
-        return a_call(idempotency_key="k", request_fingerprint=fingerprint)
-
-    calls = await asyncio.gather(
-        *(life.place(request("f"), placed(life)) for _ in range(5)),
-    )
-    assert len({call.id for call in calls}) == 1
-    # Whoever comes second waits for the one dial, too.
-    assert {call.twilio_sid for call in calls} == {"CA1"}
-    with pytest.raises(IdempotencyConflict):
-        await life.place(request("other"), placed(life))
-    assert len(phone.dialled) == 1
-
-
-async def test_an_inbound_call_is_opened_once(
-    life: LocalRunner, call_log: CallLog, phone: Phone, a_call: MakeCall
-):
-    event = placed(life, inbound=True, twilio_sid="CA5")
-    calls = await asyncio.gather(*(life.place(a_call(), event) for _ in range(3)))
-    assert len({call.id for call in calls}) == 1
-    call = calls[0]
-    assert (call.direction, call.status, call.twilio_sid) == (
-        Direction.INBOUND,
-        CallStatus.RINGING,
-        "CA5",
-    )
-    assert phone.dialled == []
-    assert (await answer(life, call)).status is CallStatus.IN_PROGRESS
-
-
-async def test_lost_callbacks_are_found_out(life: LocalRunner, phone: Phone, a_call: MakeCall):
-    call = await life.place(a_call(), placed(life))
-    await answer(life, call)
-    phone.calls["CA1"] = "completed"
-    await life.tell(call.id, StreamEnded(life.now(), "MZ1", 30))
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.CALLER)
-    assert phone.hung_up == []
-
-
-async def test_a_phone_that_rings_off_without_a_word(
-    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
-):
-    call = await life.place(a_call(), placed(life, ring_timeout_secs=0))
-    phone.calls["CA1"] = "no-answer"
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert ended.status is CallStatus.NO_ANSWER
-    await life.close()
-    assert media.of(call) == ["warm", "release"]
-
-
-async def test_the_longest_duration_ends_a_call(
-    life: LocalRunner, phone: Phone, media: ScriptedMedia, a_call: MakeCall
-):
-    call = await life.place(a_call(), placed(life, max_duration_secs=0))
-    phone.calls["CA1"] = "in-progress"
-    await answer(life, call)
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.LIMIT)
-    assert phone.hung_up[0] == "CA1"
-
-
-async def test_a_failing_telephone_is_asked_again_and_kept_in_the_record(
-    life: LocalRunner, call_log: CallLog, phone: Phone, a_call: MakeCall
-):
-    call = await life.place(a_call(), placed(life))
-    phone.calls["CA1"] = "in-progress"
-    await answer(life, call)
-    phone.failures_from_hang_up = 3
-    await life.tell(call.id, Terminate(life.now()))
-    ended = await life.ended(call.id, SECS)
-    assert ended is not None
-    assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.API)
-    await life.close()
-    failed = [e.detail for e in await call_log.events(call.id) if e.kind == "telephone.failed"]
-    assert len(failed) == 3
-    assert {"what": "hang_up", "error": "ConnectionError"} in failed
 
 
 async def test_a_broken_or_stuck_desk_harms_no_call(
@@ -396,18 +106,6 @@ async def test_one_calls_trouble_is_not_anothers(life: LocalRunner, phone: Phone
     phone.open.set()
     phone.dial_answer = "CA2"
     assert (await waiting).twilio_sid == "CA2"
-
-
-async def test_news_at_once_is_decided_one_after_the_other(
-    life: LocalRunner, call_log: CallLog, ends: Ends, a_call: MakeCall
-):
-    call = await life.place(a_call(), placed(life))
-    now = life.now()
-    news = [TwilioStatus(now, "ringing", "CA1"), TwilioStatus(now, "completed", "CA1")]
-    await asyncio.gather(*(life.tell(call.id, event) for event in news * 10))
-    assert (await life.state(call.id)).status is CallStatus.COMPLETED
-    assert (await kinds(call_log, call)).count("twilio.status") == 20
-    assert len(ends.calls) == 1
 
 
 async def test_several_events_at_once_are_decided_in_their_order(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.server.http_listener import (
 )
 
 OUR_NUMBER = "+15550100999"
-REQUEST = DialRequest("0" * 32, "+15550100123", OUR_NUMBER, 30)
+REQUEST = DialRequest("0" * 32, "+15550100123", OUR_NUMBER, 30, placed_at=time.time())
 
 
 @contextlib.asynccontextmanager
