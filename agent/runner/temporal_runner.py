@@ -65,7 +65,7 @@ class TemporalRunner:
         patience: Patience | None = None,
         on_end: Callable[[Call], None] | None = None,
     ) -> None:
-        self._workflows = workflows
+        self.workflows = workflows
         self._local = local
         self._call_log = call_log
         self._instance = instance
@@ -81,7 +81,7 @@ class TemporalRunner:
     @property
     def reachable(self) -> bool:
         """Whether Temporal answered the last time."""
-        return self._workflows.reachable
+        return self.workflows.reachable
 
     # --- ports.CallLifecycle
 
@@ -237,7 +237,7 @@ class TemporalRunner:
         """Start the workflow and wait for Twilio's answer. Raises: LifecycleUnavailable."""
         try:
             async with asyncio.timeout(_BEGIN_SECS):
-                await self._workflows.place(call)
+                await self.workflows.place(call)
         except (WorkflowsAway, TimeoutError) as error:
             if await self._call_log.withdraw(call.id):
                 raise LifecycleUnavailable("Temporal cannot be reached now") from error
@@ -248,7 +248,7 @@ class TemporalRunner:
     async def _until_dialled(self, call: Call) -> None:
         try:
             async with asyncio.timeout(_DIAL_SECS):
-                await self._workflows.until_dialled(call.id)
+                await self.workflows.until_dialled(call.id)
         except (WorkflowsAway, CallIsOver, TimeoutError):
             pass  # the record says how far it is
 
@@ -269,7 +269,7 @@ class TemporalRunner:
             return kept
         self._local.prepare(call_id)
         try:
-            await self._workflows.begin(kept, fresh=True)
+            await self.workflows.begin(kept, fresh=True)
         except WorkflowsAway:
             # Its workflow is started by the first event that can be told.
             logger.bind(call_id=call_id).warning("A call begins without Temporal")
@@ -295,7 +295,7 @@ class TemporalRunner:
         try:
             if wait:
                 try:
-                    await self._workflows.tell_now(call_id, told, _TELL_NOW_SECS)
+                    await self.workflows.tell_now(call_id, told, _TELL_NOW_SECS)
                     return
                 except WorkflowsAway:
                     logger.bind(call_id=call_id).warning("No worker has answered in time")
@@ -307,7 +307,7 @@ class TemporalRunner:
 
     async def _deliver(self, call_id: str, told: Sequence[Told]) -> None:
         try:
-            await self._workflows.tell(call_id, told)
+            await self.workflows.tell(call_id, told)
         except CallIsOver:
             await self._tell_ended(call_id, told)
 
@@ -323,7 +323,7 @@ class TemporalRunner:
             await self._local.ended(call.id, _CHECK_SECS)
             return
         try:
-            await self._workflows.until_over(call.id)
+            await self.workflows.until_over(call.id)
         except (WorkflowsAway, CallIsOver):
             await asyncio.sleep(_CHECK_SECS)
 
@@ -338,7 +338,7 @@ class TemporalRunner:
     async def _check(self) -> None:
         was = self.reachable
         try:
-            await self._workflows.check()
+            await self.workflows.check()
             await self._catch_up()
         except WorkflowsAway as error:
             if was:
@@ -363,7 +363,7 @@ class TemporalRunner:
             self._to_hand_over.discard(call_id)
             return
         if not call.status.is_terminal:
-            await self._workflows.begin(call, fresh=False)
+            await self.workflows.begin(call, fresh=False)
             logger.bind(call_id=call_id).info("A call was handed to a workflow")
         self._local.let_go(call_id)
         self._to_hand_over.discard(call_id)

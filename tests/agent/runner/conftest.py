@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agent.lifecycle.events import Placed
+from agent.lifecycle.state import Patience
 from agent.ports import CallLifecycle
 from agent.record.call_log import CallLog
 from agent.record.models import Call
@@ -65,11 +66,12 @@ async def over_temporal(
     *,
     instance: str = "here",
     with_calls: bool = True,
+    patience: Patience = QUICK,
 ) -> AsyncIterator[TemporalRunner]:
     """A server's lifecycle with its workers, on a Temporal server that runs."""
-    local = LocalRunner(call_log, phone, media, patience=QUICK, on_end=ends)
+    local = LocalRunner(call_log, phone, media, patience=patience, on_end=ends)
     settings = Settings(temporal_address=temporal.address)
-    lifecycle = TemporalLifecycle.make(settings, local, call_log, instance, ends, patience=QUICK)
+    lifecycle = TemporalLifecycle.make(settings, local, call_log, instance, ends, patience)
     own = OverTemporal(lifecycle)
     await lifecycle.runner.resume()
     try:
