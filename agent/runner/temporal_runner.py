@@ -37,11 +37,8 @@ from agent.runner.local_runner import LocalRunner
 from agent.runner.untold_outbox import UntoldOutbox
 from agent.runner.workflows import CallIsOver, Workflows, WorkflowsAway
 
-# Without a worker by then, nothing was dialled, and nothing will be.
-_BEGIN_SECS = 8.0
 _DIAL_SECS = 10.0
-# How long the end of a conversation waits for its workflow, and an answer for the database.
-_TELL_NOW_SECS = 3.0
+# How long an answer that a live call waits for may depend on the database.
 _ANSWER_SECS = 1.5
 _CHECK_SECS = 2.0
 _FIRST_PAUSE_SECS = 0.2
@@ -52,7 +49,9 @@ _ENDS = Terminate | ConversationEnded
 class TemporalRunner:
     """`ports.CallLifecycle` over workflows; several instances share a record and a namespace.
 
-    `on_end` is called once for each call that ends on this instance, with its final record.
+    `on_end` is called once for each call that ends on this instance, with its final record. When
+    no worker has begun a placed call after `begin_secs`, it was not dialled, and never will be; the
+    end of a conversation waits `tell_now_secs` for its workflow.
     """
 
     def __init__(
@@ -64,7 +63,11 @@ class TemporalRunner:
         instance: str,
         patience: Patience | None = None,
         on_end: Callable[[Call], None] | None = None,
+        begin_secs: float = 8.0,
+        tell_now_secs: float = 3.0,
     ) -> None:
+        self._begin_secs = begin_secs
+        self._tell_now_secs = tell_now_secs
         self.workflows = workflows
         self._local = local
         self._call_log = call_log
@@ -236,7 +239,7 @@ class TemporalRunner:
     async def _begin(self, call: Call) -> None:
         """Start the workflow and wait for Twilio's answer. Raises: LifecycleUnavailable."""
         try:
-            async with asyncio.timeout(_BEGIN_SECS):
+            async with asyncio.timeout(self._begin_secs):
                 await self.workflows.place(call)
         except (WorkflowsAway, TimeoutError) as error:
             if await self._call_log.withdraw(call.id):
@@ -295,7 +298,7 @@ class TemporalRunner:
         try:
             if wait:
                 try:
-                    await self.workflows.tell_now(call_id, told, _TELL_NOW_SECS)
+                    await self.workflows.tell_now(call_id, told, self._tell_now_secs)
                     return
                 except WorkflowsAway:
                     logger.bind(call_id=call_id).warning("No worker has answered in time")

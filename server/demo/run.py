@@ -43,8 +43,8 @@ async def run_demo(folder: Path, tell: Tell) -> Report:
     ):
         twilio.people[THEIRS] = Answer(Person(person), ring_secs=RING_SECS)
         with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
-            async with server_process(gemini, twilio, Path(scratch)) as api:
-                view = await _call(api, twilio)
+            async with server_process(gemini, twilio, Path(scratch)) as server:
+                view = await _call(server.http, twilio)
         call, session = twilio.calls[0], gemini.sessions[0]
     _leave(folder, call, view)
     return report(call, session, view)

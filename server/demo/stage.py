@@ -40,6 +40,7 @@ class ServerProcess:
     process: asyncio.subprocess.Process
     http: httpx.AsyncClient
     log: Path
+    environment: Mapping[str, str]
 
     def check(self) -> None:
         """Raises: StageError, with the end of its log, once it has died."""
@@ -60,11 +61,14 @@ def environment_between(gemini: Vendor, twilio: Vendor) -> dict[str, str]:
 
 @asynccontextmanager
 async def server_process(
-    gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
-) -> AsyncIterator[httpx.AsyncClient]:
+    gemini: GeminiLiveEmulator,
+    twilio: TwilioEmulator,
+    folder: Path,
+    more: Mapping[str, str] | None = None,
+) -> AsyncIterator[ServerProcess]:
     """`voice-ai serve` as a process of its own, configured by its environment alone.
 
-    Its database is in `folder`, and so is what it logs. Gives a client of its API.
+    Its database is in `folder`, and so is what it logs. `more`: further variables.
 
     Raises: StageError.
     """
@@ -74,10 +78,11 @@ async def server_process(
             **environment_between(gemini, twilio),
             "BASE_URL": base_url,
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
+            **(more or {}),
         }
         command = (*SERVE, "--port", str(port))
         async with started(command, environment, folder, base_url, "/health/ready") as server:
-            yield server.http
+            yield server
 
 
 @asynccontextmanager
@@ -112,7 +117,7 @@ async def started(
         listening.close()
     try:
         async with httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False) as http:
-            server = ServerProcess(process, http, log)
+            server = ServerProcess(process, http, log, environment)
             await _until_ready(server, ready_path)
             yield server
     finally:

@@ -37,11 +37,18 @@ class TemporalLifecycle:
         instance: str,
         on_end: Callable[[Call], None],
         patience: Patience | None = None,
+        **timeouts: float,
     ) -> "TemporalLifecycle":
-        """A lifecycle that is not connected yet."""
+        """A lifecycle that is not connected yet; `timeouts` are those of its runner."""
         workflows = Workflows(connector(settings), instance, search_attributes.register)
         runner = TemporalRunner(
-            workflows, local, call_log, instance=instance, patience=patience, on_end=on_end
+            workflows,
+            local,
+            call_log,
+            instance=instance,
+            patience=patience,
+            on_end=on_end,
+            **timeouts,
         )
         return cls(settings, workflows, runner, call_log, instance)
 

@@ -2,12 +2,18 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
 
 from agent.lifecycle.events import Placed
 from agent.lifecycle.state import Patience
+from agent.lifecycle.workflow import CALL_QUEUE
 from agent.ports import CallLifecycle
 from agent.record.call_log import CallLog
 from agent.record.models import Call
@@ -15,8 +21,8 @@ from agent.runner.local_runner import LocalRunner
 from agent.runner.temporal_runner import TemporalRunner
 from server.settings.settings import Settings
 from server.temporal.lifecycle import TemporalLifecycle
-from tests.agent.runner.scripted import QUICK, Ends, Phone, ScriptedMedia
-from tests.temporal import TemporalServer
+from tests.agent.runner.scripted import CALM, QUICK, Ends, Phone, ScriptedMedia, eventually
+from server.demo.temporal_server import TemporalServer
 
 
 @pytest.fixture
@@ -56,6 +62,22 @@ class OverTemporal:
                 await client.get_workflow_handle(call_id).terminate()
 
 
+async def until_workers_poll(client: Client) -> None:
+    """Wait until a worker of this test takes workflow tasks."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=CALL_QUEUE),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    mine = f"{os.getpid()}@"
+
+    async def polls() -> bool:
+        described = await client.workflow_service.describe_task_queue(request)
+        return any(poller.identity.startswith(mine) for poller in described.pollers)
+
+    await eventually(polls)
+
+
 @contextlib.asynccontextmanager
 async def over_temporal(
     temporal: TemporalServer,
@@ -66,22 +88,40 @@ async def over_temporal(
     *,
     instance: str = "here",
     with_calls: bool = True,
-    patience: Patience = QUICK,
+    patience: Patience = CALM,
+    begin_secs: float = 60.0,
+    tell_now_secs: float = 30.0,
+    leave: bool = False,
 ) -> AsyncIterator[TemporalRunner]:
-    """A server's lifecycle with its workers, on a Temporal server that runs."""
+    """A server's lifecycle with its workers, on a Temporal server that runs.
+
+    `leave`: workflows go on after it; otherwise they are terminated.
+    """
     local = LocalRunner(call_log, phone, media, patience=patience, on_end=ends)
     settings = Settings(temporal_address=temporal.address)
-    lifecycle = TemporalLifecycle.make(settings, local, call_log, instance, ends, patience)
+    lifecycle = TemporalLifecycle.make(
+        settings,
+        local,
+        call_log,
+        instance,
+        ends,
+        patience,
+        begin_secs=begin_secs,
+        tell_now_secs=tell_now_secs,
+    )
     own = OverTemporal(lifecycle)
     await lifecycle.runner.resume()
     try:
         async with lifecycle.working(media, phone, with_calls=with_calls):
             try:
+                if with_calls:
+                    await until_workers_poll(await lifecycle.workflows.client())
                 yield lifecycle.runner
             finally:
                 phone.open.set()
                 media.open.set()
-                await own.end()
+                if not leave:
+                    await own.end()
     finally:
         await lifecycle.runner.close()
 

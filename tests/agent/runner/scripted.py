@@ -23,7 +23,18 @@ QUICK = Patience(
     reconcile_secs=0.02,
     reconcile_at_most_secs=0.1,
 )
-SECS = 20.0
+# Short, but not so that a workflow does nothing else than to look up.
+CALM = Patience(
+    ring_margin_secs=0.5,
+    limit_margin_secs=0.5,
+    last_words_secs=2.0,
+    unanswered_secs=0.5,
+    unanswered_at_most_secs=0.7,
+    unclear_dial_secs=0.3,
+    reconcile_secs=0.4,
+    reconcile_at_most_secs=5.0,
+)
+SECS = 60.0
 
 
 class Phone:

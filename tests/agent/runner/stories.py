@@ -18,29 +18,16 @@ from agent.lifecycle.events import (
     TwilioStatus,
     TwimlFetched,
 )
-from agent.lifecycle.state import Patience
 from agent.ports import CallLifecycle, DialRefused, DialUncertain
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call, CallStatus, Direction
 from agent.runner.temporal_runner import TemporalRunner
 from server.migrations import upgrade
 from tests.agent.runner.conftest import over_temporal
-from tests.agent.runner.scripted import SECS, Ends, Phone, ScriptedMedia, answer, placed
-from tests.temporal import TemporalServer, running_temporal
+from tests.agent.runner.scripted import CALM, SECS, Ends, Phone, ScriptedMedia, answer, placed
+from server.demo.temporal_server import TemporalServer, running_temporal
 
 HISTORIES = Path(__file__).parent / "histories"
-# Timers fire in these stories, but not so often that little else is in their histories.
-STORY_PATIENCE = Patience(
-    ring_margin_secs=0.5,
-    limit_margin_secs=0.5,
-    last_words_secs=0.5,
-    unanswered_secs=0.5,
-    unanswered_at_most_secs=0.7,
-    unclear_dial_secs=0.3,
-    reconcile_secs=0.4,
-    reconcile_at_most_secs=5.0,
-)
-
 Story = Callable[[CallLifecycle, Phone], Awaitable[Call]]
 
 
@@ -192,7 +179,7 @@ async def _record(folder: Path, name: str, temporal: TemporalServer) -> None:
     engine = open_engine(url)
     phone, media = Phone(), ScriptedMedia()
     async with over_temporal(
-        temporal, CallLog(engine), phone, media, Ends(), patience=STORY_PATIENCE
+        temporal, CallLog(engine), phone, media, Ends(), patience=CALM
     ) as life:
         history = await history_of(life, STORIES[name], phone)
     await engine.dispose()

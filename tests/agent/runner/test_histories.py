@@ -18,7 +18,7 @@ from server.temporal.worker import RESTRICTIONS
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import Ends, Phone, ScriptedMedia
 from tests.agent.runner.stories import HISTORIES, STORIES, history_of, plain_outbound
-from tests.temporal import TemporalServer
+from server.demo.temporal_server import TemporalServer
 
 KEPT = sorted(HISTORIES.glob("*.json"))
 

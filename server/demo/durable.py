@@ -1,0 +1,274 @@
+"""Demo of durable lives: many calls over Temporal, whose worker is killed in the middle.
+
+    20 calls placed ──▶ 8 of them over ─▶ SIGKILL of the worker … another one ──▶ all over ─▶ judged
+
+Real parts: a Temporal server, `voice-ai serve`, `voice-ai worker`; both vendors are emulated.
+"""
+
+import asyncio
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHistory
+
+from server.demo.durable_calls import Kind, Planned, plan
+from server.demo.stage import StageError, server_process
+from server.demo.temporal_server import running_temporal
+from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from server.emulators.twilio import TwilioEmulator
+from server.emulators.twilio.faults import RestFault
+
+OURS = "+15550100999"
+SCRIPT: dict[str, Any] = {"rules": []}
+WORK = (sys.executable, "-c", "from server.cli.main import app; app()", "worker")
+# Over so many calls, a worker is killed.
+OVER_AT_THE_KILL = 0.3
+ENDS_WITHIN_SECS = 120.0
+SETTLED_WITHIN_SECS = 30.0
+
+BILLED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_TIMER_STARTED,
+    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call's history costs: billed actions, events, bytes."""
+
+    actions: int
+    events: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, history: WorkflowHistory) -> "Cost":
+        """Count. All local activities of one workflow task are one action.
+
+        Source: https://docs.temporal.io/cloud/actions
+        """
+        local = {
+            event.marker_recorded_event_attributes.workflow_task_completed_event_id
+            for event in history.events
+            if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED
+        }
+        billed = sum(event.event_type in BILLED for event in history.events)
+        size = sum(event.ByteSize() for event in history.events)
+        return cls(billed + len(local), len(history.events), size)
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """One call as it was planned and as it went."""
+
+    planned: Planned
+    status: str
+    end_reason: str | None
+    at_twilio: str | None
+    dialled: int
+    endings: int
+    cost: Cost | None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, in a few words."""
+        if self.dialled > 1:
+            return f"dialled {self.dialled} times"
+        if self.endings != 1:
+            return f"ended {self.endings} times" if self.endings else "never ended"
+        expected = self.planned.kind.ends
+        if expected and (self.status, self.end_reason) not in expected:
+            return "ended otherwise than planned"
+        if self.at_twilio is not None and self.at_twilio.replace("-", "_") != self.status:
+            return f"Twilio says {self.at_twilio}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """The lives of all calls, and how many workflows were still open at the end."""
+
+    calls: list[Lived]
+    stuck: int
+
+    @property
+    def problems(self) -> list[str]:
+        """Every sentence that says what went wrong."""
+        found = [
+            f"{lived.planned.number} ({lived.planned.kind.name}): {lived.problem}"
+            for lived in self.calls
+            if lived.problem
+        ]
+        if self.stuck:
+            found.append(f"{self.stuck} workflows are stuck")
+        return found
+
+
+async def run_durable(
+    tell: Callable[[str], None], *, calls: int = 20, faults: bool = False, seed: int = 1
+) -> Durable:
+    """Let all calls live; `tell` hears what is done.
+
+    `faults`: Twilio's REST API fails now and then, and its callbacks are lost, late or doubled.
+
+    Raises: StageError, NoTemporalServer.
+    """
+    dice = random.Random(seed)  # noqa: S311
+    planned = plan(calls, dice)
+    with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
+        folder = Path(scratch)
+        with await asyncio.to_thread(_enter, folder) as temporal:
+            async with (
+                GeminiLiveEmulator(Script.parse(SCRIPT)) as gemini,
+                TwilioEmulator(numbers=[OURS]) as twilio,
+            ):
+                for one in planned:
+                    twilio.people[one.number] = one.kind.behaviour
+                more = {
+                    "TEMPORAL_ADDRESS": temporal.address,
+                    "RING_TIMEOUT_SECONDS": "5",
+                    "MAX_CONCURRENT_CALLS": str(calls),
+                    "DAILY_CALL_LIMIT": str(calls + 1),
+                    "PREWARM_LIMIT": "20",
+                }
+                async with server_process(gemini, twilio, folder, more) as server:
+                    tell(f"{calls} calls are placed")
+                    stage = _Stage(server.http, server.environment, folder, twilio, tell)
+                    views = await stage.live(planned, dice if faults else None)
+                    return await _judge(planned, views, twilio, server.http, temporal.address)
+
+
+def _enter(folder: Path) -> Any:
+    return running_temporal(folder)
+
+
+@dataclass
+class _Stage:
+    http: httpx.AsyncClient
+    environment: dict[str, str]
+    folder: Path
+    twilio: TwilioEmulator
+    tell: Callable[[str], None]
+
+    async def live(self, planned: list[Planned], dice: random.Random | None) -> list[Any]:
+        over = 0
+
+        async def one(call: Planned) -> Any:
+            nonlocal over
+            view = await self._one(call)
+            over += 1
+            return view
+
+        async with self._worker("first"):
+            lives = [asyncio.create_task(one(call)) for call in planned]
+            troubles = asyncio.create_task(self._trouble(dice)) if dice else None
+            while over < OVER_AT_THE_KILL * len(planned):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            self.tell(f"{over} are over: the worker is killed (SIGKILL)")
+        async with self._worker("second"):
+            self.tell("another worker is started")
+            views = await asyncio.gather(*lives)
+            if troubles is not None:
+                troubles.cancel()
+        return views
+
+    @asynccontextmanager
+    async def _worker(self, name: str) -> AsyncIterator[None]:
+        log = self.folder / f"worker-{name}.log"
+        with log.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *WORK, cwd=self.folder, env=self.environment, stdout=said, stderr=said
+            )
+        try:
+            while b"Working" not in await asyncio.to_thread(log.read_bytes):
+                if process.returncode is not None:
+                    raise StageError(await asyncio.to_thread(log.read_text))
+                await asyncio.sleep(0.05)
+            yield
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def _one(self, call: Planned) -> Any:
+        await asyncio.sleep(call.after_secs)
+        body = {"phone_number": call.number, **call.kind.request}
+        headers = {"Idempotency-Key": call.number}
+        while True:
+            answer = await self.http.post("/calls", json=body, headers=headers)
+            if answer.status_code != 503:
+                break
+            # As the answer asks for: nothing was placed.
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        call_id = answer.raise_for_status().json()["id"]
+        if call.kind is Kind.TERMINATED:
+            await self._until_talking(call_id)
+            (await self.http.post(f"/calls/{call_id}/terminate")).raise_for_status()
+        async with asyncio.timeout(ENDS_WITHIN_SECS):
+            while True:
+                answer = await self.http.get(f"/calls/{call_id}/result", params={"wait": 30})
+                if answer.status_code == 200:
+                    return answer.json()
+
+    async def _until_talking(self, call_id: str) -> None:
+        while True:
+            view = (await self.http.get(f"/calls/{call_id}")).raise_for_status().json()
+            if view["status"] == "in_progress" or view["ended_at"]:
+                return
+            await asyncio.sleep(0.2)
+
+    async def _trouble(self, dice: random.Random) -> None:
+        """Have Twilio fail now and then, with what a dial or a look-up may meet."""
+        from server.demo.durable_calls import a_fault
+
+        while True:
+            await asyncio.sleep(dice.uniform(0.1, 1.0))
+            fault: RestFault = a_fault(dice)
+            self.twilio.fail_next(fault)
+
+
+async def _judge(
+    planned: list[Planned],
+    views: list[Any],
+    twilio: TwilioEmulator,
+    http: httpx.AsyncClient,
+    address: str,
+) -> Durable:
+    client = await Client.connect(address)
+    async with asyncio.timeout(SETTLED_WITHIN_SECS):
+        while stuck := (await client.count_workflows("ExecutionStatus = 'Running'")).count:
+            await asyncio.sleep(0.2)
+    dialled = Counter(call.to for call in twilio.calls)
+    final = {call.to: call.status for call in twilio.calls}
+    lived = []
+    for call, view in zip(planned, views, strict=True):
+        events = (await http.get(f"/calls/{view['id']}/events", params={"limit": 500})).json()
+        ends = [e for e in events["events"] if e["kind"] == "life.status" and _is_end(e["detail"])]
+        history = await client.get_workflow_handle(view["id"]).fetch_history()
+        lived.append(
+            Lived(
+                call,
+                status=view["status"],
+                end_reason=view["end_reason"],
+                at_twilio=final.get(call.number),
+                dialled=dialled[call.number],
+                endings=len(ends),
+                cost=Cost.of(history),
+            )
+        )
+    return Durable(lived, stuck)
+
+
+def _is_end(detail: dict[str, Any]) -> bool:
+    return detail["status"] in ("completed", "failed", "no_answer", "busy", "canceled")
