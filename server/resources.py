@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 from fastapi import Depends
 from google.genai import types
@@ -44,6 +44,9 @@ from server.twilio.no_telephone import NoTelephone
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
+
+if TYPE_CHECKING:
+    from server.twilio.rest_client import TwilioTelephone
 
 REDIS_TIMEOUT_SECS = 3.0
 
@@ -209,7 +212,7 @@ def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
     return client
 
 
-def _open_telephone(settings: Settings, call_log: CallLog) -> Telephone:
+def _open_telephone(settings: Settings, call_log: CallLog) -> "TwilioTelephone | NoTelephone":
     if not settings.twilio_account_sid or settings.twilio_auth_token is None:
         return NoTelephone()
     # Twilio's SDK and `requests` are for servers that can dial.
