@@ -16,7 +16,9 @@ OURS = {"server", "agent", "processors", "pipelines"}
 # A start imports these whatever we do: each is needed before the first call is answered.
 NEEDED = (
     "fastapi, uvicorn, uvloop, httptools, sqlmodel, aiosqlite, sqlalchemy.ext.asyncio, "
-    "google.genai.live, pipecat.pipeline.worker, pydantic_settings, loguru, prometheus_client"
+    "google.genai.live, pipecat.pipeline.worker, pipecat.workers.runner, pydantic_settings, "
+    "loguru, prometheus_client, typer, twilio.twiml.voice_response, pydantic.v1, "
+    "sqlalchemy.dialects.sqlite.aiosqlite, uvicorn.protocols.http.httptools_impl"
 )
 # Heavy packages of other commands, of other settings, and of the first start alone.
 NOT_NEEDED_TO_SERVE = {
