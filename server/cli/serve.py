@@ -60,10 +60,10 @@ def serve(
 
 def _check_the_way_to_twilio(settings: Settings) -> None:
     """The proxy and the certificates of the environment; wrong ones end the command."""
-    from server.twilio.rest_http import REST_ROOT, TwilioHttp
-
     if not settings.twilio_is_configured:
         return
+    from server.twilio.rest_http import REST_ROOT, TwilioHttp
+
     try:
         TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1)
     except (OSError, ValueError) as error:
