@@ -10,19 +10,25 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo test test-long test-floors check histories format lock clean
+.PHONY: install demo demo-temporal soak test test-long test-floors check histories format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
 demo: install ## One whole conversation over the real wire, without any credential
 	$(BIN)/voice-ai demo
+
+demo-temporal: install ## 20 calls over a real Temporal server, whose worker is killed in the middle
+	$(BIN)/voice-ai demo-temporal
+
+soak: install ## 500 calls over Temporal with random faults
+	$(BIN)/voice-ai demo-temporal --calls 500 --faults
 
 test: install ## All tests
 	$(PYTEST)

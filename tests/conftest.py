@@ -9,11 +9,11 @@ import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
+from server.demo.temporal_server import TemporalServer, running_temporal
 from server.emulators.gemini_live.certificate import make_certificate
 from server.migrations import upgrade
 from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
-from server.demo.temporal_server import TemporalServer, running_temporal
 
 # A machine that is busy with something else is no finding.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

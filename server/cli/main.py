@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-from server.cli import bench, calls, demo, dial, pipelines, replay, serve, worker
+from server.cli import bench, calls, demo, demo_temporal, dial, pipelines, replay, serve, worker
 
 app = typer.Typer(
     name="voice-ai",
@@ -16,6 +16,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dial")(dial.dial)
 app.command("demo")(demo.demo)
+app.command("demo-temporal")(demo_temporal.demo_temporal)
 app.command("replay")(replay.replay)
 app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")

@@ -10,7 +10,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import httpx
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 
-from server.demo.durable_calls import Kind, Planned, plan
+from server.demo.durable_calls import Kind, Planned, a_fault, plan
 from server.demo.stage import StageError, server_process
 from server.demo.temporal_server import running_temporal
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
@@ -129,7 +129,7 @@ async def run_durable(
     planned = plan(calls, dice)
     with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
         folder = Path(scratch)
-        with await asyncio.to_thread(_enter, folder) as temporal:
+        with running_temporal(folder) as temporal:
             async with (
                 GeminiLiveEmulator(Script.parse(SCRIPT)) as gemini,
                 TwilioEmulator(numbers=[OURS]) as twilio,
@@ -150,14 +150,10 @@ async def run_durable(
                     return await _judge(planned, views, twilio, server.http, temporal.address)
 
 
-def _enter(folder: Path) -> Any:
-    return running_temporal(folder)
-
-
 @dataclass
 class _Stage:
     http: httpx.AsyncClient
-    environment: dict[str, str]
+    environment: Mapping[str, str]
     folder: Path
     twilio: TwilioEmulator
     tell: Callable[[str], None]
@@ -230,8 +226,6 @@ class _Stage:
 
     async def _trouble(self, dice: random.Random) -> None:
         """Have Twilio fail now and then, with what a dial or a look-up may meet."""
-        from server.demo.durable_calls import a_fault
-
         while True:
             await asyncio.sleep(dice.uniform(0.1, 1.0))
             fault: RestFault = a_fault(dice)
@@ -247,10 +241,10 @@ async def _judge(
 ) -> Durable:
     client = await Client.connect(address)
     async with asyncio.timeout(SETTLED_WITHIN_SECS):
-        while stuck := (await client.count_workflows("ExecutionStatus = 'Running'")).count:
+        while stuck := await _running(client):
             await asyncio.sleep(0.2)
-    dialled = Counter(call.to for call in twilio.calls)
-    final = {call.to: call.status for call in twilio.calls}
+    dialled = Counter(call.order.to for call in twilio.calls)
+    final = {call.order.to: call.status for call in twilio.calls}
     lived = []
     for call, view in zip(planned, views, strict=True):
         events = (await http.get(f"/calls/{view['id']}/events", params={"limit": 500})).json()
@@ -268,6 +262,10 @@ async def _judge(
             )
         )
     return Durable(lived, stuck)
+
+
+async def _running(client: Client) -> int:
+    return (await client.count_workflows("ExecutionStatus = 'Running'")).count
 
 
 def _is_end(detail: dict[str, Any]) -> bool:

@@ -48,9 +48,7 @@ class Kind(Enum):
     INVALID = _Plan(Invalid(), (("failed", "system"),), {})
     EARLY = _Plan(_answers(_hangs_up_early, 0.5), (("completed", "caller"),), {})
     TERMINATED = _Plan(_answers(_stays, 1.0), (("completed", "api"),), {})
-    TOO_LONG = _Plan(
-        _answers(_stays, 1.0), (("completed", "limit"),), {"max_duration_seconds": 10}
-    )
+    TOO_LONG = _Plan(_answers(_stays, 1.0), (("completed", "limit"),), {"max_duration_seconds": 10})
 
     @property
     def behaviour(self) -> Behaviour:

@@ -52,11 +52,11 @@ class TemporalServer:
     def start(self) -> None:
         """Start, and wait until it serves. Raises: NoTemporalServer."""
         attributes = [f"--search-attribute={key.name}=Keyword" for key in SEARCH_ATTRIBUTES]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             [
                 *(_binary(), "server", "start-dev", "--headless", "--log-level", "error"),
                 *("--ip", "127.0.0.1", "--port", str(self.port), "--db-filename", str(self.file)),
-                    *attributes,
+                *attributes,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

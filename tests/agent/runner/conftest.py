@@ -19,10 +19,10 @@ from agent.record.call_log import CallLog
 from agent.record.models import Call
 from agent.runner.local_runner import LocalRunner
 from agent.runner.temporal_runner import TemporalRunner
+from server.demo.temporal_server import TemporalServer
 from server.settings.settings import Settings
 from server.temporal.lifecycle import TemporalLifecycle
 from tests.agent.runner.scripted import CALM, QUICK, Ends, Phone, ScriptedMedia, eventually
-from server.demo.temporal_server import TemporalServer
 
 
 @pytest.fixture

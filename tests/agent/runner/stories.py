@@ -22,10 +22,10 @@ from agent.ports import CallLifecycle, DialRefused, DialUncertain
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call, CallStatus, Direction
 from agent.runner.temporal_runner import TemporalRunner
+from server.demo.temporal_server import TemporalServer, running_temporal
 from server.migrations import upgrade
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import CALM, SECS, Ends, Phone, ScriptedMedia, answer, placed
-from server.demo.temporal_server import TemporalServer, running_temporal
 
 HISTORIES = Path(__file__).parent / "histories"
 Story = Callable[[CallLifecycle, Phone], Awaitable[Call]]

@@ -14,11 +14,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from agent.lifecycle.state import Patience
 from agent.lifecycle.workflow import CallWorkflow
 from agent.record.call_log import CallLog
+from server.demo.temporal_server import TemporalServer
 from server.temporal.worker import RESTRICTIONS
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import Ends, Phone, ScriptedMedia
 from tests.agent.runner.stories import HISTORIES, STORIES, history_of, plain_outbound
-from server.demo.temporal_server import TemporalServer
 
 KEPT = sorted(HISTORIES.glob("*.json"))
 

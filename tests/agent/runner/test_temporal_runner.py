@@ -21,6 +21,7 @@ from agent.lifecycle.statuses import CallStatus, Driver, EndReason
 from agent.ports import LifecycleUnavailable
 from agent.record.call_log import CallLog, DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call
+from server.demo.temporal_server import TemporalServer, running_temporal
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import (
     SECS,
@@ -32,7 +33,6 @@ from tests.agent.runner.scripted import (
     kinds,
     placed,
 )
-from server.demo.temporal_server import TemporalServer, running_temporal
 
 MakeCall = Callable[..., Call]
 
