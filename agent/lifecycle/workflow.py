@@ -21,7 +21,13 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+)
 
 with workflow.unsafe.imports_passed_through():
     from agent.lifecycle.decision import RecordedEvent, decide_all
@@ -67,6 +73,8 @@ AT_FIRST = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_att
 UNTIL_DONE = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)
 )
+# More writes than one workflow task makes.
+_WRITES_AT_ONCE = 100
 NOT_TAKEN = "No worker took the call in time; it was not dialled."
 
 T = TypeVar("T")
@@ -104,12 +112,18 @@ class Begun:
 
 @dataclass(frozen=True)
 class RecordWrite:
-    """A call's newest state, the events since the last write, and the revision that they make."""
+    """A call's newest state, the events since the write `after`, and the revision they make.
+
+    A worker that dies may have written already what its workflow task did not report. The task is
+    then done again, perhaps with more events: what was written since `after` is replaced. The
+    revision grows with the history, so that a worker that was taken for dead replaces nothing.
+    """
 
     call_id: str
     state: dict[str, Any]
     events: list[RecordedEvent]
     revision: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,11 @@ class CallWorkflow:
         writing = asyncio.create_task(self._keep_written(begun.revision))
         while not self._is_over():
             self._live()
-            await workflow.wait_condition(lambda: self._has_news() or self._is_over())
+            await workflow.wait_condition(
+                lambda: self._has_news() or self._is_over() or writing.done()
+            )
+            if writing.done():
+                writing.result()
         writing.cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._known.status.value
@@ -287,16 +305,18 @@ class CallWorkflow:
 
     # --- the record
 
-    async def _keep_written(self, revision: int) -> None:
+    async def _keep_written(self, base: int) -> None:
+        after = revision = base
         while True:
             await workflow.wait_condition(lambda: self._written < self._decided)
             decided, events = self._decided, self._unwritten
             self._unwritten = []
-            revision += 1
+            length = workflow.info().get_current_history_length()
+            revision = max(revision + 1, base + length * _WRITES_AT_ONCE)
             state = self._known.to_json()
-            write = RecordWrite(self._start.call_id, state, events, revision)
+            write = RecordWrite(self._start.call_id, state, events, revision, after)
             await self._durably("write_record", write, type(None))
-            self._written = decided
+            self._written, after = decided, revision
 
     async def _durably(self, activity: str, order: Any, answer: type[T]) -> T:
         """Run as a local activity, which costs next to nothing; when it fails, until it is done."""
@@ -308,7 +328,8 @@ class CallWorkflow:
                 start_to_close_timeout=timedelta(seconds=4),
                 retry_policy=AT_FIRST,
             )
-        except ActivityError:
+        except FailureError:
+            # A local activity's own failure, which comes without an ActivityError around it.
             done = await workflow.execute_activity(
                 activity,
                 order,

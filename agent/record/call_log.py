@@ -219,19 +219,27 @@ class CallLog(Transactions):
 
     @shielded
     async def store_life(
-        self, call_id: str, state: CallState, events: Sequence[CallEvent], revision: int
-    ) -> Call | None:
-        """Store what a workflow has decided, once; None when the call was erased.
+        self,
+        call_id: str,
+        state: CallState,
+        events: Sequence[CallEvent],
+        *,
+        revision: int,
+        after: int,
+    ) -> None:
+        """Store what a workflow has decided since the revision `after`.
 
-        `revision` is the one that the record has after it: a write that is repeated changes
-        nothing.
+        Events of later revisions are replaced: they are the same, decided by a worker that died.
+        Nothing is stored when the record has a newer revision, or the call was erased.
         """
         async with self._writing() as session:
             call = await session.get(Call, call_id, with_for_update=True)
-            if call is not None and call.revision < revision:
-                call.revision = revision - 1
-                await _keep_life(session, call, state, events)
-        return call
+            if call is None or call.revision > revision:
+                return
+            replaced = delete(CallEvent).where(col(CallEvent.call_id) == call_id)
+            await session.exec(replaced.where(col(CallEvent.revision) > after))
+            call.revision = revision - 1
+            await _keep_life(session, call, state, events)
 
     # --- events that wait until a workflow can be told
 

@@ -32,9 +32,17 @@ def as_call_event(call_id: str, event: Event) -> CallEvent:
     return next(iter(rows(call_id, [RecordedEvent.of(event)])))
 
 
-def rows(call_id: str, recorded: Iterable[RecordedEvent]) -> list[CallEvent]:
-    """Events of a call as rows of the record."""
+def rows(
+    call_id: str, recorded: Iterable[RecordedEvent], revision: int | None = None
+) -> list[CallEvent]:
+    """Events of a call as rows of the record, of the revision that a workflow made."""
     return [
-        CallEvent(call_id=call_id, at=utc_datetime(e.at), kind=e.kind, detail=e.detail)
-        for e in recorded
+        CallEvent(
+            call_id=call_id,
+            at=utc_datetime(event.at),
+            kind=event.kind,
+            detail=event.detail,
+            revision=revision,
+        )
+        for event in recorded
     ]

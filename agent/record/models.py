@@ -175,6 +175,8 @@ class CallEvent(SQLModel, table=True):
     # A dotted constant: "twilio.status", "stream.started", "tool.called", "model.connected", ...
     kind: str = Field(sa_type=StorableText(64))
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    # The revision of the call that a workflow made with it.
+    revision: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
 
 
 class UntoldEvent(SQLModel, table=True):

@@ -6,7 +6,7 @@ call. Each is safe to repeat, except `dial`, which its workflow asks for once.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from loguru import logger
@@ -19,7 +19,6 @@ from agent.lifecycle.workflow import Begun, MediaOrder, PhoneOrder, RecordWrite
 from agent.ports import CallMedia
 from agent.record.call_log import CallLog
 from agent.record.decision import rows
-from agent.record.models import Call
 from agent.runner.phone_requests import PhoneRequests
 
 _BEAT_SECS = 1.0
@@ -47,8 +46,10 @@ class CallActivities:
     async def write_record(self, write: RecordWrite) -> None:
         """Store the newest state and the events that led to it."""
         state = CallState.from_json(write.state)
-        events = rows(write.call_id, write.events)
-        await self._call_log.store_life(write.call_id, state, events, write.revision)
+        events = rows(write.call_id, write.events, write.revision)
+        await self._call_log.store_life(
+            write.call_id, state, events, revision=write.revision, after=write.after
+        )
 
     @activity.defn
     async def dial(self, order: PhoneOrder) -> dict[str, Any]:
@@ -77,14 +78,11 @@ class CallActivities:
 class MediaActivities:
     """What must happen on the instance that carries a call.
 
-    `on_end` is called once the call is over, with its final record.
+    `on_end` is called with the call's id once the call is over; it must not block.
     """
 
-    def __init__(
-        self, media: CallMedia, call_log: CallLog, on_end: Callable[[Call], Awaitable[None]]
-    ) -> None:
+    def __init__(self, media: CallMedia, on_end: Callable[[str], None]) -> None:
         self._media = media
-        self._call_log = call_log
         self._on_end = on_end
 
     @property
@@ -101,7 +99,7 @@ class MediaActivities:
             else:
                 await self._media.end(order.call_id, EndReason(order.reason))
             if order.over:
-                await self._on_end(await self._call_log.get(order.call_id))
+                self._on_end(order.call_id)
 
 
 @contextlib.asynccontextmanager

@@ -41,6 +41,7 @@ _DIAL_SECS = 10.0
 # How long an answer that a live call waits for may depend on the database.
 _ANSWER_SECS = 1.5
 _CHECK_SECS = 2.0
+_ENDS_WITHIN_SECS = 300.0
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
 _ENDS = Terminate | ConversationEnded
@@ -216,10 +217,18 @@ class TemporalRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._local.close(timeout)
 
-    async def call_is_over(self, call: Call) -> None:
-        """A workflow says that a call of this instance has ended."""
-        self._assumed.forget(call.id)
-        told = logger.bind(call_id=call.id, status=call.status, end_reason=call.end_reason)
+    def call_is_over(self, call_id: str) -> None:
+        """A workflow says that a call of this instance has ended: report it, in the background."""
+        self._assumed.forget(call_id)
+        self._start_task(self._report_end(call_id), f"end-{call_id}")
+
+    async def _report_end(self, call_id: str) -> None:
+        """Report the end of a call once the record has it, which the workflow writes meanwhile."""
+        call = await self.ended(call_id, _ENDS_WITHIN_SECS)
+        if call is None:
+            logger.bind(call_id=call_id).error("The end of a call is not in the record")
+            return
+        told = logger.bind(call_id=call_id, status=call.status, end_reason=call.end_reason)
         told.info("A call has ended")
         if self._on_end is not None:
             with logger.catch(message="The end of a call could not be reported"):

@@ -312,6 +312,7 @@ class CallResult(CallDetail):
         **CALL_EXAMPLE,
         latency=LATENCY_EXAMPLE,
         recording=True,
+        workflow_url=None,
         turns=TURNS_EXAMPLE,
         usage=[{"direction": "input", "modality": "audio", "tokens": 1650}],
     )
@@ -328,16 +329,18 @@ class CallResult(CallDetail):
         usage: list[TokenUsage],
         *,
         recording: bool,
+        workflow_url: str | None,
     ) -> Self:
         """The public side of the records of an ended call."""
         sums: dict[tuple[str, str], int] = {}
         for row in usage:
             key = (row.direction, row.modality)
             sums[key] = sums.get(key, 0) + row.tokens
+        detail = CallDetail.with_latency(
+            call, latency, recording=recording, workflow_url=workflow_url
+        )
         return cls(
-            **CallView.of(call).model_dump(),
-            latency=LatencyView.of(latency),
-            recording=recording,
+            **detail.model_dump(),
             turns=[TurnView.of(turn) for turn in turns],
             usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )

@@ -22,13 +22,12 @@ from temporalio.client import Client, WorkflowHistory
 
 from server.demo.durable_calls import Kind, Planned, a_fault, plan
 from server.demo.stage import StageError, server_process
-from server.demo.temporal_server import running_temporal
-from server.emulators.gemini_live import GeminiLiveEmulator, Script
+from server.demo.temporal_server import TemporalServer
+from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
 from server.emulators.twilio.faults import RestFault
 
 OURS = "+15550100999"
-SCRIPT: dict[str, Any] = {"rules": []}
 WORK = (sys.executable, "-c", "from server.cli.main import app; app()", "worker")
 # Over so many calls, a worker is killed.
 OVER_AT_THE_KILL = 0.3
@@ -129,25 +128,35 @@ async def run_durable(
     planned = plan(calls, dice)
     with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
         folder = Path(scratch)
-        with running_temporal(folder) as temporal:
-            async with (
-                GeminiLiveEmulator(Script.parse(SCRIPT)) as gemini,
-                TwilioEmulator(numbers=[OURS]) as twilio,
-            ):
-                for one in planned:
-                    twilio.people[one.number] = one.kind.behaviour
-                more = {
-                    "TEMPORAL_ADDRESS": temporal.address,
-                    "RING_TIMEOUT_SECONDS": "5",
-                    "MAX_CONCURRENT_CALLS": str(calls),
-                    "DAILY_CALL_LIMIT": str(calls + 1),
-                    "PREWARM_LIMIT": "20",
-                }
-                async with server_process(gemini, twilio, folder, more) as server:
-                    tell(f"{calls} calls are placed")
-                    stage = _Stage(server.http, server.environment, folder, twilio, tell)
-                    views = await stage.live(planned, dice if faults else None)
-                    return await _judge(planned, views, twilio, server.http, temporal.address)
+        async with (
+            _temporal(folder) as temporal,
+            GeminiLiveEmulator() as gemini,
+            TwilioEmulator(numbers=[OURS]) as twilio,
+        ):
+            for one in planned:
+                twilio.people[one.number] = one.kind.behaviour
+            more = {
+                "TEMPORAL_ADDRESS": temporal.address,
+                "RING_TIMEOUT_SECONDS": "5",
+                "MAX_CONCURRENT_CALLS": str(calls),
+                "DAILY_CALL_LIMIT": str(calls + 1),
+                "PREWARM_LIMIT": "20",
+            }
+            async with server_process(gemini, twilio, folder, more) as server:
+                tell(f"{calls} calls are placed")
+                stage = _Stage(server.http, server.environment, folder, twilio, tell)
+                views = await stage.live(planned, dice if faults else None)
+                return await _judge(planned, views, twilio, server.http, temporal.address)
+
+
+@asynccontextmanager
+async def _temporal(folder: Path) -> AsyncIterator[TemporalServer]:
+    server = TemporalServer(folder / "temporal.db")
+    try:
+        await asyncio.to_thread(server.start)
+        yield server
+    finally:
+        server.stop()
 
 
 @dataclass
@@ -170,8 +179,8 @@ class _Stage:
         async with self._worker("first"):
             lives = [asyncio.create_task(one(call)) for call in planned]
             troubles = asyncio.create_task(self._trouble(dice)) if dice else None
-            while over < OVER_AT_THE_KILL * len(planned):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            while over < OVER_AT_THE_KILL * len(planned):
+                await asyncio.wait(lives, timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
             self.tell(f"{over} are over: the worker is killed (SIGKILL)")
         async with self._worker("second"):
             self.tell("another worker is started")
@@ -213,9 +222,9 @@ class _Stage:
             (await self.http.post(f"/calls/{call_id}/terminate")).raise_for_status()
         async with asyncio.timeout(ENDS_WITHIN_SECS):
             while True:
-                answer = await self.http.get(f"/calls/{call_id}/result", params={"wait": 30})
-                if answer.status_code == 200:
-                    return answer.json()
+                answer = await self.http.get(f"/calls/{call_id}/result", params={"wait": 10})
+                if answer.status_code != 202:
+                    return answer.raise_for_status().json()
 
     async def _until_talking(self, call_id: str) -> None:
         while True:
@@ -241,7 +250,7 @@ async def _judge(
 ) -> Durable:
     client = await Client.connect(address)
     async with asyncio.timeout(SETTLED_WITHIN_SECS):
-        while stuck := await _running(client):
+        while stuck := await _running(client):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     dialled = Counter(call.order.to for call in twilio.calls)
     final = {call.order.to: call.status for call in twilio.calls}

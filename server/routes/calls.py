@@ -221,6 +221,7 @@ async def result(
         await log.transcript(call.id),
         await log.usage(call.id),
         recording=await _is_recorded(ended, opened),
+        workflow_url=opened.settings.workflow_url(call.id),
     )
 
 

@@ -57,7 +57,7 @@ class TemporalLifecycle:
         self, media: CallMedia, telephone: Telephone, *, with_calls: bool
     ) -> AsyncIterator[None]:
         """Work for this instance inside, and for the lives of calls `with_calls`."""
-        activities = MediaActivities(media, self.call_log, self.runner.call_is_over)
+        activities = MediaActivities(media, self.runner.call_is_over)
         async with contextlib.AsyncExitStack() as stack:
             of_instance = keep_running(
                 self.workflows, lambda client: media_worker(client, self.instance, activities)

@@ -1,4 +1,4 @@
-"""Adds a table for events that wait until a call's workflow can be told."""
+"""Adds a table for events that wait for a call's workflow, and revisions of recorded events."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,9 +25,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_untold_events")),
     )
+    op.add_column("call_events", sa.Column("revision", sa.Integer(), nullable=True))
     op.create_index(op.f("ix_untold_events_call_id"), "untold_events", ["call_id"])
 
 
 def downgrade() -> None:
     """Back from this revision."""
     op.drop_table("untold_events")
+    with op.batch_alter_table("call_events") as batch:
+        batch.drop_column("revision")

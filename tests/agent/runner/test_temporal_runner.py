@@ -158,10 +158,10 @@ class Away(CallLog):
 
     away = False
 
-    async def store_life(self, *args: Any, **more: Any) -> Call | None:
+    async def store_life(self, *args: Any, **more: Any) -> None:
         if self.away:
             raise DatabaseUnavailable("away")
-        return await super().store_life(*args, **more)
+        await super().store_life(*args, **more)
 
 
 async def test_a_database_that_is_away_holds_up_no_hang_up(
