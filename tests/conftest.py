@@ -13,6 +13,7 @@ from server.emulators.gemini_live.certificate import make_certificate
 from server.migrations import upgrade
 from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
+from tests.server.process_template import ProcessTemplate
 
 # A machine that is busy with something else is no finding.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,6 +46,14 @@ def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
         asyncio.run(server.prepare())
         yield server
+
+
+@pytest.fixture(scope="session")
+def process_template() -> Iterator[ProcessTemplate]:
+    """Starts processes of `voice-ai` that need not import everything first."""
+    template = ProcessTemplate()
+    yield template
+    template.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
