@@ -113,6 +113,7 @@ class ProcessTemplate:
     ) -> AsyncIterator[ForkedProcess]:
         """A process that runs `python -c program words...`, and is killed in the end.
 
+        With `new_session` the processes that it started are killed, too.
         `environment` is the whole of its environment; `stderr` is PIPE, STDOUT or DEVNULL.
         """
         order = {
@@ -128,7 +129,7 @@ class ProcessTemplate:
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                (os.killpg if new_session else os.kill)(process.pid, signal.SIGKILL)
             await process.wait()
             process.close()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from server.observability.gc_policy import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
+from tests.server.process_template import ProcessTemplate
 
-THE_COMMAND = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]
 # Says how the process is set when the server says that it answers, and ends it.
 TOLD = """
@@ -28,20 +28,22 @@ app()
 """
 
 
-def serve(program: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-c", program, "serve", "--port", "0"],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT)} | settings,
+def clean_environment(**settings: str) -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | settings
+
+
+def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
+    # This process imports everything itself, so that it also shows what that writes.
+    process = subprocess.run(
+        [sys.executable, "-c", TOLD, "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
         timeout=60,
     )
-
-
-def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
-    told = json.loads(serve(TOLD, tmp_path).stdout)
+    assert "Pipecat" not in process.stderr
+    told = json.loads(process.stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
     assert told["loop"] == "uvloop"
     assert told["gc"] == [YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS]
@@ -56,15 +58,18 @@ def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path
         ("HTTPS_PROXY", "http://someone:geheim@127.0.0.1:99999", "proxy of the environment"),
     ],
 )
-def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
-    tmp_path: Path, name: str, value: str, why: str
+async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
+    process_template: ProcessTemplate, tmp_path: Path, name: str, value: str, why: str
 ) -> None:
     credentials = {
         "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
         "TWILIO_AUTH_TOKEN": "a-token",
         "TWILIO_PHONE_NUMBER": "+15550100999",
     }
-    done = serve(THE_COMMAND, tmp_path, **credentials, **{name: value})
+    environment = clean_environment(**credentials, **{name: value})
+    done = await process_template.run(
+        "serve", "--port", "0", folder=tmp_path, environment=environment
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Twilio's REST API cannot be asked: ")
