@@ -131,13 +131,11 @@ def test_the_code_is_0_when_all_held_and_1_when_one_did_not(
     assert "2 passed, 1 failed" in said
 
 
-async def test_repeated_replays_in_processes_are_reported_in_every_form(
-    started: Started, folder: Path
+def test_repeated_replays_in_processes_are_reported_in_every_form(
+    folder: Path, replay_here: Here
 ) -> None:
     (folder / "fails.yaml").write_text(FAILS)
-    code, said = await replay(
-        started,
-        folder,
+    code, said = replay_here(
         *(".", "--repeat", "3", "--jobs", "2"),
         *("--junit", "out/junit.xml", "--wav", "out/wav", "--html", "out/page.html"),
     )
