@@ -28,6 +28,9 @@ def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Clients trust one authority: reading those of the world takes 25 ms a client."""
     made = make_certificate(tmp_path_factory.mktemp("authority"))
     with pytest.MonkeyPatch.context() as patch:
+        # They come before certifi where a machine has them.
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            patch.delenv(name, raising=False)
         patch.setattr(certifi, "where", lambda: str(made.ca_file))
         yield
 
