@@ -24,7 +24,7 @@ install: .venv/installed ## Set up .venv with the `voice-ai` command
 demo: install ## One whole conversation over the real wire, without any credential
 	$(BIN)/voice-ai demo
 
-test: install ## All tests
+test: install ## The tests, but for the long ones
 	$(PYTEST)
 
 test-long: install ## All tests and the long ones, each property with 500 new examples instead of the same 25
