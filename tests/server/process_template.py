@@ -141,12 +141,9 @@ class ProcessTemplate:
         program: str = VOICE_AI,
     ) -> Ended:
         """Run `python -c program words...` to its end."""
-        async with (
-            asyncio.timeout(60),
-            self.running(
-                *words, folder=folder, environment=environment, program=program, stderr=PIPE
-            ) as process,
-        ):
+        async with self.running(
+            *words, folder=folder, environment=environment, program=program, stderr=PIPE
+        ) as process:
             out, error = await process.communicate()
             return Ended(await process.wait(), out.decode(), error.decode())
 
