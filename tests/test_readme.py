@@ -75,13 +75,13 @@ async def run(command: str, folder: Path) -> tuple[int, str]:
 
 def run_here(command: str, folder: Path) -> tuple[int, str]:
     """As `run`, for `voice-ai`, without a process that imports everything anew."""
-    # `replay` would silence this process's log, too.
-    quiet = {"server.replay.quiet": ModuleType("quiet")}
     with (
         chdir(folder),
         patch.dict(os.environ, clean_environment(), clear=True),
-        patch.dict(sys.modules, quiet),
+        pytest.MonkeyPatch.context() as modules,
     ):
+        # `replay` would silence this process's log, too.
+        modules.setitem(sys.modules, "server.replay.quiet", ModuleType("quiet"))
         result = CliRunner().invoke(app, shlex.split(command)[1:])
     return result.exit_code, result.output
 
