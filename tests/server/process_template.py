@@ -9,6 +9,7 @@ process like any other: signals, limits, its working folder and its environment 
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -178,6 +179,9 @@ def next_program() -> str:
     for module in PRELOADED:
         import_module(module)
     import_module("pipelines.gemini.live_config").warm_up()
+    # Collections in the copies, and those at their end, leave alone what was imported here.
+    gc.collect()
+    gc.freeze()
     control = socket.socket(fileno=int(sys.argv[1]))
     while True:
         message, files, _, _ = socket.recv_fds(control, ORDER_BYTES, 3)
