@@ -79,13 +79,19 @@ async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
     assert "geheim" not in line
 
 
-def test_what_a_database_says_is_one_line_without_control_characters(tmp_path: Path) -> None:
+async def test_what_a_database_says_is_one_line_without_control_characters(
+    process_template: ProcessTemplate, tmp_path: Path
+) -> None:
     said = b"SFATAL\0C28000\0M\x1b[31mred\xc2\x9b\r06:00:00 fake\0\0"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         answering = threading.Thread(target=refuse_all, args=(listening, said), daemon=True)
         answering.start()
         url = f"postgresql+asyncpg://someone:geheim@127.0.0.1:{listening.getsockname()[1]}/calls"
-        done = serve(THE_COMMAND, tmp_path, DATABASE_URL=url)
+        done = await process_template.run(
+            *("serve", "--port", "0"),
+            folder=tmp_path,
+            environment=clean_environment(DATABASE_URL=url),
+        )
     assert done.returncode == 1
     (line,) = [one for one in done.stderr.split("\n") if "DATABASE_URL" in one]
     assert "the database cannot be used: " in line
