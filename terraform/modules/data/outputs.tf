@@ -30,3 +30,20 @@ output "cache_id" {
   description = "Name of the Valkey node in CloudWatch; null when there is none."
   value       = var.active ? "${var.name}-001" : null
 }
+
+output "database" {
+  description = "How PostgreSQL is set, for tests."
+  value = {
+    public      = aws_db_instance.this.publicly_accessible
+    encrypted   = aws_db_instance.this.storage_encrypted
+    deletable   = !aws_db_instance.this.deletion_protection
+    backup_days = aws_db_instance.this.backup_retention_period
+    forces_tls  = contains([for it in aws_db_parameter_group.this.parameter : "${it.name}=${it.value}"], "rds.force_ssl=1")
+    replica     = local.is_replica
+  }
+}
+
+output "cache" {
+  description = "How Valkey is set, for tests; null when there is none."
+  value       = one([for it in aws_elasticache_replication_group.this : { at_rest = tobool(it.at_rest_encryption_enabled), in_transit = it.transit_encryption_enabled }])
+}

@@ -23,3 +23,12 @@ output "listener" {
   description = "Port, protocol and TLS policy of the only listener, for tests."
   value       = { port = aws_lb_listener.https.port, protocol = aws_lb_listener.https.protocol, ssl_policy = aws_lb_listener.https.ssl_policy }
 }
+
+output "draining" {
+  description = "How the target group treats tasks with calls, for tests."
+  value = {
+    seconds     = tonumber(aws_lb_target_group.app.deregistration_delay)
+    algorithm   = aws_lb_target_group.app.load_balancing_algorithm_type
+    health_path = aws_lb_target_group.app.health_check[0].path
+  }
+}

@@ -43,6 +43,9 @@ output "facts" {
     scaling    = module.ecs.scaling
     policies   = module.ecs.policies
     listener   = module.edge.listener
+    draining   = module.edge.draining
+    database   = module.data.database
+    cache      = module.data.cache
     alarms     = module.observability.alarms
     log_days   = module.observability.log_days
     repository = one(module.delivery[*].repository)
