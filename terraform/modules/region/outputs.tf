@@ -20,7 +20,7 @@ output "database_arn" {
 
 output "secret" {
   description = "Name of the secret, and the keys that scripts/set_secrets.sh has to fill in."
-  value       = { name = var.name, keys = sort(local.secret_keys) }
+  value       = { name = module.secrets.name, keys = sort(local.secret_keys) }
 }
 
 output "tasks" {

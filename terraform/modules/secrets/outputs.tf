@@ -1,3 +1,8 @@
+output "name" {
+  description = "Name of the secret."
+  value       = var.is_copy ? data.aws_secretsmanager_secret.copy[0].name : aws_secretsmanager_secret.this[0].name
+}
+
 output "arn" {
   description = "ARN of the secret."
   value       = local.arn

@@ -264,6 +264,10 @@ run "production" {
     error_message = "An alarm is missing."
   }
   assert {
+    condition     = length(module.region.facts.alarms) == 11
+    error_message = "The price table counts 11 alarms, and two of autoscaling's."
+  }
+  assert {
     condition     = alltrue([for group, days in module.region.facts.log_days : days == 30])
     error_message = "Logs are kept for 30 days, and not for ever."
   }
@@ -322,29 +326,7 @@ run "without_temporal_and_behind_a_nat_gateway" {
   }
 }
 
-run "a_secret_among_the_settings_is_refused" {
-  command = plan
-
-  module {
-    source = "../../../modules/region"
-  }
-
-  variables {
-    name               = "voice-ai-production"
-    mode               = "active"
-    availability_zones = ["us-east-1a", "us-east-1b"]
-    settings = {
-      TWILIO_ACCOUNT_SID   = "AC00000000000000000000000000000000"
-      TWILIO_PHONE_NUMBER  = "+15550100999"
-      ALLOWED_DESTINATIONS = "+1"
-      TWILIO_AUTH_TOKEN    = "not here"
-    }
-  }
-
-  expect_failures = [var.settings]
-}
-
-run "an_image_that_is_named_by_its_tag_is_refused" {
+run "a_secret_among_the_settings_and_an_image_by_its_tag_are_refused" {
   command = plan
 
   module {
@@ -356,7 +338,13 @@ run "an_image_that_is_named_by_its_tag_is_refused" {
     mode               = "active"
     availability_zones = ["us-east-1a", "us-east-1b"]
     image              = "111122223333.dkr.ecr.us-east-1.amazonaws.com/voice-ai-production:latest"
+    settings = {
+      TWILIO_ACCOUNT_SID   = "AC00000000000000000000000000000000"
+      TWILIO_PHONE_NUMBER  = "+15550100999"
+      ALLOWED_DESTINATIONS = "+1"
+      TWILIO_AUTH_TOKEN    = "not here"
+    }
   }
 
-  expect_failures = [var.image]
+  expect_failures = [var.image, var.settings]
 }
