@@ -2,7 +2,7 @@
 """Writes the tables of terraform/README.md: the price of the defaults, and every variable.
 
     python terraform/scripts/readme_tables.py            # rewrites the README
-    python terraform/scripts/readme_tables.py --check    # exit code 1 when it is not what it would write
+    python terraform/scripts/readme_tables.py --check    # exit code 1 when it would change it
 
 Prices come from the newest file in terraform/prices; sizes and numbers of tasks from the variables'
 defaults. Each table stands between two comments in the README.
@@ -111,7 +111,10 @@ class Bill:
                 max(0, out - self._free["egress_gb"]) * prices["egress_gb"],
             ),
             "logs": (f"{logs:.1f} GB", logs * prices["logs_gb"]),
-            "alarms, zone": (f"{alarms} beyond the free ones, 1", alarms * prices["alarm"] + prices["zone"]),
+            "alarms, zone": (
+                f"{alarms} beyond the free ones, 1",
+                alarms * prices["alarm"] + prices["zone"],
+            ),
         }
 
     def temporal_cloud(self) -> tuple[str, float]:
@@ -125,10 +128,18 @@ class Bill:
         app, worker = self._defaults["app"].fields, self._defaults["worker"].fields
         database = self._defaults["database"].fields
         tasks = app["min"] + worker["tasks"]
-        out = self._use["calls"] * self._use["minutes_per_call"] * self._use["mb_per_minute_out"] / 1000
+        out = (
+            self._use["calls"]
+            * self._use["minutes_per_call"]
+            * self._use["mb_per_minute_out"]
+            / 1000
+        )
         nat = self._hourly("nat_gateway") + out * self._prices["nat_gb"]
         # The gateway's own address comes in place of those of the tasks.
-        yield "tasks in private subnets (`nat_gateway = true`)", nat + (1 - tasks) * self._hourly("ipv4")
+        yield (
+            "tasks in private subnets (`nat_gateway = true`)",
+            nat + (1 - tasks) * self._hourly("ipv4"),
+        )
         warm = sum(cost for _, cost in self.lines("active").values())
         light = sum(cost for _, cost in self.lines("pilot_light").values())
         yield "the second region warm instead of a pilot light", warm - light
@@ -138,8 +149,14 @@ class Bill:
         spot = worker["tasks"] * self._task(worker) * (1 - self._prices["fargate_spot_share"])
         yield "workers not on Spot", spot
         server = self._task({"cpu": 512, "memory": 1024}) + self._hourly("ipv4")
-        yield '`temporal = "self_hosted"` in place of Temporal Cloud', server - self.temporal_cloud()[1]
-        yield "AWS Global Accelerator in front (not in this Terraform)", self._hourly("global_accelerator")
+        yield (
+            '`temporal = "self_hosted"` in place of Temporal Cloud',
+            server - self.temporal_cloud()[1],
+        )
+        yield (
+            "AWS Global Accelerator in front (not in this Terraform)",
+            self._hourly("global_accelerator"),
+        )
 
     def _default(self, name: str) -> str:
         return str(json.loads(self._defaults[name].default or '""'))
