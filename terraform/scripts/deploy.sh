@@ -10,10 +10,11 @@ use_environment "$1"
 image=$2
 [[ $image =~ @sha256:[0-9a-f]{64}$ ]] || die "The image has to be named by its digest: …@sha256:…"
 
-# The newest revision, which Terraform or a deploy made, with another image.
+# The newest revision, which Terraform or a deploy made, with another image. The label tells
+# rollback.sh which revisions were deployed: Terraform's have whatever image it was told first.
 new_revision() {
     aws ecs describe-task-definition --task-definition "$name-$1" --query taskDefinition --output json |
-        jq --arg image "$image" '.containerDefinitions[].image = $image
+        jq --arg image "$image" '.containerDefinitions[] |= (.image = $image | .dockerLabels = {"voice-ai.deployed": "yes"})
             | del(.taskDefinitionArn, .revision, .status, .requiresAttributes, .compatibilities,
                   .registeredAt, .registeredBy, .deregisteredAt)' >"$work/$1.json"
     aws ecs register-task-definition --cli-input-json "file://$work/$1.json" \

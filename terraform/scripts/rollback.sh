@@ -8,12 +8,13 @@ set -euo pipefail
 [ $# -eq 1 ] || die "usage: $0 ENVIRONMENT"
 use_environment "$1"
 
+# The image of a revision; with `deployed`, nothing when it was not deployed.
 image_of() {
-    aws ecs describe-task-definition --task-definition "$1" \
-        --query 'taskDefinition.containerDefinitions[0].image' --output text
+    aws ecs describe-task-definition --task-definition "$1" --query 'taskDefinition.containerDefinitions[0]' --output json |
+        jq --raw-output --arg only "${2:-}" 'select($only == "" or .dockerLabels["voice-ai.deployed"] == "yes") | .image'
 }
 
-# before SERVICE: the newest older revision with another image.
+# before SERVICE: the newest older revision with another image that was deployed.
 before() {
     local now image revision other
     now=$(aws ecs describe-services --cluster "$name" --services "$1" \
@@ -22,13 +23,13 @@ before() {
     revision=${now##*:}
     while [ "$revision" -gt 1 ]; do
         revision=$((revision - 1))
-        other=$(image_of "${now%:*}:$revision" 2>/dev/null) || continue
-        if [ "$other" != "$image" ]; then
+        other=$(image_of "${now%:*}:$revision" deployed 2>/dev/null) || continue
+        if [ -n "$other" ] && [ "$other" != "$image" ]; then
             echo "${now%:*}:$revision"
             return
         fi
     done
-    die "$1 has no older revision with another image."
+    die "$1 has no older revision that was deployed with another image: deploy.sh takes any digest."
 }
 
 app=$(before app)

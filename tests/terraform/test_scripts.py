@@ -18,6 +18,7 @@ NAME = "voice-ai-production"
 REGISTRY = f"111122223333.dkr.ecr.us-east-1.amazonaws.com/{NAME}"
 ARN = "arn:aws:ecs:us-east-1:111122223333:task-definition"
 OLD, NOW, NEW = (f"{REGISTRY}@sha256:{digit * 64}" for digit in "abc")
+DEPLOYED = {"voice-ai.deployed": "yes"}
 TERRAFORM = """#!/bin/sh
 echo "terraform $*" >>"$(dirname "$0")/commands.log"
 case "$*" in
@@ -62,8 +63,8 @@ class Account:
         )
 
 
-def definition(kind: str, image: str) -> dict[str, Any]:
-    container = {"name": kind, "image": image, "command": [kind]}
+def definition(kind: str, image: str, **more: Any) -> dict[str, Any]:
+    container = {"name": kind, "image": image, "command": [kind], **more}
     return {"family": f"{NAME}-{kind}", "containerDefinitions": [container], "cpu": "512"}
 
 
@@ -108,7 +109,7 @@ def test_a_deploy_migrates_and_then_moves_worker_and_app(account: Account) -> No
     assert account.changed("app") == f"{ARN}/{NAME}-app:3"
     assert account.changed("worker") == f"{ARN}/{NAME}-worker:3"
     newest = account.state["families"][f"{NAME}-app"][2]
-    assert newest == definition("app", NEW)
+    assert newest == definition("app", NEW, dockerLabels=DEPLOYED)
 
 
 def test_a_migration_that_fails_moves_nothing(account: Account) -> None:
@@ -144,17 +145,23 @@ def test_only_a_digest_is_deployed(account: Account, image: str) -> None:
     assert "by its digest" in done.stderr
 
 
-def test_a_rollback_goes_to_the_newest_revision_with_another_image(account: Account) -> None:
-    families = account.state["families"]
+def test_a_rollback_goes_to_the_newest_other_image_that_was_deployed(account: Account) -> None:
+    families, services = account.state["families"], account.state["services"]
     for kind in ("app", "worker"):
-        families[f"{NAME}-{kind}"].append(definition(kind, NOW))
-    services = account.state["services"]
-    services["app"]["taskDefinition"] = f"{ARN}/{NAME}-app:3"
+        families[f"{NAME}-{kind}"] = [
+            definition(kind, OLD),
+            definition(kind, OLD, dockerLabels=DEPLOYED),
+            definition(kind, NOW, dockerLabels=DEPLOYED),
+            # A new setting, by Terraform, and its deploy.
+            definition(kind, NEW),
+            definition(kind, NOW, dockerLabels=DEPLOYED),
+        ]
+        services[kind]["taskDefinition"] = f"{ARN}/{NAME}-{kind}:5"
     account.change(families=families, services=services)
     done = account.run("rollback.sh", "production/us-east-1")
     assert done.returncode == 0, done.stderr
-    assert account.changed("app") == f"{ARN}/{NAME}-app:1"
-    assert account.changed("worker") == f"{ARN}/{NAME}-worker:1"
+    assert account.changed("app") == f"{ARN}/{NAME}-app:2"
+    assert account.changed("worker") == f"{ARN}/{NAME}-worker:2"
     again = account.run("rollback.sh", "production/us-east-1")
     assert again.returncode != 0
     assert "no older revision" in again.stderr

@@ -9,19 +9,22 @@ resource "aws_acm_certificate" "this" {
   }
 }
 
+locals {
+  validation = one(aws_acm_certificate.this.domain_validation_options)
+}
+
 resource "aws_route53_record" "validation" {
-  for_each        = { (var.host_name) = one(aws_acm_certificate.this.domain_validation_options) }
   zone_id         = var.zone_id
-  name            = each.value.resource_record_name
-  type            = each.value.resource_record_type
-  records         = [each.value.resource_record_value]
+  name            = local.validation.resource_record_name
+  type            = local.validation.resource_record_type
+  records         = [local.validation.resource_record_value]
   ttl             = 300
   allow_overwrite = true
 }
 
 resource "aws_acm_certificate_validation" "this" {
   certificate_arn         = aws_acm_certificate.this.arn
-  validation_record_fqdns = [for record in aws_route53_record.validation : record.fqdn]
+  validation_record_fqdns = [aws_route53_record.validation.fqdn]
 }
 
 resource "aws_lb" "this" {

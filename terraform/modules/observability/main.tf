@@ -26,9 +26,10 @@ resource "aws_cloudwatch_log_metric_filter" "critical" {
   }
 }
 
+# Not encrypted by AWS's own key: CloudWatch may not use that, and its alarms would be lost. They say
+# nothing of calls.
 resource "aws_sns_topic" "alarms" {
-  name              = "${var.name}-alarms"
-  kms_master_key_id = "alias/aws/sns"
+  name = "${var.name}-alarms"
 }
 
 resource "aws_sns_topic_subscription" "email" {

@@ -92,7 +92,7 @@ module "ecs" {
   repository_arn = local.repository_arn
   environment = merge(
     var.settings,
-    { ENVIRONMENT = "production", BASE_URL = module.edge.base_url },
+    { ENVIRONMENT = "production", BASE_URL = module.edge.base_url, DB_POOL_SIZE = tostring(var.database_pool) },
     module.data.environment,
     module.temporal.environment,
   )

@@ -73,7 +73,19 @@ variable "nat_gateway" {
 variable "app" {
   description = "Tasks that carry calls: CPU units, MB of memory, fewest, most, and calls of each at once (MAX_CONCURRENT_CALLS)."
   type        = object({ cpu = number, memory = number, min = number, max = number, calls = number })
-  default     = { cpu = 512, memory = 1024, min = 2, max = 10, calls = 25 }
+  default     = { cpu = 512, memory = 1024, min = 2, max = 6, calls = 25 }
+
+  # A deploy has twice as many tasks for a while.
+  validation {
+    condition     = var.database.class != "db.t4g.micro" || 2 * (var.app.max + var.worker.tasks) * var.database_pool <= 80
+    error_message = "db.t4g.micro has some 80 connections, and twice all tasks (app.max and worker.tasks) with database_pool each need more: raise database.class."
+  }
+}
+
+variable "database_pool" {
+  description = "Connections of each task to PostgreSQL at most: DB_POOL_SIZE."
+  type        = number
+  default     = 5
 }
 
 variable "occupied_percent" {

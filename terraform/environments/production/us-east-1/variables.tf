@@ -77,7 +77,7 @@ variable "github_provider_exists" {
 variable "app" {
   description = "Tasks that carry calls: CPU units, MB of memory, fewest, most, and calls of each at once (MAX_CONCURRENT_CALLS)."
   type        = object({ cpu = number, memory = number, min = number, max = number, calls = number })
-  default     = { cpu = 512, memory = 1024, min = 2, max = 10, calls = 25 }
+  default     = { cpu = 512, memory = 1024, min = 2, max = 6, calls = 25 }
 }
 
 variable "worker" {

@@ -65,7 +65,7 @@ variable "database_replica_of" {
 variable "app" {
   description = "Tasks that carry calls: CPU units, MB of memory, fewest, most, and calls of each at once (MAX_CONCURRENT_CALLS)."
   type        = object({ cpu = number, memory = number, min = number, max = number, calls = number })
-  default     = { cpu = 512, memory = 1024, min = 2, max = 10, calls = 25 }
+  default     = { cpu = 512, memory = 1024, min = 2, max = 6, calls = 25 }
 }
 
 variable "worker" {

@@ -1,4 +1,4 @@
-# What differs in staging: small, and without Temporal.
+# What differs in staging: small, and without Temporal. Here it is tried behind a NAT gateway, too.
 
 mock_provider "aws" {
   mock_data "aws_region" {
@@ -62,6 +62,7 @@ variables {
   image             = "111122223333.dkr.ecr.us-east-1.amazonaws.com/voice-ai-staging@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
   database_password = "mocked-password-of-the-test"
   github_repository = "example/voice-ai"
+  nat_gateway       = true
   settings = {
     TWILIO_ACCOUNT_SID   = "AC00000000000000000000000000000000"
     TWILIO_PHONE_NUMBER  = "+15550100999"
@@ -73,6 +74,14 @@ run "staging" {
   assert {
     condition     = module.region.facts.services.app.tasks == 1 && module.region.facts.services.worker.tasks == 0
     error_message = "One task, and no worker."
+  }
+  assert {
+    condition     = length([for it in module.region.facts.containers.app.environment : it if startswith(it.name, "TEMPORAL_")]) == 0
+    error_message = "Without Temporal, the app keeps the life of its calls itself."
+  }
+  assert {
+    condition     = alltrue([for name, service in module.region.facts.services : !service.public_ip])
+    error_message = "Behind a NAT gateway, tasks have no public address."
   }
   assert {
     condition     = module.region.facts.database.deletable && module.region.facts.database.encrypted && !module.region.facts.database.public

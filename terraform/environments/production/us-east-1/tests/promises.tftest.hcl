@@ -210,8 +210,8 @@ run "production" {
     error_message = "The app writes its metrics where autoscaling reads them."
   }
   assert {
-    condition     = module.region.facts.scaling.min == 2 && module.region.facts.scaling.max == 10
-    error_message = "Between two and ten tasks."
+    condition     = module.region.facts.scaling.min == 2 && module.region.facts.scaling.max == 6
+    error_message = "Between two and six tasks."
   }
 
   # --- the tasks
@@ -303,30 +303,7 @@ run "self_hosted_temporal_is_reached_by_tasks_only" {
   }
 }
 
-run "without_temporal_and_behind_a_nat_gateway" {
-  state_key = "alone"
-
-  variables {
-    temporal       = "none"
-    temporal_cloud = null
-    nat_gateway    = true
-  }
-
-  assert {
-    condition     = module.region.facts.services.worker.tasks == 0
-    error_message = "A worker has nothing to do without Temporal."
-  }
-  assert {
-    condition     = length([for it in module.region.facts.containers.app.environment : it if startswith(it.name, "TEMPORAL_")]) == 0
-    error_message = "The app keeps the life of its calls itself."
-  }
-  assert {
-    condition     = alltrue([for name, service in module.region.facts.services : !service.public_ip])
-    error_message = "Tasks in private subnets have no public address."
-  }
-}
-
-run "a_secret_among_the_settings_and_an_image_by_its_tag_are_refused" {
+run "what_cannot_be_right_is_refused" {
   command = plan
 
   module {
@@ -335,9 +312,10 @@ run "a_secret_among_the_settings_and_an_image_by_its_tag_are_refused" {
 
   variables {
     name               = "voice-ai-production"
-    mode               = "active"
+    mode               = "pilot_light"
     availability_zones = ["us-east-1a", "us-east-1b"]
     image              = "111122223333.dkr.ecr.us-east-1.amazonaws.com/voice-ai-production:latest"
+    app                = { cpu = 512, memory = 1024, min = 2, max = 7, calls = 25 }
     settings = {
       TWILIO_ACCOUNT_SID   = "AC00000000000000000000000000000000"
       TWILIO_PHONE_NUMBER  = "+15550100999"
@@ -346,5 +324,7 @@ run "a_secret_among_the_settings_and_an_image_by_its_tag_are_refused" {
     }
   }
 
-  expect_failures = [var.image, var.settings]
+  # An image by its tag, a secret among the settings, more tasks than PostgreSQL has connections for,
+  # a pilot light that follows no database.
+  expect_failures = [var.image, var.settings, var.app, var.database_replica_of]
 }

@@ -125,20 +125,3 @@ run "it_takes_calls" {
     error_message = "Nothing is open but 443."
   }
 }
-
-run "a_pilot_light_follows_a_database" {
-  command = plan
-
-  module {
-    source = "../../../modules/region"
-  }
-
-  variables {
-    name                = "voice-ai-production"
-    mode                = "pilot_light"
-    availability_zones  = ["us-west-2a", "us-west-2b"]
-    database_replica_of = null
-  }
-
-  expect_failures = [var.database_replica_of]
-}
