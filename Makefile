@@ -10,7 +10,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo demo-temporal soak test test-long test-floors check histories format lock clean
+.PHONY: install demo demo-temporal soak test test-long test-floors check check-terraform histories format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -30,7 +30,7 @@ demo-temporal: install ## 20 calls over a real Temporal server, whose worker is 
 soak: install ## 500 calls over Temporal with random faults
 	$(BIN)/voice-ai demo-temporal --calls 500 --faults
 
-test: install ## All tests
+test: install ## The tests, but for the long ones
 	$(PYTEST)
 
 test-long: install ## All tests and the long ones, each property with 500 new examples instead of the same 25
@@ -52,6 +52,9 @@ check: install ## What must hold before a commit: lint, format, types, import co
 
 histories: install ## Record the histories of workflows anew, which tests replay
 	$(BIN)/python -m tests.agent.runner.stories
+
+check-terraform: ## Format, validity and promises of terraform/, when the AWS provider is on this machine
+	scripts/check_terraform.sh
 
 format: install
 	$(BIN)/ruff check --fix .

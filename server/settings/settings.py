@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
     recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
 
+    cloudwatch_namespace: str | None = None
+    ecs_agent_uri: str | None = None
+
     @model_validator(mode="before")
     @classmethod
     def _stripped(cls, data: Any) -> Any:
@@ -140,6 +143,7 @@ class Settings(BaseSettings):
         "twilio_api_base_url",
         "google_gemini_base_url",
         "temporal_ui_url",
+        "ecs_agent_uri",
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
@@ -154,6 +158,7 @@ class Settings(BaseSettings):
         "temporal_namespace",
         "temporal_api_key",
         "temporal_build_id",
+        "cloudwatch_namespace",
     )
     @classmethod
     def _one_word(cls, value: Any) -> Any:
