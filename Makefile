@@ -48,9 +48,15 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --all-extras \
-		--python-version 3.11 --output-file requirements.lock pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+# The images have the versions that the tests have.
+COMPILE_IMAGE := $(COMPILE) --constraint requirements.lock --override docker/left-out.txt
+
+lock: ## Renew requirements.lock, and the image's locks, from pyproject.toml
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --output-file docker/image.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --extra emulators --output-file docker/demo.lock pyproject.toml
+	$(COMPILE) --output-file docker/build.lock docker/build.in
 
 clean:
 	rm -rf .venv .venv-floors .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
