@@ -1,6 +1,7 @@
 """Settings: reads and validates the environment and `.env`; nothing else reads them.
 
-The environment wins over the `.env` file of the working folder. The file's values are also put into
+The environment wins over the `.env` file of the working folder, and that over the files of
+SECRETS_FOLDER. The file's values are also put into
 `os.environ`, because vendors' SDKs and OpenSSL read some there (GOOGLE_GEMINI_BASE_URL,
 SSL_CERT_FILE).
 """
@@ -36,6 +37,8 @@ NEEDED_IN_PRODUCTION = (
     "gemini_api_key",
     "allowed_destinations",
 )
+# Where Docker, Podman and Kubernetes mount secrets, each a file named for its variable.
+SECRETS_FOLDER = Path("/run/secrets")
 READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE")
 # Shorter ones can be guessed by brute force.
 LONG_ENOUGH_KEY = 24
@@ -52,6 +55,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
 
     environment: Literal["development", "production"] = "development"
+    secrets_folder: Path = SECRETS_FOLDER
     log_level: str = "INFO"
     log_personal_data: bool = False
 
@@ -276,11 +280,21 @@ def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = No
             if value:
                 os.environ.setdefault(name, value)
     try:
-        settings = Settings() if port is None else Settings(port=port)
+        folder = _secrets_folder()
+        settings = (
+            Settings(_secrets_dir=folder)
+            if port is None
+            else Settings(_secrets_dir=folder, port=port)
+        )
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     _hand_to_sdks(settings)
     return settings
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("SECRETS_FOLDER", "").strip() or SECRETS_FOLDER)
+    return folder if folder.is_dir() else None
 
 
 def _hand_to_sdks(settings: Settings) -> None:

@@ -6,6 +6,7 @@ goes into `SSL_CERT_FILE` of whoever calls it.
 
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,8 +44,11 @@ class LoopbackCertificate:
         return ssl.create_default_context(cafile=str(self.ca_file))
 
 
-def make_certificate(folder: Path) -> LoopbackCertificate:
-    """Make both in `folder`. Nobody keeps the authority's key."""
+def make_certificate(folder: Path, names: Sequence[str] = ()) -> LoopbackCertificate:
+    """Make both in `folder`. Nobody keeps the authority's key.
+
+    `names`: host names or IP addresses that the server is reached by, besides loopback.
+    """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("Voice AI emulator authority")
     authority = (
@@ -56,7 +60,7 @@ def make_certificate(folder: Path) -> LoopbackCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _builder(_name("localhost"), authority_name, key.public_key())
-        .add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*LOOPBACK, *map(_subject, names)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -72,6 +76,13 @@ def make_certificate(folder: Path) -> LoopbackCertificate:
     made.key_file.touch(mode=0o600)
     made.key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made
+
+
+def _subject(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _name(common_name: str) -> x509.Name:
