@@ -17,7 +17,7 @@ RUN python3 -m venv /opt/build \
 # Before the source, so that a change there does not install everything anew.
 COPY docker/image.lock ./
 RUN /opt/build/bin/uv venv --quiet --python "$(command -v python3)" /opt/voice-ai \
-    && /opt/build/bin/uv pip install --quiet --python /opt/voice-ai/bin/python --no-build \
+    && /opt/build/bin/uv pip install --quiet --python /opt/voice-ai/bin/python --no-build --no-deps \
         --require-hashes --requirement image.lock
 COPY pyproject.toml README.md voice_ai_pytest.py ./
 COPY agent agent
@@ -62,7 +62,7 @@ CMD ["serve", "--host", "0.0.0.0"]
 # --- the same with Twilio and Gemini emulated (espeak-ng, which is GPL-3): never for production
 FROM build AS build-demo
 COPY docker/demo.lock ./
-RUN /opt/build/bin/uv pip install --quiet --python /opt/voice-ai/bin/python --no-build \
+RUN /opt/build/bin/uv pip install --quiet --python /opt/voice-ai/bin/python --no-build --no-deps \
         --require-hashes --requirement demo.lock
 FROM runtime AS demo
 COPY --from=build-demo /opt/voice-ai /opt/voice-ai

@@ -77,7 +77,8 @@ def _check_routes(settings: Settings) -> None:
 
 
 async def _metrics(opened: Opened) -> Response:
-    """All metrics, in Prometheus' text format."""
+    """All metrics, in Prometheus' text format; `voice_ai_ready` is checked for each scrape."""
+    await health.check_readiness(opened)
     return Response(opened.metrics.shared_text(), media_type=CONTENT_TYPE)
 
 

@@ -109,6 +109,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     clock, metrics = loop_clock(), Metrics()
     async with AsyncExitStack() as stack:
         call_log, records = await _open_record(settings, clock, stack)
+        metrics.rows_waiting.set_function(lambda: records.waiting)
+        metrics.rows_lost.set_function(lambda: records.dropped + records.refused)
         recordings = _open_recordings(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
         model = _open_model(settings, stack)
@@ -280,6 +282,7 @@ def _make_registry(
         prewarming=prewarming,
     )
     metrics.active.set_function(lambda: registry.held)
+    metrics.capacity.set(settings.max_concurrent_calls)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
 

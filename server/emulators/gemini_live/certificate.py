@@ -58,9 +58,10 @@ def make_certificate(folder: Path, names: Sequence[str] = ()) -> LoopbackCertifi
         .sign(authority_key, hashes.SHA256())
     )
     key = ec.generate_private_key(ec.SECP256R1())
+    subjects = [*LOOPBACK, *map(_subject, names)]
     certificate = (
         _builder(_name("localhost"), authority_name, key.public_key())
-        .add_extension(x509.SubjectAlternativeName([*LOOPBACK, *map(_subject, names)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
