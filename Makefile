@@ -10,7 +10,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo test test-long test-floors check format lock clean
+.PHONY: install demo test test-long test-floors check check-deploy stack format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -43,6 +43,12 @@ check: install ## What must hold before a commit: lint, format, types, import co
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+check-deploy: install ## Image, compose files, monitoring and docs, without an engine or a network
+	$(BIN)/python scripts/check_deploy.py
+
+stack: install ## The services of docker-compose.yml as processes, and one call through them
+	$(BIN)/python scripts/stack.py
 
 format: install
 	$(BIN)/ruff check --fix .
