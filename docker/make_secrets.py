@@ -4,10 +4,11 @@ Each secret is a file that only the containers see that mount its volume. Nothin
 what is there already stays as it is.
 """
 
+import os
 import secrets
 from pathlib import Path
 
-FOLDER = Path("/secrets")
+FOLDER = Path(os.environ.get("SECRETS", "/secrets"))
 
 
 def kept(path: Path, value: str) -> str:

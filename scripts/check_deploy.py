@@ -1,6 +1,6 @@
 """Checks what is deployed, without an engine and without a network: `make check-deploy`.
 
-One line for each check: ok, FAILED (with what the tool said), or "not checked" with the reason, when
+One line for each check: ok, FAILED with what the tool said, or "not checked" with the reason, when
 a tool is not on this machine. Exit code 1 when any failed.
 """
 
