@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -27,9 +28,10 @@ from server.settings.settings import Settings, SettingsError
 def create_app(settings: Settings) -> FastAPI:
     """The server for these settings; nothing is opened before its lifespan begins.
 
-    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline.
+    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline, or traces need an extra.
     """
     _check_routes(settings)
+    _check_traces(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -74,6 +76,14 @@ def _check_routes(settings: Settings) -> None:
             catalogue.find(route.pipeline)
         except catalogue.UnknownPipeline as error:
             raise SettingsError(f"INBOUND_NUMBERS: {number}: {error}") from None
+
+
+def _check_traces(settings: Settings) -> None:
+    if settings.otel_exporter_otlp_endpoint and find_spec("opentelemetry.exporter") is None:
+        raise SettingsError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra: "
+            "pip install 'voice-ai-system[otel]'"
+        )
 
 
 async def _metrics(opened: Opened) -> Response:

@@ -7,7 +7,7 @@ migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls �
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypedDict
@@ -120,7 +120,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         start = _pipeline_starter(settings, records, recordings, model, metrics)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
-        life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
+        on_end = _open_traces(settings, call_log, metrics, stack)
+        life = _open_lifecycle(call_log, telephone, registry, clock, on_end, stack)
         _open_leases(settings, live_calls, registry, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
@@ -287,15 +288,34 @@ def _make_registry(
     return registry
 
 
+def _open_traces(
+    settings: Settings, call_log: CallLog, metrics: Metrics, stack: AsyncExitStack
+) -> Callable[[Call], None]:
+    """What takes a call that ended: the metrics and, when they are asked for, the traces."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return metrics.call_ended
+    # An extra, that only this needs.
+    from server.observability.traces import CallTraces
+
+    traces = CallTraces(call_log)
+    stack.push_async_callback(traces.close)
+
+    def ended(call: Call) -> None:
+        metrics.call_ended(call)
+        traces.call_ended(call)
+
+    return ended
+
+
 def _open_lifecycle(
     call_log: CallLog,
     telephone: TwilioTelephone | NoTelephone,
     registry: CallRegistry,
     clock: Clock,
-    metrics: Metrics,
+    on_end: Callable[[Call], None],
     stack: AsyncExitStack,
 ) -> LocalRunner:
-    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
+    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
     stack.push_async_callback(life.close)
     # Pipelines end before the lifecycle closes, so that it still takes their reports.
     registry.report_to(life)

@@ -39,7 +39,7 @@ NEEDED_IN_PRODUCTION = (
 )
 # Where Docker, Podman and Kubernetes mount secrets, each a file named for its variable.
 SECRETS_FOLDER = Path("/run/secrets")
-READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE")
+READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # Shorter ones can be guessed by brute force.
 LONG_ENOUGH_KEY = 24
 LONG_ENOUGH_SECRET = 32
@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     gemini_voice: str | None = None
     google_gemini_base_url: str | None = None
     ssl_cert_file: str | None = None
+
+    otel_exporter_otlp_endpoint: str | None = None
 
     database_url: str = Field(default="sqlite+aiosqlite:///voice-ai.db", repr=False)
     db_pool_size: int = Field(default=20, ge=1, le=500)
@@ -118,7 +120,10 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
         return value.upper()
 
-    @field_validator("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url")
+    @field_validator(
+        *("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url"),
+        "otel_exporter_otlp_endpoint",
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         return value if value is None else checked_web_address(value)
