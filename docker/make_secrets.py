@@ -4,6 +4,7 @@ Each secret is a file that only the containers see that mount its volume. Nothin
 what is there already stays as it is.
 """
 
+import base64
 import os
 import secrets
 from pathlib import Path
@@ -27,5 +28,5 @@ kept(
     f"postgresql+asyncpg://voice_ai:{password}@postgres:5432/voice_ai",
 )
 kept(FOLDER / "app" / "stream_token_secret", secrets.token_hex(32))
-kept(FOLDER / "app" / "temporal_codec_key", secrets.token_hex(32))
+kept(FOLDER / "app" / "temporal_codec_key", base64.b64encode(secrets.token_bytes(32)).decode())
 kept(FOLDER / "grafana" / "admin_password", secrets.token_hex(12))
