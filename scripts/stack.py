@@ -7,6 +7,7 @@ is asked for its metrics, and for what every panel of the dashboards asks. Exit 
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,10 @@ class StackError(Exception):
 async def main() -> None:
     """Start everything, place the call, ask Prometheus, stop everything. Raises: StackError."""
     began = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    # No process is left behind.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="voice-ai-stack-") as scratch:
         stack = Stack(Path(scratch), *FILES)
         missing: set[str] = set()
