@@ -10,7 +10,8 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo demo-temporal soak test test-long test-floors check check-terraform histories format lock clean
+.PHONY: install demo demo-temporal soak test test-long test-floors check check-deploy check-terraform \
+	stack histories format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -56,13 +57,25 @@ histories: install ## Record the histories of workflows anew, which tests replay
 check-terraform: ## Format, validity and promises of terraform/, when the AWS provider is on this machine
 	scripts/check_terraform.sh
 
+check-deploy: install ## Image, compose files, monitoring and docs, without an engine or a network
+	$(BIN)/python scripts/check_deploy.py
+
+stack: install ## The services of docker-compose.yml as processes, and one call through them
+	$(BIN)/python scripts/stack.py
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --all-extras \
-		--python-version 3.11 --output-file requirements.lock pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+# The images have the versions that the tests have.
+COMPILE_IMAGE := $(COMPILE) --constraint requirements.lock --override docker/left-out.txt
+
+lock: ## Renew requirements.lock, and the image's locks, from pyproject.toml
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --output-file docker/image.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --extra emulators --output-file docker/demo.lock pyproject.toml
+	$(COMPILE) --output-file docker/build.lock docker/build.in
 
 clean:
 	rm -rf .venv .venv-floors .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out

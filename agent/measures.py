@@ -29,6 +29,24 @@ class BargeIn:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaybackGap:
+    """Silence inside a reply: its next sound came after all that was sent had been played."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadAir:
+    """A silence so long that something is done about it.
+
+    `what`: caller (says nothing, and is asked), model (owes an answer, and is reminded) or
+    model_gone (ignored the reminder: the call ends).
+    """
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConnect:
     """One attempt to open a Gemini session: `ok`, or the reason why it failed."""
 
@@ -129,6 +147,8 @@ Measure = (
     FirstSound
     | TurnResponse
     | BargeIn
+    | PlaybackGap
+    | DeadAir
     | ModelConnect
     | ModelDrop
     | ModelLeftOut

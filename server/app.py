@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -29,9 +30,10 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
 
     `with_worker`: run workflows of calls, too, when there is a Temporal server.
 
-    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline.
+    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline, or traces need an extra.
     """
     _check_routes(settings)
+    _check_traces(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -78,8 +80,17 @@ def _check_routes(settings: Settings) -> None:
             raise SettingsError(f"INBOUND_NUMBERS: {number}: {error}") from None
 
 
+def _check_traces(settings: Settings) -> None:
+    if settings.otel_exporter_otlp_endpoint and find_spec("opentelemetry.exporter") is None:
+        raise SettingsError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra: "
+            "pip install 'voice-ai-system[otel]'"
+        )
+
+
 async def _metrics(opened: Opened) -> Response:
-    """All metrics, in Prometheus' text format."""
+    """All metrics, in Prometheus' text format; `voice_ai_ready` is checked for each scrape."""
+    await health.check_readiness(opened)
     return Response(opened.metrics.shared_text(), media_type=CONTENT_TYPE)
 
 

@@ -7,7 +7,7 @@ migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls �
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
@@ -121,6 +121,8 @@ async def open_resources(
     clock, metrics = loop_clock(), Metrics()
     async with AsyncExitStack() as stack:
         call_log, records = await _open_record(settings, clock, stack)
+        metrics.rows_waiting.set_function(lambda: records.waiting)
+        metrics.rows_lost.set_function(lambda: records.dropped + records.refused)
         recordings = _open_recordings(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
         model = _open_model(settings, stack)
@@ -130,8 +132,9 @@ async def open_resources(
         start = _pipeline_starter(settings, records, recordings, model, metrics)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
-        local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
-        temporal = _make_temporal(settings, local, call_log, registry, metrics)
+        on_end = _open_traces(settings, call_log, metrics, stack)
+        local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
+        temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
         stack.push_async_callback(life.close)
         # Pipelines end before the lifecycle closes, so that it still takes their reports.
@@ -286,8 +289,28 @@ def _make_registry(
         prewarming=prewarming,
     )
     metrics.active.set_function(lambda: registry.held)
+    metrics.capacity.set(settings.max_concurrent_calls)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
+
+
+def _open_traces(
+    settings: Settings, call_log: CallLog, metrics: Metrics, stack: AsyncExitStack
+) -> Callable[[Call], None]:
+    """What takes a call that ended: the metrics and, when they are asked for, the traces."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return metrics.call_ended
+    # An extra, that only this needs.
+    from server.observability.traces import CallTraces
+
+    traces = CallTraces(call_log)
+    stack.push_async_callback(traces.close)
+
+    def ended(call: Call) -> None:
+        metrics.call_ended(call)
+        traces.call_ended(call)
+
+    return ended
 
 
 def _make_temporal(
@@ -295,14 +318,14 @@ def _make_temporal(
     local: LocalRunner,
     call_log: CallLog,
     registry: CallRegistry,
-    metrics: Metrics,
+    on_end: Callable[[Call], None],
 ) -> "TemporalLifecycle | None":
     if settings.temporal_address is None:
         return None
     # An extra, and a tenth of what a start imports.
     from server.temporal.lifecycle import TemporalLifecycle
 
-    return TemporalLifecycle.make(settings, local, call_log, registry.instance, metrics.call_ended)
+    return TemporalLifecycle.make(settings, local, call_log, registry.instance, on_end)
 
 
 def _open_leases(

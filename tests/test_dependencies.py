@@ -16,7 +16,14 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["
 SOURCES = ("agent", "processors", "pipelines", "server")
 OWN = {*SOURCES, "tests", "voice_ai_pytest"}
 # What runs with the emulators needs their extra, and so does all that develops and tests.
-WITH_EXTRAS = ("server/emulators", "server/replay", "server/demo", "server/bench", "tests")
+WITH_EXTRAS = (
+    "server/observability/traces.py",
+    "server/emulators",
+    "server/replay",
+    "server/demo",
+    "server/bench",
+    "tests",
+)
 
 
 def names(requirements: list[str]) -> set[str]:

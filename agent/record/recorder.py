@@ -56,6 +56,11 @@ class RecordWriter:
         """Whether writing ended before `close`: nothing is recorded any more."""
         return self._task is not None and self._task.done() and not self._closing
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not in the database yet."""
+        return len(self._rows)
+
     def start(self) -> None:
         """Start writing, on the running loop."""
         self._clock = self._clock or loop_clock()

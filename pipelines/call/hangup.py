@@ -9,6 +9,7 @@ mark of the last words; a caller who speaks meanwhile cancels it, unless the tim
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -82,6 +83,8 @@ class HangupController(DirectProcessor):
         self._speech = speech
         self._record = record
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
+        # Called with the `what` of `DeadAir`.
+        self.on_dead_air: Callable[[str], None] = lambda _: None
         self._started = False
         self._phase = Phase.TALKING
         self._leaving: asyncio.Task[None] | None = None
@@ -249,6 +252,7 @@ class HangupController(DirectProcessor):
         else:
             self._silence_watch.asked(now)
             self._record.event("caller.silent")
+            self.on_dead_air("caller")
             self._say_soon(ASK_WHETHER_THERE)
 
     # --- a model that stalls ---------------------------------------------------------------------
@@ -260,8 +264,10 @@ class HangupController(DirectProcessor):
             return
         if self._answer.is_gone(loop.time()):
             logger.warning("model gave no answer")
+            self.on_dead_air("model_gone")
             self.fail(EndReason.NO_MODEL, "Gemini fell silent")
         elif self._answer.is_overdue(loop.time()) and not self._silence_watch.waits_for_caller:
             self._record.event("model.silent")
+            self.on_dead_air("model")
             self._answer.reminded(loop.time())
             self._say_soon(CALLER_WAITS)

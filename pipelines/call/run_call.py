@@ -13,7 +13,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from agent.conversation import Conversation
-from agent.measures import MeasureSink, Packets
+from agent.measures import DeadAir, MeasureSink, Packets
 from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -197,6 +197,7 @@ def start_call(
         line.recording = playback.recording = setup.recording
         line.on_bound.append(setup.recording.bound)
     hangup = HangupController(line, playback, speech, profile, record)
+    hangup.on_dead_air = lambda what: measure(DeadAir(what))
     call, tool_context = (
         context(
             setup.call_id,

@@ -216,9 +216,11 @@ class GeminiSession:
                 await self._pause(reason, said, since=attempted)
             else:
                 self._attempt = None
-                self._measure(ModelConnect("ok", loop.time() - attempted))
+                took_secs = loop.time() - attempted
+                self._measure(ModelConnect("ok", took_secs))
                 resumed = self._resumption.handle is not None
-                self._record.event("model.connected", {"resumed": resumed})
+                detail = {"resumed": resumed, "ms": round(took_secs * 1000)}
+                self._record.event("model.connected", detail)
                 return connection, session
 
     async def _pause(self, trouble: str, said: str, *, since: float | None = None) -> None:

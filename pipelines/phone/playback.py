@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from pipelines.rates import mulaw_ms
 from pipelines.recording.recording import Recording
 
+# One packet: what is shorter is the rounding of clocks.
+SHORTEST_GAP_SECS = 0.02
+
 
 @dataclass(slots=True)
 class Reply:
@@ -87,6 +90,8 @@ class Playback:
         self.on_heard: Callable[[Reply], None] = lambda _: None
         # Called once for each reply of which a mark says that its first sound was heard.
         self.on_first_heard: Callable[[Reply], None] = lambda _: None
+        # Called with the seconds for which the queue was empty inside a reply.
+        self.on_gap: Callable[[float], None] = lambda _: None
         # Called when `idle` may have changed: speech was heard, dropped or completed.
         self.on_progress: Callable[[], None] = lambda: None
         # The greeting is complete, ready for the answer.
@@ -149,7 +154,10 @@ class Playback:
             self._replies.append(reply)
         elif queue_end > reply.end:
             # The queue ran empty inside the reply: what comes now is heard that much later.
-            reply.start += queue_end - reply.end
+            gap = queue_end - reply.end
+            reply.start += gap
+            if gap >= SHORTEST_GAP_SECS:
+                self.on_gap(gap)
         reply.sent_ms += mulaw_ms(byte_count)
         reply.doubtful = self._after_cut = False
         self.last_sound = queue_end + mulaw_ms(byte_count) / 1000

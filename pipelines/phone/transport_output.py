@@ -27,7 +27,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 
-from agent.measures import BargeIn, DownlinkShare, FirstSound, MeasureSink, TurnResponse
+from agent.measures import (
+    BargeIn,
+    DownlinkShare,
+    FirstSound,
+    MeasureSink,
+    PlaybackGap,
+    TurnResponse,
+)
 from agent.ports import Record, SpokenTurn
 from agent.record.models import Speaker
 from pipelines.phone.caller_speech import CallerSpeech
@@ -84,6 +91,7 @@ class TransportOutput(DirectProcessor):
         self._stopping_speech: asyncio.Task[None] | None = None
         playback.on_heard = self._heard.put_nowait
         playback.on_first_heard = self._first_heard
+        playback.on_gap = lambda secs: measure(PlaybackGap(secs))
         line.on_bound.append(self._answered)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -1,6 +1,7 @@
 """`voice-ai emulate gemini`: a Gemini Live of your own, with a scripted model behind it."""
 
 import asyncio
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,12 @@ from server.emulators.gemini_live import GeminiLiveEmulator, Script, ScriptError
 from server.emulators.gemini_live.session_log import Event
 
 # What comes many times a second says nothing to a reader.
+WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 (compared, not bound)
 QUIET = {"audio", "outputTranscription", "inputTranscription", "sessionResumptionUpdate"}
 
 
 def gemini(
-    host: Annotated[str, typer.Option(help="Address to listen on: loopback.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0: a free one.")] = 8021,
     script: Annotated[
         Path | None, typer.Option(help="YAML: what the model understands, says and calls.")
@@ -35,6 +37,13 @@ def gemini(
     api_key: Annotated[
         list[str] | None, typer.Option(help="Take this key; may be repeated. Default: any.")
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or address that clients reach it by, besides loopback."),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="Write the certificate to trust here, for SSL_CERT_FILE.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no line per event.")] = False,
 ) -> None:
     """Play Gemini Live on this machine until Ctrl-C."""
@@ -47,6 +56,7 @@ def gemini(
         api_keys=api_key,
         host=host,
         port=port,
+        names=[*(name or ()), *([] if host in WILDCARDS else [host])],
         setup_secs=setup_secs,
         thinking_secs=thinking_secs,
         pace=pace,
@@ -60,6 +70,8 @@ def gemini(
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         async with emulator:
+            if ca is not None:
+                shutil.copyfile(emulator.ca_file, ca)
             for variable, value in emulator.environment().items():
                 echo(f"{variable}={value}")
             await stop.wait()

@@ -4,7 +4,18 @@ from importlib import import_module
 
 import typer
 
-from server.cli import bench, calls, demo, demo_temporal, dial, pipelines, replay, serve, worker
+from server.cli import (
+    bench,
+    calls,
+    demo,
+    demo_temporal,
+    dial,
+    migrate,
+    pipelines,
+    replay,
+    serve,
+    worker,
+)
 
 app = typer.Typer(
     name="voice-ai",
@@ -14,6 +25,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
+app.command("migrate")(migrate.migrate)
 app.command("dial")(dial.dial)
 app.command("demo")(demo.demo)
 app.command("demo-temporal")(demo_temporal.demo_temporal)

@@ -1,12 +1,12 @@
 """`voice-ai serve`: runs the server until it is interrupted."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 from loguru import logger
 
 from server.cli.environment import echo, echo_lines, settings_or_exit
+from server.cli.migrate import migrate_or_exit
 from server.settings.settings import Settings, SettingsError, names_that_differ
 
 
@@ -47,7 +47,7 @@ def serve(
     except OSError as error:
         echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
-    _migrate(settings.database_url)
+    migrate_or_exit(settings.database_url)
     warm_up()
     settle()
     with bound:
@@ -72,18 +72,3 @@ def _check_the_way_to_twilio(settings: Settings) -> None:
     except (OSError, ValueError) as error:
         echo(f"Twilio's REST API cannot be asked: {error}", err=True)
         raise typer.Exit(2) from None
-
-
-def _migrate(database_url: str) -> None:
-    """Bring the database to the newest schema; one that cannot be used ends the command."""
-    from server.migrations import upgrade
-
-    try:
-        asyncio.run(upgrade(database_url))
-    # Each database, driver and Alembic has its own kinds of errors.
-    except Exception as error:
-        logger.opt(exception=error).debug("The database cannot be used")
-        cause = getattr(error, "orig", None) or error
-        says = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
-        raise typer.Exit(1) from None

@@ -3,12 +3,22 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
+from agent.lifecycle.statuses import CallStatus, Direction, EndReason
 from agent.measures import (
     BargeIn,
+    DeadAir,
     DownlinkShare,
     FirstSound,
     Measure,
@@ -16,6 +26,7 @@ from agent.measures import (
     ModelDrop,
     ModelLeftOut,
     Packets,
+    PlaybackGap,
     RecordingEnded,
     RecordingWritten,
     ToolLetGo,
@@ -35,10 +46,13 @@ FIRST_SOUND_BUCKETS = (
 )
 RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
 BARGE_IN_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2)
+GAP_BUCKETS = (0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
 SHARE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
 RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
+# Alerts fire at the first of these.
+OUR_FAULTS = (EndReason.NO_MODEL, EndReason.SYSTEM)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
 
@@ -65,10 +79,14 @@ class _Counted:
     says: str
     labels: tuple[str, ...]
     counts: Callable[[Any], Iterable[tuple[tuple[str, ...], float]]]
+    # Labels that are there from the start, at 0: a first value is no increase to Prometheus.
+    known: tuple[tuple[str, ...], ...] = ()
 
     def add_to(self, registry: CollectorRegistry) -> Callable[[Any], None]:
         """Register the metric; return a function that takes a measure."""
         metric = _counter(registry, self.name, self.says, *self.labels)
+        for labels in self.known:
+            metric.labels(*labels)
 
         def count(measure: Any) -> None:
             for labels, amount in self.counts(measure):
@@ -91,6 +109,22 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
     ),
     BargeIn: (
         _Timed("barge_in_seconds", "From the caller's interruption to silence.", BARGE_IN_BUCKETS),
+    ),
+    PlaybackGap: (
+        _Timed(
+            "playback_gap_seconds",
+            "Silences inside a reply: its next sound came too late.",
+            GAP_BUCKETS,
+        ),
+    ),
+    DeadAir: (
+        _Counted(
+            "dead_air",
+            "Silences so long that something was done about them, by what was silent.",
+            ("what",),
+            lambda it: [((it.what,), 1)],
+            known=(("caller",), ("model",), ("model_gone",)),
+        ),
     ),
     UplinkShare: (
         _Timed("share_in_seconds", "From a caller's packet to Gemini's socket.", SHARE_BUCKETS),
@@ -193,11 +227,16 @@ class Metrics:
         self.calls = _counter(
             registry, "calls", "Calls that ended, by outcome.", "direction", "status", "end_reason"
         )
+        for labels in product(Direction, (CallStatus.COMPLETED, CallStatus.FAILED), OUR_FAULTS):
+            self.calls.labels(*labels)
         self.duration = _histogram(
             registry, "call_duration_seconds", "From answer to end.", CALL_BUCKETS
         )
         self.active = _gauge(
             registry, "active_calls", "Calls that this instance holds a place for."
+        )
+        self.capacity = _gauge(
+            registry, "call_capacity", "Calls that this instance may hold places for."
         )
         self.talking = _gauge(
             registry, "running_pipelines", "Calls whose pipeline runs on this instance."
@@ -210,12 +249,28 @@ class Metrics:
             "bad_messages",
             "Messages of media streams that made no sense and were passed over.",
         )
+        self.rows_waiting = _gauge(
+            registry, "record_rows_waiting", "Rows of records that are not in the database yet."
+        )
+        self.rows_lost = _gauge(
+            registry,
+            "record_rows_lost",
+            "Rows that were dropped or that the database refused, since the start.",
+        )
+        self.ready = Gauge(
+            "voice_ai_ready",
+            "1 where /health/ready says ok, as of this scrape; by check.",
+            ["check"],
+            registry=registry,
+        )
         self.rejected = _counter(
             registry,
             "rejected_requests",
             "Requests and streams that were turned away, by reason.",
             "reason",
         )
+        self.rejected.labels("capacity")
+        ProcessCollector(registry=registry)
         self.lag = _histogram(
             registry,
             "event_loop_lag_seconds",

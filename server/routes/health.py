@@ -52,8 +52,16 @@ async def live(opened: Opened, response: Response) -> Health:
 )
 async def ready(opened: Opened, response: Response) -> Readiness:
     """For a load balancer: send no calls here while this is not 200."""
-    readiness: Readiness = await opened.readiness.run(lambda: _check(opened))
+    readiness = await check_readiness(opened)
     response.status_code = 200 if readiness.status == "ok" else 503
+    return readiness
+
+
+async def check_readiness(opened: Resources) -> Readiness:
+    """Check everything that a call needs, once for all who ask at the same time."""
+    readiness: Readiness = await opened.readiness.run(lambda: _check(opened))
+    for name, answer in readiness.checks.items():
+        opened.metrics.ready.labels(name).set(answer == "ok")
     return readiness
 
 

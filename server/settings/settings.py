@@ -1,6 +1,7 @@
 """Settings: reads and validates the environment and `.env`; nothing else reads them.
 
-The environment wins over the `.env` file of the working folder. The file's values are also put into
+The environment wins over the `.env` file of the working folder, and that over the files of
+SECRETS_FOLDER. The file's values are also put into
 `os.environ`, because vendors' SDKs and OpenSSL read some there (GOOGLE_GEMINI_BASE_URL,
 SSL_CERT_FILE).
 """
@@ -38,7 +39,9 @@ NEEDED_IN_PRODUCTION = (
     "gemini_api_key",
     "allowed_destinations",
 )
-READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE")
+# Where Docker, Podman and Kubernetes mount secrets, each a file named for its variable.
+SECRETS_FOLDER = Path("/run/secrets")
+READ_BY_SDKS = ("GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # Shorter ones can be guessed by brute force.
 LONG_ENOUGH_KEY = 24
 LONG_ENOUGH_SECRET = 32
@@ -54,6 +57,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
 
     environment: Literal["development", "production"] = "development"
+    secrets_folder: Path = SECRETS_FOLDER
     log_level: str = "INFO"
     log_personal_data: bool = False
 
@@ -71,6 +75,8 @@ class Settings(BaseSettings):
     gemini_voice: str | None = None
     google_gemini_base_url: str | None = None
     ssl_cert_file: str | None = None
+
+    otel_exporter_otlp_endpoint: str | None = None
 
     database_url: str = Field(default="sqlite+aiosqlite:///voice-ai.db", repr=False)
     db_pool_size: int = Field(default=20, ge=1, le=500)
@@ -144,6 +150,7 @@ class Settings(BaseSettings):
         "google_gemini_base_url",
         "temporal_ui_url",
         "ecs_agent_uri",
+        "otel_exporter_otlp_endpoint",
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
@@ -320,11 +327,21 @@ def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = No
             if value:
                 os.environ.setdefault(name, value)
     try:
-        settings = Settings() if port is None else Settings(port=port)
+        folder = _secrets_folder()
+        settings = (
+            Settings(_secrets_dir=folder)
+            if port is None
+            else Settings(_secrets_dir=folder, port=port)
+        )
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     _hand_to_sdks(settings)
     return settings
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("SECRETS_FOLDER", "").strip() or SECRETS_FOLDER)
+    return folder if folder.is_dir() else None
 
 
 def _hand_to_sdks(settings: Settings) -> None:

@@ -6,6 +6,7 @@ goes into `SSL_CERT_FILE` of whoever calls it.
 
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,10 +44,13 @@ class LoopbackCertificate:
         return ssl.create_default_context(cafile=str(self.ca_file))
 
 
-def make_certificate(folder: Path, valid_for: timedelta = VALID_FOR) -> LoopbackCertificate:
+def make_certificate(
+    folder: Path, names: Sequence[str] = (), *, valid_for: timedelta = VALID_FOR
+) -> LoopbackCertificate:
     """Make both in `folder`. Nobody keeps the authority's key.
 
-    Less than nothing of `valid_for`, and not an hour less, is a certificate that has expired.
+    `names`: host names or IP addresses that the server is reached by, besides loopback. Less than
+    nothing of `valid_for`, and not an hour less, is a certificate that has expired.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("Voice AI emulator authority")
@@ -57,9 +61,10 @@ def make_certificate(folder: Path, valid_for: timedelta = VALID_FOR) -> Loopback
         .sign(authority_key, hashes.SHA256())
     )
     key = ec.generate_private_key(ec.SECP256R1())
+    subjects = [*LOOPBACK, *map(_subject, names)]
     certificate = (
         _builder(_name("localhost"), authority_name, key.public_key(), valid_for)
-        .add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
+        .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -75,6 +80,13 @@ def make_certificate(folder: Path, valid_for: timedelta = VALID_FOR) -> Loopback
     made.key_file.touch(mode=0o600)
     made.key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made
+
+
+def _subject(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _name(common_name: str) -> x509.Name:

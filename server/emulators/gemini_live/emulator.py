@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -43,7 +43,8 @@ class GeminiLiveEmulator:
     `script` answers every session, or `choose_script(setup)` picks one for each. `api_keys`: None
     takes every key, but no client without one. `errors` collects what the script or a client did
     wrong: tests look at it last. `faults` strike connects; `behaviour` and the script of sessions
-    to come may change at any time. `on_event` is told whatever happens. The other arguments are
+    to come may change at any time. `on_event` is told whatever happens.
+    `names`: host names or addresses of its certificate, besides loopback. The other arguments are
     those of `Behaviour`.
     """
 
@@ -55,6 +56,7 @@ class GeminiLiveEmulator:
         api_keys: Iterable[str] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        names: Sequence[str] = (),
         setup_secs: float = 0.0,
         thinking_secs: float = 0.05,
         pace: float = 4.0,
@@ -83,7 +85,7 @@ class GeminiLiveEmulator:
         self.resumption = Resumption()
         self._choose_script = choose_script
         self._api_keys = None if api_keys is None else frozenset(api_keys)
-        self._host, self._port = host, port
+        self._host, self._port, self._names = host, port, names
         self._on_event = on_event
         self._changes = Changes()
         self._hearing = asyncio.Lock()
@@ -139,7 +141,7 @@ class GeminiLiveEmulator:
     async def __aenter__(self) -> Self:
         self._folder = TemporaryDirectory(prefix="voice-ai-gemini-")
         try:
-            self._certificate = make_certificate(Path(self._folder.name))
+            self._certificate = make_certificate(Path(self._folder.name), self._names)
             self._tls = self._certificate.server_context()
             self._server = await serve(
                 self._serve,

@@ -35,6 +35,22 @@ def test_a_reply_is_heard_when_its_last_mark_comes_back_and_its_turn_is_over() -
     ]
 
 
+def test_a_queue_that_runs_empty_inside_a_reply_is_a_gap_and_between_replies_is_none() -> None:
+    book, clock, _ = playback()
+    gaps: list[float] = []
+    book.on_gap = gaps.append
+    book.sent(SECOND)
+    clock.pass_secs(1.25)
+    book.sent(SECOND)
+    assert gaps == [0.25]
+    clock.pass_secs(1.001)
+    book.sent(SECOND)
+    book.completed()
+    clock.pass_secs(5)
+    book.sent(SECOND)
+    assert gaps == [0.25]
+
+
 def test_words_that_come_after_the_sound_still_belong_to_it() -> None:
     book, _, heard = playback()
     book.sent(SECOND)

@@ -1,6 +1,7 @@
 """Whether the server says truly that it lives and can work."""
 
 import asyncio
+import re
 import sqlite3
 from pathlib import Path
 
@@ -72,3 +73,15 @@ async def test_metrics_are_there_for_prometheus(server: Running) -> None:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert "voice_ai_active_calls 0.0" in answer.text
+
+
+async def test_a_scrape_tells_what_a_call_needs_and_how_many_calls_there_may_be(
+    start_server: ServerFactory,
+) -> None:
+    async with start_server(redis_url="redis://127.0.0.1:9/0", max_concurrent_calls=7) as server:
+        text = (await server.http.get("/metrics")).text
+    assert 'voice_ai_ready{check="database"} 1.0' in text
+    assert 'voice_ai_ready{check="live_calls"} 0.0' in text
+    assert "voice_ai_call_capacity 7.0" in text
+    assert "voice_ai_record_rows_waiting 0.0" in text
+    assert re.search(r"^process_resident_memory_bytes [1-9]", text, re.MULTILINE)

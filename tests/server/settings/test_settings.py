@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from server.settings.settings import Settings, SettingsError, read_settings
 
@@ -317,3 +317,25 @@ def test_what_twilio_needs_is_named_when_it_is_not_set(monkeypatch: pytest.Monke
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
     monkeypatch.setenv("TWILIO_PHONE_NUMBER", "+15550100999")
     assert read_settings(None).twilio_is_configured
+
+
+def test_a_secret_may_be_a_file_and_the_environment_wins(
+    tmp_path: Path, production: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twilio_auth_token").write_text("of-the-file\n")
+    (tmp_path / "api_keys").write_text("one-key-of-at-least-24-chars,two-key-of-at-least-24-chars")
+    production.setenv("SECRETS_FOLDER", str(tmp_path))
+    production.setenv("API_KEYS", "")
+    assert read_settings(None).twilio_auth_token == SecretStr(PRODUCTION["TWILIO_AUTH_TOKEN"])
+    production.setenv("TWILIO_AUTH_TOKEN", "")
+    settings = read_settings(None)
+    assert settings.twilio_auth_token is not None
+    assert settings.twilio_auth_token.get_secret_value() == "of-the-file"
+    assert len(settings.api_keys) == 2
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRETS_FOLDER", str(tmp_path / "nothing"))
+    assert read_settings(None).twilio_auth_token is None

@@ -1,0 +1,1 @@
+"""Image, compose files, monitoring: what is deployed, held against the code."""
