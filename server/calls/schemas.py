@@ -189,22 +189,47 @@ class CallView(BaseModel):
         )
 
 
-class CallDetail(CallView):
-    """A call as it is now, how fast it was so far, and whether it is recorded."""
+USAGE_EXAMPLE = [{"direction": "input", "modality": "audio", "tokens": 1650}]
 
-    model_config = _example(**CALL_EXAMPLE, latency=LATENCY_EXAMPLE, recording=True)
+
+class Tokens(BaseModel):
+    """Tokens of the whole call, by direction and modality."""
+
+    direction: str = Field(description="input or output.")
+    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
+    tokens: int
+
+
+class CallDetail(CallView):
+    """A call as it is now, how fast it was and what it used so far, and whether it is recorded."""
+
+    model_config = _example(
+        **CALL_EXAMPLE, latency=LATENCY_EXAMPLE, usage=USAGE_EXAMPLE, recording=True
+    )
 
     latency: LatencyView
+    usage: list[Tokens]
     recording: bool = Field(description="Whether there is sound of it: `/calls/{id}/recording`.")
 
     @classmethod
-    def with_latency(cls, call: Call, latency: Latency, *, recording: bool) -> Self:
+    def with_measures(
+        cls, call: Call, latency: Latency, usage: list[TokenUsage], *, recording: bool
+    ) -> Self:
         """The public side of a record."""
         return cls(
             **CallView.of(call).model_dump(),
             latency=LatencyView.of(latency),
+            usage=_sums(usage),
             recording=recording,
         )
+
+
+def _sums(usage: list[TokenUsage]) -> list[Tokens]:
+    sums: dict[tuple[str, str], int] = {}
+    for row in usage:
+        key = (row.direction, row.modality)
+        sums[key] = sums.get(key, 0) + row.tokens
+    return [Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()]
 
 
 class CallPage(BaseModel):
@@ -282,14 +307,6 @@ class EventPage(BaseModel):
     next_cursor: int | None = Field(description="Give it as `after` to read on; null: the end.")
 
 
-class Tokens(BaseModel):
-    """Tokens of the whole call, by direction and modality."""
-
-    direction: str = Field(description="input or output.")
-    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
-    tokens: int
-
-
 class CallResult(CallDetail):
     """How a call ended, how fast it was, and all that was said."""
 
@@ -298,11 +315,10 @@ class CallResult(CallDetail):
         latency=LATENCY_EXAMPLE,
         recording=True,
         turns=TURNS_EXAMPLE,
-        usage=[{"direction": "input", "modality": "audio", "tokens": 1650}],
+        usage=USAGE_EXAMPLE,
     )
 
     turns: list[TurnView]
-    usage: list[Tokens]
 
     @classmethod
     def with_talk(
@@ -315,14 +331,10 @@ class CallResult(CallDetail):
         recording: bool,
     ) -> Self:
         """The public side of the records of an ended call."""
-        sums: dict[tuple[str, str], int] = {}
-        for row in usage:
-            key = (row.direction, row.modality)
-            sums[key] = sums.get(key, 0) + row.tokens
         return cls(
             **CallView.of(call).model_dump(),
             latency=LatencyView.of(latency),
             recording=recording,
             turns=[TurnView.of(turn) for turn in turns],
-            usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
+            usage=_sums(usage),
         )
