@@ -30,10 +30,14 @@ class BargeIn:
 
 @dataclass(frozen=True, slots=True)
 class ModelConnect:
-    """One attempt to open a Gemini session: `ok`, or the reason why it failed."""
+    """One attempt to open a Gemini session: `ok`, or the reason why it failed.
+
+    `said`: what Gemini, or the network on the way to it, said of that; without secrets.
+    """
 
     outcome: str
     secs: float
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def serve(
     from pipelines.call.catalogue import BrokenPipeline
     from pipelines.gemini.live_config import warm_up
     from server.app import create_app
+    from server.cli.start_report import log_start, start_facts
     from server.http.serving import AnnouncedServer, configure, listen, run
     from server.observability.gc_policy import settle
 
@@ -44,13 +45,19 @@ def serve(
     except OSError as error:
         typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
+    is_new = _is_new(settings.database_url)
     _migrate(settings.database_url)
+    log_start(start_facts(settings, is_new=is_new, host=host))
     warm_up()
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
         says = f"Listening on http://{address}:{number} (as {settings.base_url})."
-        server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
+        server = AnnouncedServer(
+            configure(app),
+            announce=lambda: typer.echo(says),
+            drain_secs=settings.drain_timeout,
+        )
         run(server, bound)
     if not server.started:
         raise typer.Exit(3)
@@ -71,8 +78,17 @@ def _check_the_way_to_twilio(settings: Settings) -> None:
         raise typer.Exit(2) from None
 
 
+def _is_new(database_url: str) -> bool:
+    """Whether the database is a file that is not there yet."""
+    from agent.record.database_url import sqlite_file
+
+    path = sqlite_file(database_url)
+    return path is not None and not path.exists()
+
+
 def _migrate(database_url: str) -> None:
     """Bring the database to the newest schema; one that cannot be used ends the command."""
+    from agent.record.database_url import sqlite_file
     from server.migrations import upgrade
 
     try:
@@ -82,5 +98,9 @@ def _migrate(database_url: str) -> None:
         logger.opt(exception=error).debug("The database cannot be used")
         cause = getattr(error, "orig", None) or error
         says = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        if path := sqlite_file(database_url):
+            says += f": {path}"
+            if not path.parent.is_dir():
+                says += " (there is no such folder)"
         typer.echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
         raise typer.Exit(1) from None

@@ -102,3 +102,21 @@ def _has_raw_password(url: str) -> bool:
     # may also be in a query behind a real port.
     before_query = behind.partition("?")[0] if re.search(r":[0-9]+$", host) else behind
     return ":" in host and "@" in before_query
+
+
+def parsed_listen_address(value: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, with an IPv6 address in brackets."""
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or parts.netloc != value or not _HOST.fullmatch(host):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:9100")
+    return host, port
+
+
+def without_password(url: str) -> str:
+    """The URL without the user and password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

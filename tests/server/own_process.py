@@ -31,7 +31,10 @@ async def own_process(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program, "serve", "--port", str(port)),
             cwd=folder,
-            env=os.environ | environment | {"BASE_URL": url, "PYTHONPATH": str(ROOT)},
+            env=os.environ
+            | {"DRAIN_TIMEOUT": "0"}
+            | environment
+            | {"BASE_URL": url, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from agent.record import call_log
 from server.about import own_version
+from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.routes import health
 from tests.server.conftest import Running, ServerFactory
 
@@ -72,3 +73,22 @@ async def test_metrics_are_there_for_prometheus(server: Running) -> None:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert "voice_ai_active_calls 0.0" in answer.text
+
+
+async def test_a_refused_session_is_told_with_what_was_said_and_when(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    """The address of Gemini in tests is a port that nobody listens on."""
+    twilio.anyone = NoAnswer()
+    async with start_server() as server:
+        assert "last_session" not in (await server.http.get("/health/ready")).json()
+        await server.place()
+        while "last_session" not in (ready := await server.http.get("/health/ready")).json():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    session = ready.json()["last_session"]
+    said = ready.json()["checks"]["gemini"]
+    assert session["outcome"] != "ok"
+    assert said.startswith("the last session was refused at 20")
+    assert session["said"] in said
+    # Only the next call can show that Gemini is back.
+    assert (ready.status_code, ready.json()["status"]) == (200, "ok")
