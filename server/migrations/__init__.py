@@ -10,6 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -37,6 +39,27 @@ async def upgrade(database_url: str, revision: str = "head") -> None:
 async def downgrade(database_url: str, revision: str) -> None:
     """Take the database back to `revision`, `base` being the empty database."""
     await _migrate(database_url, lambda settings: command.downgrade(settings, revision))
+
+
+async def revisions(database_url: str) -> tuple[str | None, str, frozenset[str]]:
+    """The database's revision (None: none yet), the newest one, and all that are known here.
+
+    Changes nothing.
+    """
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            current = await connection.run_sync(
+                lambda opened: MigrationContext.configure(opened).get_current_revision()
+            )
+            script = await connection.run_sync(
+                lambda opened: ScriptDirectory.from_config(config(opened))
+            )
+    finally:
+        await engine.dispose()
+    head = script.get_current_head()
+    assert head is not None, "there are revisions"
+    return current, head, frozenset(it.revision for it in script.walk_revisions())
 
 
 async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:

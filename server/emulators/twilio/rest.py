@@ -20,7 +20,12 @@ from server.emulators.twilio.errors import Code, RestError
 from server.emulators.twilio.faults import Hang, Refuse, RestFault, ServerError, Slow
 from server.emulators.twilio.faults import Request as Kind
 from server.emulators.twilio.order import Form, read_document
-from server.emulators.twilio.resources import account_resource, call_resource, page_of
+from server.emulators.twilio.resources import (
+    account_resource,
+    call_resource,
+    page_of,
+    page_of_numbers,
+)
 
 API = "/2010-04-01/Accounts/{account_sid}"
 
@@ -30,6 +35,11 @@ class Office(Protocol):
 
     account_sid: str
     auth_token: str
+    account_status: str
+    # Ours; where incoming calls of each go; those that can carry no call.
+    numbers: frozenset[str]
+    voice_urls: dict[str, str]
+    mute_numbers: set[str]
 
     @property
     def calls(self) -> list[EmulatedCall]:
@@ -110,9 +120,25 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
 
         return await answer(request, "update", account_sid, work)
 
+    @app.get(API + "/IncomingPhoneNumbers.json")
+    async def numbers(account_sid: str, request: Request) -> Response:
+        def work() -> Any:
+            wanted = dict(parse_qsl(request.url.query)).get("PhoneNumber")
+            return page_of_numbers(
+                account_sid,
+                {it: office.voice_urls.get(it, "") for it in sorted(office.numbers)},
+                office.mute_numbers,
+                wanted,
+            )
+
+        return await answer(request, "numbers", account_sid, work)
+
     @app.get(API + ".json")
     async def account(account_sid: str, request: Request) -> Response:
-        return await answer(request, "account", account_sid, lambda: account_resource(account_sid))
+        def work() -> Any:
+            return account_resource(account_sid, office.account_status)
+
+        return await answer(request, "account", account_sid, work)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, problem: HTTPException) -> Response:
