@@ -74,6 +74,7 @@ async def server_process(
             **environment_between(gemini, twilio),
             "BASE_URL": base_url,
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
+            "DRAIN_TIMEOUT": "0",
         }
         command = (*SERVE, "--port", str(port))
         async with started(command, environment, folder, base_url, "/health/ready") as server:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -73,13 +74,13 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
             _authenticate(office, request, account_sid)
             body = await _with_fault(office.next_fault(kind), lambda: work(), closing)
         except RestError as problem:
-            response = JSONResponse(problem.body(), problem.status)
+            response = _json(problem.body(), problem.status)
         except _NoAnswer:
             office.seen(request.method, request.url.path, form, None)
             await closing.wait()
             return Response(status_code=503)
         else:
-            response = JSONResponse(body, 201 if kind == "create" else 200)
+            response = _json(body, 201 if kind == "create" else 200)
         office.seen(request.method, request.url.path, form, response.status_code)
         return response
 
@@ -148,9 +149,13 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
             problem.status_code,
         )
         office.seen(request.method, request.url.path, {}, error.status)
-        return JSONResponse(error.body(), error.status)
+        return _json(error.body(), error.status)
 
     return app
+
+
+def _json(body: Any, status: int) -> Response:
+    return JSONResponse(body, status, {"Date": formatdate(usegmt=True)})
 
 
 class _NoAnswer(Exception):

@@ -46,7 +46,7 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     assert call_id[:8] in listed.output
     assert THEIRS in listed.output
     shown = await run("calls", "show", call_id[:8])
-    assert shown.output.startswith(f"{call_id}  {status}")
+    assert shown.output.startswith(f"{call_id}  ")
     assert "life.placed" in shown.output
     assert (await run("calls", "transcript", call_id)).exit_code == 0
     assert "still live" in (await run("calls", "erase", "--yes", call_id)).output
@@ -77,9 +77,10 @@ async def test_nothing_of_a_call_is_obeyed_by_the_terminal(
             result = await asyncio.to_thread(voice_ai, *words, "--server", server.url)
             assert not set(result.output) & {"\x1b", "\u202e"}
             assert not any(line.startswith("06:00:00") for line in result.output.splitlines())
-            if words[0] == "calls":
-                whole = re.sub(r"\s", "", result.output)
-                assert "\\x1b[31mRED\\n06:00:00\\u202eERRORfake" in whole
+            if words[1] == "list":
+                assert "\\x1b[31mRED\\n06:00:" in result.output
+            if words[1] == "show":
+                assert "\\x1b[31mRED\\n06:00:00\\u202e ERROR fake" in result.output
 
 
 async def test_the_recording_of_a_call_is_fetched_into_a_file(
