@@ -35,36 +35,35 @@ async def test_an_installation_that_is_well(patient: Patient, redis_url: str) ->
     assert not any(it.do for it in found)
 
 
-@pytest.mark.parametrize(
-    ("changes", "name", "says"),
-    [
-        ({"twilio_auth_token": "geheim"}, "twilio", "refuses the credentials (HTTP 401)"),
-        ({"twilio_auth_token": "geheim"}, "signature", "refuses a webhook that is signed"),
-        ({"twilio_auth_token": "geheim"}, "websocket", "HTTP 403 instead of a WebSocket"),
-        ({"twilio_account_sid": "AC" + 32 * "9"}, "twilio", "refuses the credentials"),
-        ({"twilio_phone_number": "+15550100888"}, "twilio number", "no number of this account"),
-        ({"twilio_phone_number": None}, "twilio", "TWILIO_PHONE_NUMBER not set"),
-        ({"twilio_api_base_url": f"http://{CLOSED}"}, "twilio", "cannot be asked"),
-        ({"gemini_api_key": "geheim"}, "gemini", "no session of models/"),
-        ({"gemini_api_key": None}, "gemini", "GEMINI_API_KEY not set"),
-        ({"redis_url": f"redis://me:geheim@{CLOSED}/0"}, "redis", f"redis://{CLOSED}/0 cannot"),
-        ({"temporal_address": CLOSED}, "temporal", "temporal"),
-        ({"base_url": f"http://{CLOSED}"}, "base url", "cannot be reached"),
-        ({"database_url": "sqlite+aiosqlite:////nowhere/x.db"}, "database", "no folder /nowhere"),
-        (
-            {"database_url": f"postgresql+asyncpg://me:geheim@{CLOSED}/calls"},
-            "database",
-            f"postgresql+asyncpg://me:***@{CLOSED}/calls cannot be used",
-        ),
-    ],
-)
-async def test_a_setting_that_is_wrong(
-    patient: Patient, changes: dict[str, Any], name: str, says: str
-) -> None:
-    found = await patient.examine(**changes)
-    assert says in marked(found, "fail")[name]
-    assert all(it.do for it in found if it.mark == "fail")
-    assert not any(secret in f"{it.says} {it.do}" for secret in SECRETS for it in found)
+# What is changed, what of it fails, and what is said then.
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"twilio_auth_token": "geheim"}, "twilio", "refuses the credentials (HTTP 401)"),
+    ({"twilio_auth_token": "geheim"}, "signature", "refuses a webhook that is signed"),
+    ({"twilio_auth_token": "geheim"}, "websocket", "HTTP 403 instead of a WebSocket"),
+    ({"twilio_account_sid": "AC" + 32 * "9"}, "twilio", "refuses the credentials"),
+    ({"twilio_phone_number": "+15550100888"}, "twilio number", "no number of this account"),
+    ({"twilio_phone_number": None}, "twilio", "TWILIO_PHONE_NUMBER not set"),
+    ({"twilio_api_base_url": f"http://{CLOSED}"}, "twilio", "cannot be asked"),
+    ({"gemini_api_key": "geheim"}, "gemini", "no session of models/"),
+    ({"gemini_api_key": None}, "gemini", "GEMINI_API_KEY not set"),
+    ({"redis_url": f"redis://me:geheim@{CLOSED}/0"}, "redis", f"redis://{CLOSED}/0 cannot"),
+    ({"temporal_address": CLOSED}, "temporal", "temporal"),
+    ({"base_url": f"http://{CLOSED}"}, "base url", "cannot be reached"),
+    ({"database_url": "sqlite+aiosqlite:////nowhere/x.db"}, "database", "no folder /nowhere"),
+    (
+        {"database_url": f"postgresql+asyncpg://me:geheim@{CLOSED}/calls"},
+        "database",
+        f"postgresql+asyncpg://me:***@{CLOSED}/calls cannot be used",
+    ),
+]
+
+
+async def test_each_setting_that_is_wrong_is_named_with_what_to_do(patient: Patient) -> None:
+    for changes, name, says in WRONG:
+        found = await patient.examine(**changes)
+        assert says in marked(found, "fail").get(name, ""), changes
+        assert all(it.do for it in found if it.mark == "fail")
+        assert not any(secret in f"{it.says} {it.do}" for secret in SECRETS for it in found)
 
 
 async def test_a_number_that_is_not_set_up(patient: Patient) -> None:
