@@ -48,10 +48,14 @@ class DeadAir:
 
 @dataclass(frozen=True, slots=True)
 class ModelConnect:
-    """One attempt to open a Gemini session: `ok`, or the reason why it failed."""
+    """One attempt to open a Gemini session: `ok`, or the reason why it failed.
+
+    `said`: what Gemini, or the network on the way to it, said of that; without secrets.
+    """
 
     outcome: str
     secs: float
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from starlette.types import Scope
@@ -20,6 +20,9 @@ from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, Resources, State, open_resources
 from server.routes import calls, health, twilio_media, twilio_webhooks
 from server.routes.api_docs import add_api_docs
+from server.routes.auth import NO_KEY, TOO_MANY, authenticate_reader
+from server.routes.errors import problem
+from server.routes.local_requests import FROM_OTHER_SITE
 from server.routes.place_call import RETRY_AFTER_SECS
 from server.routes.signed_form import refuse_webhook, warn_unsigned
 from server.settings.settings import Settings, SettingsError
@@ -65,8 +68,14 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
         "/metrics",
         _metrics,
         tags=["health"],
+        dependencies=[Depends(authenticate_reader)],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}},
+        responses={
+            200: {"content": {"text/plain": {}}},
+            401: problem("No valid API key.", NO_KEY),
+            403: problem("Without API keys: sent by a page of another site.", FROM_OTHER_SITE),
+            429: problem("Too many requests without a valid API key.", TOO_MANY),
+        },
     )
     add_api_docs(app)
     return app

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.measures import Measure, MeasureSink
 from agent.ports import CallLifecycle
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
@@ -38,10 +39,12 @@ from server.http.attempt_limit import AttemptLimit
 from server.http.shared_work import SharedWork
 from server.migrations import upgrade
 from server.observability.cloudwatch import CloudWatchMetrics
+from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
 from server.settings.settings import Settings, names_set
+from server.settings.written_values import parsed_listen_address
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
@@ -67,6 +70,7 @@ class Resources:
     temporal: "TemporalLifecycle | None"
     registry: CallRegistry
     metrics: Metrics
+    last_session: LastModelSession
     signatures: TwilioSignatures
     signature_warnings: SignatureWarnings
     tokens: StreamTokens
@@ -119,6 +123,12 @@ async def open_resources(
     """
     _warn_about_missing_settings(settings)
     clock, metrics = loop_clock(), Metrics()
+    last_session = LastModelSession(clock)
+
+    def observe(measure: Measure) -> None:
+        metrics.observe(measure)
+        last_session.observe(measure)
+
     async with AsyncExitStack() as stack:
         call_log, records = await _open_record(settings, clock, stack)
         metrics.rows_waiting.set_function(lambda: records.waiting)
@@ -129,7 +139,7 @@ async def open_resources(
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        start = _pipeline_starter(settings, records, recordings, model, metrics)
+        start = _pipeline_starter(settings, records, recordings, model, observe)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
         on_end = _open_traces(settings, call_log, metrics, stack)
@@ -144,6 +154,9 @@ async def open_resources(
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
+        if settings.metrics_address is not None:
+            host, port = parsed_listen_address(settings.metrics_address)
+            stack.enter_context(metrics.served_at(host, port))
 
         await life.resume()
         if temporal is not None:
@@ -161,6 +174,7 @@ async def open_resources(
             temporal=temporal,
             registry=registry,
             metrics=metrics,
+            last_session=last_session,
             signatures=_make_signatures(settings),
             signature_warnings=SignatureWarnings(
                 clock=clock, has_token=settings.twilio_auth_token is not None
@@ -238,7 +252,7 @@ def _pipeline_starter(
     records: RecordWriter,
     recordings: Recordings,
     model: ConnectModel,
-    metrics: Metrics,
+    observe: MeasureSink,
 ) -> StartCall:
     greetings = GreetingCache() if settings.greeting_cache else None
 
@@ -255,7 +269,7 @@ def _pipeline_starter(
             greetings=greetings,
             recording=recordings.begin(call, record),
         )
-        return start_call(setup, connect=model, record=record, measure=metrics.observe)
+        return start_call(setup, connect=model, record=record, measure=observe)
 
     return start
 

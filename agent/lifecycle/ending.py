@@ -9,8 +9,13 @@ API, LIMIT ───────────────────────
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.events import ConversationEnded, EndMedia, HangUp, Release, Timer
 from agent.lifecycle.look_ups import check_soon
-from agent.lifecycle.state import Apologise, TransferVerb, next_verbs
+from agent.lifecycle.state import Apologise, CallState, TransferVerb, next_verbs
 from agent.lifecycle.statuses import CallStatus, Direction, EndReason
+
+UNREACHED = (
+    "Twilio has not reached BASE_URL since the call was answered, so nobody spoke with the person. "
+    "`voice-ai doctor` says why."
+)
 
 
 def conversation_ended(draft: Draft, event: ConversationEnded) -> None:
@@ -88,6 +93,8 @@ def end(draft: Draft, status: CallStatus, *, error: str | None = None) -> None:
     reason = state.end_reason or _reason_of(draft, status)
     if state.abandoned and state.end_reason is None:
         error = error or "The server stopped while the call went on."
+    if _is_unreached(state, status):
+        error = error or UNREACHED
     for timer in tuple(state.deadlines):
         draft.disarm(timer)
     draft.change(
@@ -103,8 +110,15 @@ def end(draft: Draft, status: CallStatus, *, error: str | None = None) -> None:
 
 def _reason_of(draft: Draft, status: CallStatus) -> EndReason:
     """Who ended a call that nothing of ours has ended."""
-    if status is CallStatus.FAILED or draft.state.abandoned:
+    if status is CallStatus.FAILED or draft.state.abandoned or _is_unreached(draft.state, status):
         return EndReason.SYSTEM
     if status is CallStatus.CANCELED and draft.state.direction is Direction.OUTBOUND:
         return EndReason.SYSTEM  # canceled at Twilio, past us
     return EndReason.CALLER
+
+
+def _is_unreached(state: CallState, status: CallStatus) -> bool:
+    """Whether somebody answered our call, but Twilio never fetched its TwiML from us."""
+    was_fetched = state.stream_due or state.stream_sid or state.last_stream_sid
+    is_ours = state.direction is Direction.OUTBOUND and state.end_reason is None
+    return is_ours and status is CallStatus.COMPLETED and not was_fetched

@@ -343,6 +343,7 @@ class CallLog(Transactions):
         direction: Direction | None = None,
         phone_number: str | None = None,
         our_number: str | None = None,
+        id_prefix: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         cursor: str | None = None,
@@ -361,6 +362,8 @@ class CallLog(Transactions):
             wanted = wanted.where(col(Call.phone_number) == phone_number)
         if our_number is not None:
             wanted = wanted.where(col(Call.our_number) == our_number)
+        if id_prefix is not None:
+            wanted = wanted.where(col(Call.id).startswith(id_prefix, autoescape=True))
         if since is not None:
             wanted = wanted.where(col(Call.created_at) >= since)
         if until is not None:

@@ -7,6 +7,7 @@ from a URL. Source: https://www.postgresql.org/docs/current/libpq-connect.html#L
 """
 
 import ssl
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -90,3 +91,19 @@ def _seconds(value: Any) -> float:
 
 def _unique_name() -> str:
     return f"__asyncpg_{uuid4().hex}__"
+
+
+def shown_database(database_url: str) -> str:
+    """The database's URL with the whole path of a file, and without its password."""
+    url, _ = parse_database_url(database_url)
+    if path := sqlite_file(database_url):
+        url = url.set(database=str(path))
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_file(database_url: str) -> Path | None:
+    """The whole path of the database's file; None: it is no file."""
+    url, _ = parse_database_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database).absolute()

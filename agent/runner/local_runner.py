@@ -350,7 +350,10 @@ class LocalRunner:
 
     def _ended(self, call: Call) -> None:
         told = logger.bind(call_id=call.id, status=call.status, end_reason=call.end_reason)
-        told.info("A call has ended")
+        if call.error:
+            told.bind(error=call.error).warning("A call has ended, and not as it should")
+        else:
+            told.info("A call has ended")
         self._ends.ended(call.id)
         if self._on_end is not None:
             with logger.catch(message="The end of a call could not be reported"):

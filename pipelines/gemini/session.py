@@ -204,7 +204,7 @@ class GeminiSession:
                     session = await connection.__aenter__()
             except Exception as error:
                 reason, said = refusal(error), sentence(error, self._client.secrets)
-                self._measure(ModelConnect(reason, loop.time() - attempted))
+                self._measure(ModelConnect(reason, loop.time() - attempted, said))
                 self._record.event("model.refused", _told(reason, said))
                 logger.bind(**_told(reason, said)).warning("model refused a session")
                 self._attempt = None

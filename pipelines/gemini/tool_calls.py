@@ -87,15 +87,17 @@ class ToolCalls:
         tool = self._tools.get(name)
         if tool is None:
             response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
+            why: str | None = "there is no such tool"
         else:
             answer = await tool.run(
                 self._call, arguments, let_go=lambda: self._measure(ToolLetGo(name))
             )
-            response = answer.response
+            response, why = answer.response, answer.why
         self._running.pop(call_id, None)
         took_ms = round((loop.time() - began) * 1000)
         ok = "error" not in response
-        self._record.event("tool.answered", {"name": name, "ok": ok, "ms": took_ms})
+        detail = {"name": name, "ok": ok, "ms": took_ms} | ({"why": why} if why else {})
+        self._record.event("tool.answered", detail)
 
         async def send(session: ModelSession) -> None:
             if asked_over != self._connections():

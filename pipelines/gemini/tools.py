@@ -14,9 +14,11 @@ The model is told the function's name, docstring and type hints:
 import inspect
 import json
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from docstring_parser import parse as parse_docstring
@@ -27,6 +29,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
 from agent.ports import LiveCall
+from pipelines.gemini.refusals import presentable
 from pipelines.gemini.tool_schema import DESCRIPTION_AT_MOST, SchemaError, live_schema
 from pipelines.gemini.tool_task import ToolFailed, run_apart
 
@@ -43,10 +46,14 @@ class ToolError(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A tool's answer to the model: `{"result": …}` or `{"error": sentence}`."""
+    """A tool's answer to the model: `{"result": …}` or `{"error": sentence}`.
+
+    `why` is what went wrong, for the record: it never reaches the model.
+    """
 
     ok: bool
     response: dict[str, Any]
+    why: str | None = None
 
 
 def _count_nothing() -> None:
@@ -91,7 +98,8 @@ class Tool:
         try:
             checked = self.arguments.model_validate(dict(arguments))
         except ValidationError as error:
-            return Answer(False, {"error": f"Wrong arguments: {_in_words(error)}"})
+            wrong = f"Wrong arguments: {_in_words(error)}"
+            return Answer(False, {"error": wrong}, wrong)
         values = {
             field.alias or name: getattr(checked, name)
             for name, field in self.arguments.model_fields.items()
@@ -110,11 +118,13 @@ class Tool:
             )
         except TimeoutError:
             logger.warning("A tool took too long", tool=self.name, timeout_secs=self.timeout_secs)
-            return Answer(False, {"error": "This takes too long at the moment."})
+            late = f"no answer within {self.timeout_secs:g} s"
+            return Answer(False, {"error": "This takes too long at the moment."}, late)
         except ToolFailed as failed:
-            error_name = type(failed.__cause__).__name__
-            logger.warning("A tool failed", tool=self.name, error=error_name)
-            return Answer(False, {"error": "This does not work at the moment."})
+            cause = failed.__cause__
+            told = logger.bind(tool=self.name, error=type(cause).__name__)
+            told.opt(exception=cause).warning("A tool failed")
+            return Answer(False, {"error": "This does not work at the moment."}, _why(cause))
         return Answer(True, {"result": result})
 
 
@@ -204,6 +214,14 @@ def _read_parameters(
     except Exception as error:
         raise ToolError(f"tool {name!r}: its types cannot be told to the model: {error}") from error
     return arguments, call_parameter
+
+
+def _why(error: BaseException | None) -> str:
+    """The exception, its message, and the line of the tool that raised it."""
+    said = traceback.format_exception_only(error)[-1] if error else ""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return presentable(said) + where
 
 
 def _in_words(error: ValidationError) -> str:

@@ -76,6 +76,8 @@ class CallRegistry:
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
+        # This process stops: it takes no new call, and carries those that it has.
+        self.draining = False
 
     def report_to(self, life: CallLifecycle) -> None:
         """Report every conversation that ends to this lifecycle."""
@@ -98,7 +100,8 @@ class CallRegistry:
 
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
-        if call.id not in self._held and len(self._held) >= self._capacity:
+        capacity = 0 if self.draining else self._capacity
+        if call.id not in self._held and len(self._held) >= capacity:
             return False
         self._held[call.id] = call
         return True

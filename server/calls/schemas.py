@@ -193,33 +193,61 @@ class CallView(BaseModel):
         )
 
 
+USAGE_EXAMPLE = [{"direction": "input", "modality": "audio", "tokens": 1650}]
+
+
+class Tokens(BaseModel):
+    """Tokens of the whole call, by direction and modality."""
+
+    direction: str = Field(description="input or output.")
+    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
+    tokens: int
+
+
 class CallDetail(CallView):
-    """A call as it is now, how fast it was so far, and whether it is recorded."""
+    """A call as it is now, how fast it was and what it used so far, and whether it is recorded."""
 
     model_config = _example(
         **CALL_EXAMPLE,
         latency=LATENCY_EXAMPLE,
+        usage=USAGE_EXAMPLE,
         recording=True,
         workflow_url="http://127.0.0.1:8080/namespaces/default/workflows/"
         "0d9c5a4e8f3b4c6f9a1e2d3c4b5a6978",
     )
 
     latency: LatencyView
+    usage: list[Tokens]
     recording: bool = Field(description="Whether there is sound of it: `/calls/{id}/recording`.")
     workflow_url: str | None = Field(description="The call's workflow in Temporal's web page.")
 
     @classmethod
-    def with_latency(
-        cls, call: Call, latency: Latency, *, recording: bool, workflow_url: str | None
+    def with_measures(
+        cls,
+        call: Call,
+        latency: Latency,
+        usage: list[TokenUsage],
+        *,
+        recording: bool,
+        workflow_url: str | None,
     ) -> Self:
         """The public side of a record."""
         view = CallView.of(call)
         return cls(
             **view.model_dump(),
             latency=LatencyView.of(latency),
+            usage=_sums(usage),
             recording=recording,
             workflow_url=workflow_url if view.driver is Driver.TEMPORAL else None,
         )
+
+
+def _sums(usage: list[TokenUsage]) -> list[Tokens]:
+    sums: dict[tuple[str, str], int] = {}
+    for row in usage:
+        key = (row.direction, row.modality)
+        sums[key] = sums.get(key, 0) + row.tokens
+    return [Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()]
 
 
 class CallPage(BaseModel):
@@ -297,14 +325,6 @@ class EventPage(BaseModel):
     next_cursor: int | None = Field(description="Give it as `after` to read on; null: the end.")
 
 
-class Tokens(BaseModel):
-    """Tokens of the whole call, by direction and modality."""
-
-    direction: str = Field(description="input or output.")
-    modality: str = Field(description="Gemini's, in lower case: audio, text, ...")
-    tokens: int
-
-
 class CallResult(CallDetail):
     """How a call ended, how fast it was, and all that was said."""
 
@@ -314,11 +334,10 @@ class CallResult(CallDetail):
         recording=True,
         workflow_url=None,
         turns=TURNS_EXAMPLE,
-        usage=[{"direction": "input", "modality": "audio", "tokens": 1650}],
+        usage=USAGE_EXAMPLE,
     )
 
     turns: list[TurnView]
-    usage: list[Tokens]
 
     @classmethod
     def with_talk(
@@ -332,15 +351,10 @@ class CallResult(CallDetail):
         workflow_url: str | None,
     ) -> Self:
         """The public side of the records of an ended call."""
-        sums: dict[tuple[str, str], int] = {}
-        for row in usage:
-            key = (row.direction, row.modality)
-            sums[key] = sums.get(key, 0) + row.tokens
-        detail = CallDetail.with_latency(
-            call, latency, recording=recording, workflow_url=workflow_url
+        detail = CallDetail.with_measures(
+            call, latency, usage, recording=recording, workflow_url=workflow_url
         )
         return cls(
             **detail.model_dump(),
             turns=[TurnView.of(turn) for turn in turns],
-            usage=[Tokens(direction=d, modality=m, tokens=n) for (d, m), n in sums.items()],
         )

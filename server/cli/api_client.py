@@ -1,5 +1,6 @@
 """The calls API of a running server, as the commands use it; errors end them with a sentence."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from server.cli.environment import echo, settings_or_exit
 
 if TYPE_CHECKING:
     import httpx
+
+WHOLE_ID = 32
+CALL_ID = re.compile(r"[0-9a-f]{1,32}")
 
 ServerOption = Annotated[
     str | None,
@@ -58,6 +62,34 @@ class CallsApi:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> "httpx.Response":
         """Ask for something to be done."""
         return self._ask("POST", path, json=body)
+
+    def delete(self, path: str) -> "httpx.Response":
+        """Erase something."""
+        return self._ask("DELETE", path)
+
+    def call_id(self, beginning: str) -> str:
+        """The whole id of the one call whose id begins so; none or several end the command."""
+        if not CALL_ID.fullmatch(beginning):
+            raise _failed(f"There is no call with this id: {beginning!r}.")
+        if len(beginning) == WHOLE_ID:
+            return beginning
+        found = self.get("/calls", {"id_prefix": beginning, "limit": 10}).json()["calls"]
+        if not found:
+            raise _failed(f"There is no call with this id: its beginning is {beginning!r}.")
+        if len(found) > 1:
+            ids = ", ".join(call["id"][: len(beginning) + 4] for call in found)
+            raise _failed(f"More than one call's id begins with {beginning!r}: {ids}.")
+        return str(found[0]["id"])
+
+    def every(self, path: str, name: str) -> list[dict[str, Any]]:
+        """All pages of a list of events, one after the other."""
+        found: list[dict[str, Any]] = []
+        cursor: int | None = 0
+        while cursor is not None:
+            page = self.get(path, {"after": cursor, "limit": 500}).json()
+            found += page[name]
+            cursor = page["next_cursor"]
+        return found
 
     def download(self, path: str, to: Path) -> int:
         """Write what is there into a file, which is only there when it is whole; its bytes."""

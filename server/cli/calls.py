@@ -1,4 +1,4 @@
-"""`voice-ai calls`: look at the calls of a running server, and end them."""
+"""`voice-ai calls`: look at the calls of a running server, end and erase them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,19 +7,11 @@ import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
 from server.cli.environment import echo
-from server.cli.latency_chart import draw, shows_blocks
 
-app = typer.Typer(help="Look at calls, and end them.", no_args_is_help=True)
-
-
-def _part_of_an_address(call_id: str) -> str:
-    if not (call_id.isascii() and call_id.isalnum()):
-        echo(f"There is no call with this id: {call_id!r}.", err=True)
-        raise typer.Exit(1)
-    return call_id
+app = typer.Typer(help="Look at calls, end and erase them.", no_args_is_help=True)
 
 
-CallId = Annotated[str, typer.Argument(help="The call's id.", callback=_part_of_an_address)]
+CallId = Annotated[str, typer.Argument(help="The call's id, or how it begins.")]
 
 
 @app.command("list")
@@ -30,45 +22,30 @@ def list_calls(
     api_key: KeyOption = None,
 ) -> None:
     """The latest calls, newest first."""
+    from server.cli.call_page import print_calls
+
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     with CallsApi(server, api_key) as api:
-        page = api.get("/calls", params).json()
-    for call in page["calls"]:
-        lasted = call["duration_seconds"]
-        told = (
-            call["id"],
-            call["created_at"][:19].replace("T", " "),
-            f"{call['direction']:<8}",
-            f"{call['phone_number']:<16}",
-            f"{call['status']:<11}",
-            f"{call['end_reason'] or '':<8}",
-            "" if lasted is None else f"{lasted:.0f} s",
-        )
-        echo("  ".join(told).rstrip())
+        print_calls(api.get("/calls", params).json()["calls"])
 
 
 @app.command()
 def show(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
-    """One call, field by field, how fast it was, and what happened in it."""
+    """One call: how it ended, what was said and done, how fast it was, and what it cost."""
+    from server.cli.call_page import print_call
+
     with CallsApi(server, api_key) as api:
-        call = api.get(f"/calls/{call_id}").json()
-        events = api.get(f"/calls/{call_id}/events").json()["events"]
-    latency = call.pop("latency")
-    for name, value in call.items():
-        if value not in (None, {}):
-            echo(f"{name:<17} {value}")
-    for line in draw(latency, blocks=shows_blocks()):
-        echo(line)
-    for event in events:
-        detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
-        echo(f"{event['at'][11:23]}  {event['kind']:<20} {detail}".rstrip())
+        path = f"/calls/{api.call_id(call_id)}"
+        call = api.get(path).json()
+        turns = api.get(f"{path}/transcript").json()["turns"]
+        print_call(call, turns, api.every(f"{path}/events", "events"))
 
 
 @app.command()
 def transcript(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
     """What was said, as it was heard."""
     with CallsApi(server, api_key) as api:
-        print_turns(api.get(f"/calls/{call_id}/transcript").json()["turns"])
+        print_turns(api.get(f"/calls/{api.call_id(call_id)}/transcript").json()["turns"])
 
 
 @app.command()
@@ -79,8 +56,9 @@ def recording(
     api_key: KeyOption = None,
 ) -> None:
     """Fetch the recording of an ended call: the caller left, the agent right."""
-    path = to or Path(f"{call_id}.wav")
     with CallsApi(server, api_key) as api:
+        call_id = api.call_id(call_id)
+        path = to or Path(f"{call_id}.wav")
         byte_count = api.download(f"/calls/{call_id}/recording", path)
     echo(f"{path}: {byte_count} bytes")
 
@@ -89,7 +67,23 @@ def recording(
 def hang_up(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
     """End a call; one that has ended already is fine."""
     with CallsApi(server, api_key) as api:
-        api.post(f"/calls/{call_id}/terminate")
+        api.post(f"/calls/{api.call_id(call_id)}/terminate")
+
+
+@app.command()
+def erase(
+    call_id: CallId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Erase an ended call with all that was kept of it, its recording included."""
+    with CallsApi(server, api_key) as api:
+        whole_id = api.call_id(call_id)
+        if not yes:
+            typer.confirm(f"Erase the call {whole_id} for good?", abort=True)
+        api.delete(f"/calls/{whole_id}")
+    echo(f"{whole_id} erased")
 
 
 def print_turns(turns: list[dict[str, Any]]) -> None:

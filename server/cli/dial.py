@@ -5,10 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
-from server.cli.calls import print_turns
+from server.cli.call_wait import wait_for_the_end
 from server.cli.environment import echo
-
-WAIT_AT_ONCE_SECS = 30
 
 
 def dial(
@@ -24,7 +22,7 @@ def dial(
     server: ServerOption = None,
     api_key: KeyOption = None,
 ) -> None:
-    """Call a number. With --wait, the exit code is 0 only for a completed call."""
+    """Call a number. With --wait, the exit code is 0 only when the conversation took place."""
     asked: dict[str, Any] = {
         "phone_number": phone_number,
         "greeting": greeting,
@@ -41,21 +39,4 @@ def dial(
             echo(call["error"], err=True)
             raise typer.Exit(1)
         if wait:
-            _wait_for_the_end(api, call["id"])
-
-
-def _wait_for_the_end(api: CallsApi, call_id: str) -> None:
-    while True:
-        answer = api.get(
-            f"/calls/{call_id}/result", {"wait": WAIT_AT_ONCE_SECS}, timeout=WAIT_AT_ONCE_SECS + 30
-        )
-        if answer.status_code == 200:
-            break
-    call = answer.json()
-    print_turns(call["turns"])
-    reason = f" ({call['end_reason']})" if call["end_reason"] else ""
-    echo(f"{call['id']} {call['status']}{reason}")
-    if call["error"]:
-        echo(call["error"], err=True)
-    if call["status"] != "completed":
-        raise typer.Exit(1)
+            wait_for_the_end(api, call["id"])

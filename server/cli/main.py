@@ -1,15 +1,18 @@
 """`voice-ai`: everything a person types, one file per command."""
 
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
+from server.about import own_version
 from server.cli import (
     bench,
     calls,
     demo,
     demo_temporal,
     dial,
+    doctor,
     migrate,
     pipelines,
     replay,
@@ -21,12 +24,28 @@ app = typer.Typer(
     name="voice-ai",
     help="A phone agent: Twilio on one side, Gemini Live on the other.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def voice_ai(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """A phone agent: Twilio on one side, Gemini Live on the other."""
+    if version:
+        typer.echo(f"voice-ai {own_version()}")
+        raise typer.Exit
+
+
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
 app.command("dial")(dial.dial)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("demo-temporal")(demo_temporal.demo_temporal)
 app.command("replay")(replay.replay)

@@ -5,7 +5,7 @@ import asyncio
 import typer
 from loguru import logger
 
-from server.cli.environment import settings_or_exit
+from server.cli.environment import echo, settings_or_exit
 
 
 def migrate() -> None:
@@ -20,6 +20,7 @@ def migrate() -> None:
 
 def migrate_or_exit(database_url: str) -> None:
     """Migrate; a database that cannot be used ends the command with one sentence."""
+    from agent.record.database_url import sqlite_file
     from server.migrations import upgrade
 
     try:
@@ -29,5 +30,9 @@ def migrate_or_exit(database_url: str) -> None:
         logger.opt(exception=error).debug("The database cannot be used")
         cause = getattr(error, "orig", None) or error
         says = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        typer.echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
+        if path := sqlite_file(database_url):
+            says += f": {path}"
+            if not path.parent.is_dir():
+                says += " (there is no such folder)"
+        echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
         raise typer.Exit(1) from None

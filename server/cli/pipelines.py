@@ -12,10 +12,15 @@ app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_comman
 
 
 @app.callback()
-def list_pipelines(context: typer.Context) -> None:
+def pipelines(context: typer.Context) -> None:
+    """List the pipelines, or draw one."""
+    if context.invoked_subcommand is None:
+        list_pipelines()
+
+
+@app.command("list")
+def list_pipelines() -> None:
     """List the pipelines."""
-    if context.invoked_subcommand is not None:
-        return
     catalogue = _catalogue_or_exit()
     for name in catalogue.names():
         echo(f"{name:<24} {catalogue.find(name).description}".rstrip())

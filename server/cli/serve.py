@@ -34,6 +34,7 @@ def serve(
     from pipelines.call.catalogue import BrokenPipeline
     from pipelines.gemini.live_config import warm_up
     from server.app import create_app
+    from server.cli.start_report import log_start, start_facts
     from server.http.serving import AnnouncedServer, configure, listen, run
     from server.observability.gc_policy import settle
 
@@ -47,13 +48,19 @@ def serve(
     except OSError as error:
         echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
+    is_new = _is_new(settings.database_url)
     migrate_or_exit(settings.database_url)
+    log_start(start_facts(settings, is_new=is_new, host=host))
     warm_up()
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
         says = f"Listening on http://{address}:{number} (as {settings.base_url})."
-        server = AnnouncedServer(configure(app), announce=lambda: typer.echo(says))
+        server = AnnouncedServer(
+            configure(app),
+            announce=lambda: typer.echo(says),
+            drain_secs=settings.drain_timeout,
+        )
         run(server, bound)
     if not server.started:
         raise typer.Exit(3)
@@ -72,3 +79,11 @@ def _check_the_way_to_twilio(settings: Settings) -> None:
     except (OSError, ValueError) as error:
         echo(f"Twilio's REST API cannot be asked: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _is_new(database_url: str) -> bool:
+    """Whether the database is a file that is not there yet."""
+    from agent.record.database_url import sqlite_file
+
+    path = sqlite_file(database_url)
+    return path is not None and not path.exists()

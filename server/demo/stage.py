@@ -78,6 +78,7 @@ async def server_process(
             **environment_between(gemini, twilio),
             "BASE_URL": base_url,
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
+            "DRAIN_TIMEOUT": "0",
             **(more or {}),
         }
         command = (*SERVE, "--port", str(port))

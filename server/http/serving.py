@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -125,11 +126,53 @@ class _Server(uvicorn.Server):
 
 
 class AnnouncedServer(_Server):
-    """A server that calls `announce` once it accepts requests."""
+    """A server that calls `announce` once it accepts requests, and drains before it stops.
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    first signal ─▶ drain: no new calls ─┬─ the last call ended ─┐
+                                         ├─ drain_secs are over ─┼─▶ stop
+                                         └─ second signal ───────┘
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None], drain_secs: float = 0
+    ) -> None:
         super().__init__(config)
         self._announce = announce
+        self._drain_secs = drain_secs
+        self._was_signalled = False
+        # The loop's time at which draining ends.
+        self._drained_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, stop at the second one."""
+        super().handle_exit(sig, frame)
+        if not self._was_signalled and not self.is_broken and self.started and self._drain_secs:
+            self.should_exit = False
+        self._was_signalled = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look whether draining begins, or is over."""
+        if self._was_signalled and not self.should_exit:
+            self._drain()
+        return await super().on_tick(counter)
+
+    def _drain(self) -> None:
+        registry = self.lifespan.state["resources"].registry
+        now = asyncio.get_running_loop().time()
+        if self._drained_at is None:
+            self._drained_at = now + self._drain_secs
+            registry.draining = True
+            if registry.held:
+                logger.warning(
+                    "Stopping: no new calls are taken; a second signal ends those that go on",
+                    calls=registry.held,
+                    waits_at_most_secs=self._drain_secs,
+                )
+        if not registry.held:
+            self.should_exit = True
+        elif now >= self._drained_at:
+            logger.warning("Stopping: calls still go on", calls=registry.held)
+            self.should_exit = True
 
     def breaks(self, why: str) -> None:
         """Stop serving and end the process: only a new one can go on."""

@@ -37,6 +37,30 @@ async def downgrade(database_url: str, revision: str) -> None:
     await migrate(database_url, lambda opened: schema_changes.downgrade(opened, revision))
 
 
+async def revisions(database_url: str) -> tuple[str | None, str, frozenset[str]]:
+    """The database's revision (None: none yet), the newest one, and all that are known here.
+
+    Changes nothing.
+    """
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from server.migrations import schema_changes
+
+    def look(opened: Connection) -> tuple[str | None, frozenset[str]]:
+        script = ScriptDirectory.from_config(schema_changes.config(opened))
+        known = frozenset(it.revision for it in script.walk_revisions())
+        return MigrationContext.configure(opened).get_current_revision(), known
+
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            current, known = await connection.run_sync(look)
+    finally:
+        await engine.dispose()
+    return current, NEWEST, known
+
+
 async def _is_newest(database_url: str) -> bool:
     engine = open_engine(database_url, pool_size=1)
     try:

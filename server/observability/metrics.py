@@ -1,11 +1,13 @@
 """Prometheus metrics of `/metrics`; one registry for each app."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from loguru import logger
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -13,6 +15,7 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     generate_latest,
+    start_http_server,
 )
 
 from agent.lifecycle.statuses import CallStatus, Direction, EndReason
@@ -299,6 +302,24 @@ class Metrics:
             self._text = self.as_text()
             asyncio.get_running_loop().call_soon(self._forget_text)
         return self._text
+
+    @contextmanager
+    def served_at(self, host: str, port: int) -> Iterator[None]:
+        """Serve the metrics at an address of their own, by Prometheus' client library, in threads.
+
+        Raises: OSError when it cannot be listened on.
+        """
+        try:
+            server, thread = start_http_server(port, host, self.registry)
+        except OSError as error:
+            logger.error("METRICS_ADDRESS cannot be listened on", why=error.strerror)
+            raise
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def _forget_text(self) -> None:
         self._text = None

@@ -1,5 +1,7 @@
 """Routes of the API's description: /openapi.json, and /docs with assets that come with the package.
 
+They are for API clients: a browser asks for the key as a password.
+
 Each document is made once, outside the event loop, and every answer shares its bytes. No page loads
 anything from another host: the assets are Swagger UI's (Apache-2.0), as fastapi-offline ships them.
 Source: https://fastapi.tiangolo.com/how-to/custom-docs-ui-assets/
@@ -11,7 +13,9 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
+
+from server.routes.auth import authenticate_reader
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -59,7 +63,9 @@ def _add(app: FastAPI, path: str, media_type: str, make: Callable[[], bytes]) ->
     async def answer() -> Response:
         return Response(await document.read(), media_type=media_type)
 
-    app.add_api_route(path, answer, include_in_schema=False)
+    app.add_api_route(
+        path, answer, include_in_schema=False, dependencies=[Depends(authenticate_reader)]
+    )
 
 
 class _Document:

@@ -1,5 +1,11 @@
-"""Authenticates API clients: a bearer key, or a local address when no keys are configured."""
+"""Authenticates API clients: a bearer key, or a local address when no keys are configured.
 
+What is only read (metrics, the API's description, details of health) also takes the key as the
+password of HTTP basic authentication, which browsers and Prometheus can send.
+"""
+
+import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -40,6 +46,52 @@ async def authenticate(
         raise _refused(401, why, "api_key", opened)
     elif may_come_from_other_site(request.headers):
         raise _refused(403, FROM_OTHER_SITE, "other_site", opened)
+
+
+async def authenticate_reader(request: Request, opened: Opened) -> None:
+    """Check the key of who only reads: as a bearer, or as the password of basic authentication.
+
+    Raises: as `authenticate` does.
+    """
+    if _may_see_details(request, opened):
+        return
+    peer = request.client.host if request.client else None
+    if opened.settings.api_keys:
+        refused = _wrong_key(peer, opened)
+        if refused.status_code == 401:
+            refused.headers = {"WWW-Authenticate": 'Basic realm="the password is an API key"'}
+        raise refused
+    await authenticate(request, opened, None)
+
+
+async def _details(request: Request, opened: Opened) -> bool:
+    return _may_see_details(request, opened)
+
+
+# Whether the client may see more than that the server is up; nobody is refused.
+MaySeeDetails = Annotated[bool, Depends(_details)]
+
+
+def _may_see_details(request: Request, opened: Resources) -> bool:
+    keys = opened.settings.api_keys
+    if keys:
+        claimed = _claimed_key(request.headers.get("authorization", ""))
+        return claimed is not None and is_api_key(claimed, keys)
+    peer = request.client.host if request.client else None
+    is_local = why_not_local(peer, request.headers) is None
+    return is_local and not may_come_from_other_site(request.headers)
+
+
+def _claimed_key(authorization: str) -> str | None:
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(rest, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
 
 
 def _wrong_key(peer: str | None, opened: Resources) -> HTTPException:

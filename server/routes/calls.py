@@ -126,6 +126,9 @@ async def list_calls(
     our_number: Annotated[
         Text | None, Query(max_length=ADDRESS_LENGTH, description="Ours, whole.")
     ] = None,
+    id_prefix: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{1,32}$", description="How the id begins.")
+    ] = None,
     since: Annotated[UtcDateTime | None, Query(description="Created at or after.")] = None,
     until: Annotated[UtcDateTime | None, Query(description="Created before.")] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -138,6 +141,7 @@ async def list_calls(
             direction=direction,
             phone_number=_with_plus(phone_number),
             our_number=_with_plus(our_number),
+            id_prefix=id_prefix,
             since=since,
             until=until,
             cursor=cursor,
@@ -155,13 +159,14 @@ def _with_plus(address: str | None) -> str | None:
 
 @router.get("/{call_id}", responses=NOT_FOUND)
 async def read(call: KnownCall, opened: Opened) -> CallDetail:
-    """A call as it is now, how fast it was so far, and whether it is recorded."""
+    """A call as it is now, how fast it was and what it used so far, and whether it is recorded."""
     if call.status.is_terminal:
         await _flush_record(call, opened)
-    latency = await opened.call_log.latency(call.id)
-    return CallDetail.with_latency(
+    log = opened.call_log
+    return CallDetail.with_measures(
         call,
-        latency,
+        await log.latency(call.id),
+        await log.usage(call.id),
         recording=await _is_recorded(call, opened),
         workflow_url=opened.settings.workflow_url(call.id),
     )

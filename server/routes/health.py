@@ -1,13 +1,19 @@
-"""Health routes: liveness, and readiness to carry calls."""
+"""Health routes: liveness, and readiness to carry calls.
+
+Strangers learn whether the server is up, and nothing else. Version, checks and the last session
+with the model are for API clients.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from server.about import own_version
 from server.resources import Opened, Resources
+from server.routes.auth import MaySeeDetails
 
 router = APIRouter(tags=["health"])
 
@@ -15,46 +21,67 @@ CHECK_TIMEOUT_SECS = 3.0
 
 
 class Health(BaseModel):
-    """Liveness, with the version."""
+    """Liveness; API clients see the version, too."""
 
     status: str = "ok"
-    version: str
+    version: str | None = None
+
+
+class ModelSession(BaseModel):
+    """The last attempt of this process to open a session with the model."""
+
+    outcome: str = Field(description="ok, or why it failed.", examples=["ok", "refused_401"])
+    said: str = Field(description="What Gemini, or the network, said of a failure.")
+    at: datetime
 
 
 class Readiness(BaseModel):
-    """Each thing that a call needs: "ok", or what is wrong with it."""
+    """Whether calls can be carried; API clients see each thing that a call needs, too."""
 
     status: str
-    checks: dict[str, str]
+    checks: dict[str, str] | None = Field(
+        default=None, description='Each thing that a call needs: "ok", or what is wrong with it.'
+    )
+    last_session: ModelSession | None = None
 
 
-@router.get("/health")
-async def health() -> Health:
+@router.get("/health", response_model_exclude_none=True)
+async def health(detailed: MaySeeDetails) -> Health:
     """That the server answers."""
-    return Health(version=own_version())
+    return _health("ok", detailed=detailed)
 
 
 @router.get(
     "/health/live",
+    response_model_exclude_none=True,
     responses={503: {"model": Health, "description": "The process is broken, and ends."}},
 )
-async def live(opened: Opened, response: Response) -> Health:
+async def live(opened: Opened, response: Response, detailed: MaySeeDetails) -> Health:
     """For an orchestrator: restart the process when this is not 200, or does not answer."""
     if opened.is_broken:
         response.status_code = 503
-        return Health(status="broken", version=own_version())
-    return Health(version=own_version())
+        return _health("broken", detailed=detailed)
+    return _health("ok", detailed=detailed)
 
 
 @router.get(
     "/health/ready",
+    response_model_exclude_none=True,
     responses={503: {"model": Readiness, "description": "Something that a call needs is missing."}},
 )
-async def ready(opened: Opened, response: Response) -> Readiness:
-    """For a load balancer: send no calls here while this is not 200."""
+async def ready(opened: Opened, response: Response, detailed: MaySeeDetails) -> Readiness:
+    """For a load balancer: send no calls here while this is not 200.
+
+    A session that Gemini refused is told, and leaves the status alone: only the next call can show
+    that Gemini is back, and its caller hears an apology rather than an error of the telephone's.
+    """
     readiness = await check_readiness(opened)
     response.status_code = 200 if readiness.status == "ok" else 503
-    return readiness
+    return readiness if detailed else Readiness(status=readiness.status)
+
+
+def _health(status: str, *, detailed: bool) -> Health:
+    return Health(status=status, version=own_version() if detailed else None)
 
 
 async def check_readiness(opened: Resources) -> Readiness:
@@ -66,8 +93,9 @@ async def check_readiness(opened: Resources) -> Readiness:
 
 
 async def _check(opened: Resources) -> Readiness:
-    settings = opened.settings
+    settings, attempt = opened.settings, opened.last_session.attempt
     checks = {
+        "process": "stops: it takes no new calls" if opened.registry.draining else "ok",
         "database": await _check_database(opened),
         "record": "is not written any more" if opened.records.is_broken else "ok",
         "live_calls": await _reach(opened.live_calls.ping),
@@ -77,7 +105,15 @@ async def _check(opened: Resources) -> Readiness:
     if opened.temporal is not None:
         checks["temporal"] = await _reach(opened.temporal.workflows.check)
     good = all(answer == "ok" for answer in checks.values())
-    return Readiness(status="ok" if good else "unavailable", checks=checks)
+    if attempt is not None and attempt.failure and checks["gemini"] == "ok":
+        checks["gemini"] = attempt.failure
+    return Readiness(
+        status="ok" if good else "unavailable",
+        checks=checks,
+        last_session=None
+        if attempt is None
+        else ModelSession(outcome=attempt.outcome, said=attempt.said, at=attempt.at),
+    )
 
 
 async def _check_database(opened: Resources) -> str:

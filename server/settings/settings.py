@@ -25,6 +25,7 @@ from server.settings.written_values import (
     checked_host_and_port,
     checked_web_address,
     checked_word,
+    parsed_listen_address,
     read_key,
 )
 
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
     base_url: str = "http://127.0.0.1:8000"
     port: int = Field(default=8000, ge=0, le=65_535)
     instance_url: str | None = None
+    metrics_address: str | None = None
+    drain_timeout: int = Field(default=60, ge=0, le=86_400)
 
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None
@@ -170,6 +173,13 @@ class Settings(BaseSettings):
     @classmethod
     def _one_word(cls, value: Any) -> Any:
         return value if value is None else checked_word(value)
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _place_to_listen(cls, value: str | None) -> str | None:
+        if value is not None:
+            parsed_listen_address(value)
+        return value
 
     @field_validator("api_keys")
     @classmethod

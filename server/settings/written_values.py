@@ -124,3 +124,21 @@ def checked_host_and_port(value: str) -> str:
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
         raise ValueError("must be host:port, without a scheme")
     return value
+
+
+def parsed_listen_address(value: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, with an IPv6 address in brackets."""
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or parts.netloc != value or not _HOST.fullmatch(host):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:9100")
+    return host, port
+
+
+def without_password(url: str) -> str:
+    """The URL without the user and password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

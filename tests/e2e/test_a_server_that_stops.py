@@ -80,3 +80,36 @@ async def test_a_process_that_still_answers_somebody_finds_out_by_itself(
         await server.http.get("/health/live")  # answered behind it
         process.send_signal(signal.SIGTERM)
         assert outcome((await result).json()) == OUTCOME
+
+
+async def test_the_first_signal_waits_for_calls_and_the_second_ends_them(
+    environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    draining = environment | {"DRAIN_TIMEOUT": "100"}
+    async with own_process(draining, tmp_path) as (server, process):
+        await talk(server, twilio)
+        process.send_signal(signal.SIGINT)
+        while (ready := await server.http.get("/health/ready")).status_code == 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert "takes no new calls" in ready.json()["checks"]["process"]
+        refused = await server.http.post("/calls", json={"phone_number": "+15550100777"})
+        assert refused.status_code == 503
+        assert not twilio.calls[0].state.is_over
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+        assert await twilio.calls[0].ended() == "completed"
+        assert twilio.calls[0].hung_up_by is None
+
+
+async def test_a_drained_server_ends_with_its_last_call(
+    environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+) -> None:
+    draining = environment | {"DRAIN_TIMEOUT": "100"}
+    async with own_process(draining, tmp_path) as (server, process):
+        await talk(server, twilio)
+        process.send_signal(signal.SIGTERM)
+        while (await server.http.get("/health/ready")).status_code == 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        twilio.calls[0].hang_up()
+        await process.wait()
+        assert await twilio.calls[0].ended() == "completed"

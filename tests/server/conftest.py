@@ -36,6 +36,8 @@ class Running:
     url: str
     http: httpx.AsyncClient
     signer: RequestValidator
+    # An API key, when the server has one.
+    key: str | None = None
 
     def sign(self, url: str, form: dict[str, str] | None = None) -> str:
         """The signature of Twilio's for this address."""
@@ -61,7 +63,8 @@ class Running:
 
     async def metric(self, line: str) -> float:
         """The value of one line of `/metrics`."""
-        text = (await self.http.get("/metrics")).text
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        text = (await self.http.get("/metrics", headers=headers)).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found.group(1)) if found else 0.0
 
@@ -137,7 +140,8 @@ async def running_server(
         serving(create_app(settings), bound),
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
     ):
-        yield Running(url, http, RequestValidator(twilio.auth_token))
+        key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+        yield Running(url, http, RequestValidator(twilio.auth_token), key)
 
 
 @pytest.fixture

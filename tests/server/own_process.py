@@ -26,7 +26,7 @@ async def own_process(
         async with template.running(
             *("serve", "--port", str(port)),
             folder=folder,
-            environment=os.environ | environment | {"BASE_URL": url},
+            environment=os.environ | {"DRAIN_TIMEOUT": "0"} | environment | {"BASE_URL": url},
             program=program,
         ) as process:
             assert b"Listening" in await process.stdout.readline()

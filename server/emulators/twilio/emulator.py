@@ -72,6 +72,10 @@ class TwilioEmulator:
         self.account_sid = account_sid or "AC" + uuid4().hex
         self.auth_token = auth_token
         self.numbers = frozenset(numbers)
+        # As Twilio's console sets them: the voice webhook of each number; numbers without voice.
+        self.voice_urls: dict[str, str] = {}
+        self.mute_numbers: set[str] = set()
+        self.account_status = "active"
         self.people: dict[str, Somebody] = dict(people or {})
         self.anyone = anyone
         self.callbacks = callbacks or CallbackPlan()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Request = Literal["create", "fetch", "update", "list", "account", "any"]
+Request = Literal["create", "fetch", "update", "list", "account", "numbers", "any"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 Source: https://www.twilio.com/docs/voice/api/call-resource#call-properties
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,7 +54,7 @@ def call_resource(call: EmulatedCall) -> dict[str, Any]:
     }
 
 
-def account_resource(account_sid: str) -> dict[str, Any]:
+def account_resource(account_sid: str, status: str = "active") -> dict[str, Any]:
     """The account itself."""
     now = format_datetime(datetime.now(UTC))
     uri = f"/{API_VERSION}/Accounts/{account_sid}"
@@ -64,10 +65,57 @@ def account_resource(account_sid: str) -> dict[str, Any]:
         "friendly_name": "Emulated account",
         "owner_account_sid": account_sid,
         "sid": account_sid,
-        "status": "active",
+        "status": status,
         "subresource_uris": {"calls": f"{uri}/Calls.json"},
         "type": "Full",
         "uri": f"{uri}.json",
+    }
+
+
+def number_resource(
+    account_sid: str, number: str, voice_url: str, *, has_voice: bool
+) -> dict[str, Any]:
+    """A phone number of the account.
+
+    Source: https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
+    """
+    sid = "PN" + sha256(number.encode()).hexdigest()[:32]
+    return {
+        "account_sid": account_sid,
+        "capabilities": {"voice": has_voice, "sms": True, "mms": False, "fax": False},
+        "friendly_name": number,
+        "phone_number": number,
+        "sid": sid,
+        "status": "in-use",
+        "status_callback": "",
+        "status_callback_method": "POST",
+        "uri": f"/{API_VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers/{sid}.json",
+        "voice_fallback_url": "",
+        "voice_method": "POST",
+        "voice_url": voice_url,
+    }
+
+
+def page_of_numbers(
+    account_sid: str, voice_urls: Mapping[str, str], mute: Collection[str], wanted: str | None
+) -> dict[str, Any]:
+    """The account's numbers on one page; `wanted` filters by the digits that it holds."""
+    shown = [
+        number_resource(account_sid, number, url, has_voice=number not in mute)
+        for number, url in voice_urls.items()
+        if wanted is None or wanted in number
+    ]
+    path = f"/{API_VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers.json"
+    return {
+        "incoming_phone_numbers": shown,
+        "end": max(len(shown) - 1, 0),
+        "first_page_uri": path,
+        "next_page_uri": None,
+        "page": 0,
+        "page_size": DEFAULT_PAGE,
+        "previous_page_uri": None,
+        "start": 0,
+        "uri": path,
     }
 
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -20,7 +21,12 @@ from server.emulators.twilio.errors import Code, RestError
 from server.emulators.twilio.faults import Hang, Refuse, RestFault, ServerError, Slow
 from server.emulators.twilio.faults import Request as Kind
 from server.emulators.twilio.order import Form, read_document
-from server.emulators.twilio.resources import account_resource, call_resource, page_of
+from server.emulators.twilio.resources import (
+    account_resource,
+    call_resource,
+    page_of,
+    page_of_numbers,
+)
 
 API = "/2010-04-01/Accounts/{account_sid}"
 
@@ -30,6 +36,11 @@ class Office(Protocol):
 
     account_sid: str
     auth_token: str
+    account_status: str
+    # Ours; where incoming calls of each go; those that can carry no call.
+    numbers: frozenset[str]
+    voice_urls: dict[str, str]
+    mute_numbers: set[str]
 
     @property
     def calls(self) -> list[EmulatedCall]:
@@ -63,13 +74,13 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
             _authenticate(office, request, account_sid)
             body = await _with_fault(office.next_fault(kind), lambda: work(), closing)
         except RestError as problem:
-            response = JSONResponse(problem.body(), problem.status)
+            response = _json(problem.body(), problem.status)
         except _NoAnswer:
             office.seen(request.method, request.url.path, form, None)
             await closing.wait()
             return Response(status_code=503)
         else:
-            response = JSONResponse(body, 201 if kind == "create" else 200)
+            response = _json(body, 201 if kind == "create" else 200)
         office.seen(request.method, request.url.path, form, response.status_code)
         return response
 
@@ -110,9 +121,25 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
 
         return await answer(request, "update", account_sid, work)
 
+    @app.get(API + "/IncomingPhoneNumbers.json")
+    async def numbers(account_sid: str, request: Request) -> Response:
+        def work() -> Any:
+            wanted = dict(parse_qsl(request.url.query)).get("PhoneNumber")
+            return page_of_numbers(
+                account_sid,
+                {it: office.voice_urls.get(it, "") for it in sorted(office.numbers)},
+                office.mute_numbers,
+                wanted,
+            )
+
+        return await answer(request, "numbers", account_sid, work)
+
     @app.get(API + ".json")
     async def account(account_sid: str, request: Request) -> Response:
-        return await answer(request, "account", account_sid, lambda: account_resource(account_sid))
+        def work() -> Any:
+            return account_resource(account_sid, office.account_status)
+
+        return await answer(request, "account", account_sid, work)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, problem: HTTPException) -> Response:
@@ -122,9 +149,13 @@ def create_rest(office: Office, closing: asyncio.Event) -> FastAPI:
             problem.status_code,
         )
         office.seen(request.method, request.url.path, {}, error.status)
-        return JSONResponse(error.body(), error.status)
+        return _json(error.body(), error.status)
 
     return app
+
+
+def _json(body: Any, status: int) -> Response:
+    return JSONResponse(body, status, {"Date": formatdate(usegmt=True)})
 
 
 class _NoAnswer(Exception):

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 
+from agent.lifecycle.ending import UNREACHED
 from agent.lifecycle.events import (
     CancelTimer,
     Command,
@@ -114,13 +115,34 @@ def test_a_call_that_goes_well():
         ("no-answer", CallStatus.NO_ANSWER, EndReason.CALLER),
         ("failed", CallStatus.FAILED, EndReason.SYSTEM),
         ("canceled", CallStatus.CANCELED, EndReason.SYSTEM),
-        ("completed", CallStatus.COMPLETED, EndReason.CALLER),
+        ("completed", CallStatus.COMPLETED, EndReason.SYSTEM),
     ],
 )
 def test_a_call_that_nobody_of_ours_ends(word: str, status: CallStatus, reason: EndReason):
     call = Story(dialled(), TwilioStatus(1002, "ringing", SID))
     assert kinds(call.happens(TwilioStatus(1020, word, SID))) == [Release, WriteOutcome]
     assert (call.state.status, call.state.end_reason) == (status, reason)
+
+
+@pytest.mark.parametrize("word", ["ringing", "in-progress"])
+def test_an_answered_call_whose_twiml_was_never_fetched_says_so(word: str):
+    call = Story(dialled(), TwilioStatus(1002, word, SID), TwilioStatus(1076, "completed", SID))
+    assert (call.state.status, call.state.end_reason) == (CallStatus.COMPLETED, EndReason.SYSTEM)
+    assert call.state.error == UNREACHED
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [dialled(), TwimlFetched(1010)],
+        answered(),
+        [*answered(), StreamEnded(1020, "MZ1", 10)],
+        [dialled(), Terminate(1010)],
+    ],
+)
+def test_a_call_that_was_reached_or_that_we_ended_is_not_unreached(events: list[Event]):
+    call = Story(*events, TwilioStatus(1030, "completed", SID))
+    assert call.state.error is None
 
 
 def test_the_caller_hangs_up():

@@ -2,9 +2,10 @@
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from loguru import logger
 from pydantic import BaseModel, Field
 
 from agent.ports import LiveCall
@@ -98,6 +99,26 @@ async def test_an_exception_becomes_an_answer_without_its_text() -> None:
 
     answer = await run(as_tool(breaks))
     assert answer == {"error": "This does not work at the moment."}
+
+
+async def test_why_a_tool_failed_is_for_the_record_and_the_log() -> None:
+    async def breaks() -> str:
+        """Break."""
+        raise ConnectionError("db down, password=hunter2")
+
+    records: list[Any] = []
+    handler = logger.add(lambda message: records.append(message.record), level="WARNING")
+    try:
+        answer = await as_tool(breaks).run(FakeCall(), {})
+    finally:
+        logger.remove(handler)
+    assert answer.why is not None
+    assert answer.why.startswith("ConnectionError: db down, [secret]")
+    assert "test_tools.py:" in answer.why
+    assert "db down" not in str(answer.response)
+    (record,) = records
+    assert record["exception"].value.args == ("db down, password=hunter2",)
+    assert record["exception"].traceback is not None
 
 
 async def test_a_tool_that_takes_too_long_is_answered() -> None:

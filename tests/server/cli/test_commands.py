@@ -13,6 +13,7 @@ from typer.testing import Result
 
 import pipelines
 from pipelines.call import catalogue
+from server.about import own_version
 from server.emulators.twilio import Busy, Invalid, NoAnswer, TwilioEmulator
 from server.http.serving import listen
 from tests.server.conftest import THEIRS, Running, ServerFactory
@@ -39,14 +40,22 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     call_id, status = dialled.output.split()
     assert status in ("initiated", "ringing")
     listed = await run("calls", "list")
-    assert call_id in listed.output
+    assert listed.output.splitlines()[0].split() == [
+        *("id", "created", "(UTC)", "way", "number", "status", "ended", "by", "lasted")
+    ]
+    assert call_id[:8] in listed.output
     assert THEIRS in listed.output
-    shown = await run("calls", "show", call_id)
+    shown = await run("calls", "show", call_id[:8])
+    assert shown.output.startswith(f"{call_id}  ")
     assert "life.placed" in shown.output
     assert (await run("calls", "transcript", call_id)).exit_code == 0
-    assert (await run("calls", "hang-up", call_id)).exit_code == 0
+    assert "still live" in (await run("calls", "erase", "--yes", call_id)).output
+    assert (await run("calls", "hang-up", call_id[:6])).exit_code == 0
     result = await server.http.get(f"/calls/{call_id}/result", params={"wait": 20})
     assert result.json()["end_reason"] == "api"
+    assert (await run("calls", "erase", call_id)).exit_code == 1  # nobody says yes
+    assert (await run("calls", "erase", "--yes", call_id[:8])).output == f"{call_id} erased\n"
+    assert (await server.http.get(f"/calls/{call_id}")).status_code == 404
     nobody = await run("calls", "show", "nope")
     assert nobody.exit_code == 1
     assert "no call with this id" in nobody.output
@@ -68,7 +77,9 @@ async def test_nothing_of_a_call_is_obeyed_by_the_terminal(
             result = await asyncio.to_thread(voice_ai, *words, "--server", server.url)
             assert not set(result.output) & {"\x1b", "\u202e"}
             assert not any(line.startswith("06:00:00") for line in result.output.splitlines())
-            if words[0] == "calls":
+            if words[1] == "list":
+                assert "\\x1b[31mRED\\n06:00:" in result.output
+            if words[1] == "show":
                 assert "\\x1b[31mRED\\n06:00:00\\u202e ERROR fake" in result.output
 
 
@@ -108,7 +119,7 @@ async def test_dial_waits_for_the_end_and_its_exit_code_says_how_it_went(
     twilio.people[THEIRS] = Busy()
     dialled = await asyncio.to_thread(voice_ai, "dial", THEIRS, "--wait", "--server", server.url)
     assert dialled.exit_code == 1
-    assert "busy" in dialled.output
+    assert "The line was busy." in dialled.output
 
 
 async def test_dial_says_why_nothing_rings(
@@ -149,9 +160,14 @@ def test_a_server_that_cannot_be_reached_is_a_sentence(voice_ai: Command, server
     assert "Traceback" not in result.output
 
 
+def test_version_is_the_packages(voice_ai: Command) -> None:
+    assert voice_ai("--version").output == f"voice-ai {own_version()}\n"
+
+
 def test_pipelines_lists_them_and_show_draws_one(voice_ai: Command) -> None:
-    listed = voice_ai("pipelines")
+    listed = voice_ai("pipelines", "list")
     assert listed.exit_code == 0
+    assert voice_ai("pipelines").output == listed.output
     assert [line.split()[0] for line in listed.output.splitlines()] == catalogue.names()
     shown = voice_ai("pipelines", "show", "phone_call")
     assert "flowchart" in shown.output
@@ -277,7 +293,10 @@ def serve_in(process_template: ProcessTemplate) -> Callable[..., Awaitable[Ended
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("sqlite+aiosqlite:////nowhere/at/all.db", "unable to open database file"),
+        (
+            "sqlite+aiosqlite:////nowhere/at/all.db",
+            "unable to open database file: /nowhere/at/all.db (there is no such folder)",
+        ),
         ("postgresql+asyncpg://me:secret@127.0.0.1:9/x", "onnect"),
     ],
 )
@@ -302,3 +321,16 @@ async def test_serve_says_what_of_the_file_does_not_count(
     done = await serve_in(tmp_path, GEMINI_VOICE="Kore", GEMINI_MODEL="models/mine")
     assert "The environment says otherwise than .env, and wins  names=GEMINI_VOICE\n" in done.stderr
     assert "Puck" not in done.stderr
+
+
+async def test_an_id_is_enough_as_far_as_no_other_begins_so(
+    server: Running, twilio: TwilioEmulator, voice_ai: Command
+) -> None:
+    ids = [(await server.place())["id"] for _ in range(17)]  # two of them begin with the same digit
+    first = next(one[0] for one in ids if sum(other[0] == one[0] for other in ids) > 1)
+    shown = await asyncio.to_thread(voice_ai, "calls", "show", first, "--server", server.url)
+    assert shown.exit_code == 1
+    assert f"More than one call's id begins with {first!r}" in shown.output
+    unused = "0" if all(one[:9] != "000000000" for one in ids) else "1"
+    none = await asyncio.to_thread(voice_ai, "calls", "show", unused * 9, "--server", server.url)
+    assert "There is no call with this id" in none.output

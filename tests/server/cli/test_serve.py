@@ -34,16 +34,20 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | settings
 
 
-def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
-    # This process imports everything itself, so that it also shows what that writes.
-    process = subprocess.run(
-        [sys.executable, "-c", TOLD, "serve", "--port", "0"],
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(ROOT)),
+def serve(program: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, "serve", "--port", "0"],
+        cwd=folder,
+        env=clean_environment(PYTHONPATH=str(ROOT), **settings),
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
+    # This process imports everything itself, so that it also shows what that writes.
+    process = serve(TOLD, tmp_path)
     assert "Pipecat" not in process.stderr
     told = json.loads(process.stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
@@ -77,6 +81,30 @@ async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
     assert line.startswith("Twilio's REST API cannot be asked: ")
     assert why in line
     assert "geheim" not in line
+
+
+def test_the_log_begins_with_what_the_server_uses(tmp_path: Path) -> None:
+    """Redis cannot be reached, and no settings were found where a new database is made."""
+    told = serve(TOLD, tmp_path, REDIS_URL="redis://me:geheim@127.0.0.1:9/0")
+    block = [line.split(maxsplit=1)[1] for line in told.stderr.splitlines() if "Start: " in line]
+    abouts = [line.split("Start: ")[1].split("  is=")[0] for line in block]
+    assert abouts == [
+        *("version", "settings file", "database", "redis", "calls out", "calls in", "reached as")
+    ]
+    assert f"none: there is no .env in {tmp_path}" in block[1]
+    assert f"{tmp_path}/voice-ai.db (new)" in block[2]
+    assert "redis://127.0.0.1:9/0 cannot be reached: " in block[3]
+    assert "TWILIO_ACCOUNT_SID" in block[4]
+    wrong = [line for line in block if line.startswith("WARNING")]
+    assert [line.split("Start: ")[1].split("  is=")[0] for line in wrong] == [
+        *("settings file", "database", "redis", "calls out")
+    ]
+    assert "geheim" not in told.stderr
+    (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")
+    again = serve(TOLD, tmp_path, BASE_URL="https://voice.example.com").stderr
+    assert f"Start: settings file  is={tmp_path}/.env\n" in again
+    assert "(new)" not in again
+    assert "Start: reached as  is=https://voice.example.com, listening on 127.0.0.1:0\n" in again
 
 
 async def test_what_a_database_says_is_one_line_without_control_characters(

@@ -9,6 +9,7 @@ import pytest
 
 from agent.record import call_log
 from server.about import own_version
+from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.routes import health
 from tests.server.conftest import Running, ServerFactory
 
@@ -85,3 +86,22 @@ async def test_a_scrape_tells_what_a_call_needs_and_how_many_calls_there_may_be(
     assert "voice_ai_call_capacity 7.0" in text
     assert "voice_ai_record_rows_waiting 0.0" in text
     assert re.search(r"^process_resident_memory_bytes [1-9]", text, re.MULTILINE)
+
+
+async def test_a_refused_session_is_told_with_what_was_said_and_when(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    """The address of Gemini in tests is a port that nobody listens on."""
+    twilio.anyone = NoAnswer()
+    async with start_server() as server:
+        assert "last_session" not in (await server.http.get("/health/ready")).json()
+        await server.place()
+        while "last_session" not in (ready := await server.http.get("/health/ready")).json():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    session = ready.json()["last_session"]
+    said = ready.json()["checks"]["gemini"]
+    assert session["outcome"] != "ok"
+    assert said.startswith("the last session was refused at 20")
+    assert session["said"] in said
+    # Only the next call can show that Gemini is back.
+    assert (ready.status_code, ready.json()["status"]) == (200, "ok")

@@ -117,6 +117,9 @@ def test_production_with_a_secret_that_can_be_guessed_does_not_start(
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:none/0"),
         ("DATABASE_URL", "postgresql+asyncpg://me:hunter2@127.0.0.1:none/x"),
         ("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:8021"),
+        ("METRICS_ADDRESS", "9100"),
+        ("METRICS_ADDRESS", "http://127.0.0.1:9100"),
+        ("METRICS_ADDRESS", "127.0.0.1:0"),
     ],
 )
 def test_an_address_that_nothing_can_be_opened_by_is_refused(
