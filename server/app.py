@@ -27,8 +27,10 @@ from server.settings.settings import Settings, SettingsError
 def create_app(settings: Settings) -> FastAPI:
     """The server for these settings; nothing is opened before its lifespan begins.
 
-    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline.
+    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline, BrokenPipeline when what
+    PIPELINES names cannot be used.
     """
+    catalogue.use(settings.pipelines)
     _check_routes(settings)
 
     @contextlib.asynccontextmanager

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from loguru import logger
 
+from server.settings.settings import read_pipelines
+
 app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_command=True)
 
 
@@ -47,7 +49,7 @@ def _catalogue_or_exit() -> ModuleType:
     from pipelines.call import catalogue
 
     try:
-        catalogue.names()
+        catalogue.use(read_pipelines())
     except catalogue.BrokenPipeline as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
