@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-from server.cli import bench, calls, demo, dial, pipelines, replay, serve
+from server.cli import bench, calls, demo, dev, dial, init, pipelines, replay, serve
 
 app = typer.Typer(
     name="voice-ai",
@@ -13,6 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
+app.command("dev")(dev.dev)
+app.command("init")(init.init)
 app.command("dial")(dial.dial)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
