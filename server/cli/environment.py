@@ -14,10 +14,10 @@ def echo(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
-def settings_or_exit(port: int | None = None) -> Settings:
+def settings_or_exit(port: int | None = None, env_file: Path = Path(".env")) -> Settings:
     """The settings; a wrong one ends the command with a sentence. `port` wins over PORT."""
     try:
-        return read_settings(port=port)
+        return read_settings(env_file, port=port)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
