@@ -10,7 +10,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo test test-long test-floors check format lock clean
+.PHONY: install demo test test-long test-floors check format reference lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -47,6 +47,9 @@ check: install ## What must hold before a commit: lint, format, types, import co
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: install ## Write docs/reference from docstrings, settings and commands
+	$(BIN)/python docs/make_reference.py
 
 lock: ## Renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --all-extras \
