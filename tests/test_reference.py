@@ -1,6 +1,7 @@
 """docs/reference is what the code says."""
 
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,4 +48,4 @@ def test_everything_in_it_is_explained() -> None:
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     lines = [line for line in text.splitlines() if line]
-    return list(zip(lines, lines[1:], strict=False))
+    return list(pairwise(lines))
