@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_there(cls, value: str | None) -> str | None:
         if value is not None and not Path(value).is_file():
-            raise ValueError("there is no such file (an emulator writes a new one at each start)")
+            raise ValueError("there is no such file (an emulator writes it when it starts)")
         return value
 
     @field_validator("api_keys", "allowed_destinations", "pipelines", mode="before")
