@@ -48,5 +48,7 @@ def dev_environment(
         "BASE_URL": f"http://127.0.0.1:{port}",
         "PORT": str(port),
         "DATABASE_URL": f"sqlite+aiosqlite:///{database}",
+        # What a tool prints is seen at once, in a pipe, too.
+        "PYTHONUNBUFFERED": "1",
         "NO_PROXY": f"{no_proxy},{LOCAL}" if no_proxy else LOCAL,
     }

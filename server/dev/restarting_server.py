@@ -17,7 +17,7 @@ STOPS_WITHIN_SECS = 15.0
 
 
 class RestartingServer:
-    """Serves at `port` with this environment, and reads no `.env`; what it logs is shown."""
+    """Serves at `port` with this environment, and reads no `.env`; what it prints is shown."""
 
     def __init__(self, environment: Mapping[str, str], port: int) -> None:
         self._environment = environment
@@ -36,7 +36,6 @@ class RestartingServer:
             *(*SERVE, "--port", str(self._port), "--env-file", os.devnull),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
             # Ctrl-C is for who started it, and stops it then.
             start_new_session=True,
         )

@@ -65,9 +65,15 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
     Raises: DevError.
     """
     try:
-        state, bound = open_state_folder(), listen("127.0.0.1", options.port)
+        state = open_state_folder()
     except OSError as error:
-        raise DevError(f"Port {options.port}, or the folder .voice-ai: {error.strerror}") from None
+        raise DevError(f"Cannot write to {STATE_FOLDER}: {error.strerror}.") from None
+    try:
+        bound = listen("127.0.0.1", options.port)
+    except OSError as error:
+        raise DevError(
+            f"Cannot listen on port {options.port}: {error.strerror}. Choose another with --port."
+        ) from None
     async with AsyncExitStack() as stack:
         # Kept while the server is started anew, so that nobody else takes the port.
         stack.enter_context(bound)
@@ -164,7 +170,11 @@ class _Dev:
             return self._is_dead(server)
         code = 0
         if self._options.calls:
-            code = await self._call(twilio, http)
+            try:
+                code = await self._call(twilio, http)
+            except httpx.HTTPError as error:
+                code = 1
+                self._tell("server", f"does not answer: {type(error).__name__}")
         if self._options.once:
             return code
         self._tell("dev", f"{self._url} waits: for `voice-ai dial {THEIRS}`, or a changed file")

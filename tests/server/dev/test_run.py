@@ -70,10 +70,12 @@ async def test_a_server_that_cannot_start_is_started_anew_when_a_file_changes(
     running = asyncio.create_task(run_dev(options, screen.tell))
     await screen.shows("the server has ended (exit code 2)")
     assert "mine_of_dev.py, line 1: SyntaxError" in capfd.readouterr().err
-    repository("1 / 0")
+    repository("print('tried')\n1 / 0")
     await screen.shows("dev: mine_of_dev.py changed")
     await screen.shows("the server has ended (exit code 2)")
-    assert "mine_of_dev.py, line 1: ZeroDivisionError" in capfd.readouterr().err
+    said = capfd.readouterr()
+    assert "tried" in said.out
+    assert "mine_of_dev.py, line 2: ZeroDivisionError" in said.err
     os.kill(os.getpid(), signal.SIGINT)
     assert await running == 1
 
@@ -119,7 +121,7 @@ async def test_a_port_that_is_taken_is_a_sentence(repository: Callable[[str], No
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(DevError, match=f"Port {port}"):
+        with pytest.raises(DevError, match=f"Cannot listen on port {port}"):
             await run_dev(DevOptions(person=who_says(["Hello"]), port=port), Screen().tell)
 
 
