@@ -250,7 +250,7 @@ async def test_dev_prints_a_conversation(folder: Path) -> None:
     # The certificates of a shell are not in the way.
     code, said = await run(f"SSL_CERT_FILE=/nowhere.pem {DEV} --port 0", folder)
     assert code == 0, said
-    spoken = re.findall(r"^ *\d+\.\d\d s  (agent|caller)  (.+)$", said, re.MULTILINE)
+    spoken = re.findall(r"^ *\d+\.\d\d s  (agent|caller) +(.+)$", said, re.MULTILINE)
     assert spoken[0] == ("agent", "Hello! How can I help you today?")
     assert spoken[1] == ("caller", "When do you open?")
     assert spoken[2][1].startswith("We are open every day")
