@@ -43,7 +43,9 @@ def dev(
     once: Annotated[
         bool, typer.Option("--once", help="End after the call; the exit code says how it went.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port of the server.")] = 8000,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="The port; PORT or 8000 by default.")
+    ] = None,
 ) -> None:
     """Serve with both vendors emulated; start anew when a file changes. Needs no setting."""
     try:

@@ -7,6 +7,7 @@ emulated Twilio ─┬─ server ─┬─ emulated or real Gemini
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from server.emulators.twilio.record import Moment
 from server.http.serving import listen
 
 OURS, THEIRS = "+15550100999", "+15550100123"
+DEFAULT_PORT = "8000"
+LAST_PORT = 65_535
 RING_SECS = 1.0
 # Gemini as it was measured: opening a session, and thinking before each answer.
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
@@ -50,7 +53,8 @@ class DevOptions:
     """
 
     person: Person
-    port: int = 8000
+    # None: PORT, which `voice-ai dial` reads too.
+    port: int | None = None
     script: Path | None = None
     real_model: bool = False
     calls: bool = False
@@ -68,12 +72,8 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
         state = open_state_folder()
     except OSError as error:
         raise DevError(f"Cannot write to {STATE_FOLDER}: {error.strerror}.") from None
-    try:
-        bound = listen("127.0.0.1", options.port)
-    except OSError as error:
-        raise DevError(
-            f"Cannot listen on port {options.port}: {error.strerror}. Choose another with --port."
-        ) from None
+    given = {**dotenv_values(".env"), **os.environ}
+    bound = _listen(options.port, given.get("PORT") or DEFAULT_PORT)
     async with AsyncExitStack() as stack:
         # Kept while the server is started anew, so that nobody else takes the port.
         stack.enter_context(bound)
@@ -97,7 +97,7 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
             gemini.behaviour.keeps_log = False
             await stack.enter_async_context(gemini)
         environment = dev_environment(
-            {**dotenv_values(".env"), **os.environ},
+            given,
             twilio=twilio,
             gemini=gemini,
             port=port,
@@ -234,6 +234,20 @@ class _Dev:
                 gemini.script = _script(self._options.script)
             except DevError as error:
                 self._tell("model", f"{error}; it goes on with the script that it had")
+
+
+def _listen(port: int | None, otherwise: str) -> socket.socket:
+    chosen = port
+    if chosen is None:
+        if not (otherwise.isascii() and otherwise.isdigit() and int(otherwise) <= LAST_PORT):
+            raise DevError(f"PORT: must be a number from 0 to {LAST_PORT}")
+        chosen = int(otherwise)
+    try:
+        return listen("127.0.0.1", chosen)
+    except OSError as error:
+        raise DevError(
+            f"Cannot listen on port {chosen}: {error.strerror}. Choose another with --port."
+        ) from None
 
 
 def _script(path: Path | None) -> Script:

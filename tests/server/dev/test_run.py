@@ -117,12 +117,25 @@ async def test_a_call_is_spoken_again_each_time_the_pipeline_changes(
     assert (tmp_path / ".voice-ai/.gitignore").read_text() == "*\n"
 
 
-async def test_a_port_that_is_taken_is_a_sentence(repository: Callable[[str], None]) -> None:
+async def test_a_port_that_is_taken_is_a_sentence(
+    repository: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(DevError, match=f"Cannot listen on port {port}"):
-            await run_dev(DevOptions(person=who_says(["Hello"]), port=port), Screen().tell)
+        for chosen in (port, None):
+            with pytest.raises(DevError, match=f"Cannot listen on port {port}"):
+                await run_dev(DevOptions(person=who_says(["Hello"]), port=chosen), Screen().tell)
+            monkeypatch.setenv("PORT", str(port))
+
+
+@pytest.mark.parametrize(("port", "says"), [("x", "PORT: must"), ("99999", "PORT: must")])
+async def test_a_port_that_is_none_is_a_sentence(
+    repository: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, port: str, says: str
+) -> None:
+    monkeypatch.setenv("PORT", port)
+    with pytest.raises(DevError, match=says):
+        await run_dev(DevOptions(person=who_says(["Hello"])), Screen().tell)
 
 
 async def test_a_script_that_cannot_be_read_is_a_sentence(
