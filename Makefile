@@ -11,7 +11,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	routes/test_api_docs.py test_app.py)
 
 .PHONY: install demo demo-temporal soak test test-long test-floors check check-deploy check-terraform \
-	stack histories format lock clean
+	stack histories format reference lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -66,6 +66,9 @@ stack: install ## The services of docker-compose.yml as processes, and one call 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: install ## Write docs/reference from docstrings, settings and commands
+	$(BIN)/python docs/make_reference.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 # The images have the versions that the tests have.

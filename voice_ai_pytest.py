@@ -1,11 +1,15 @@
 """`pytest --scenarios DIR`: every scenario in the YAML files of a folder is a test.
 
 Registered by the package, so that a repository which installs it needs nothing but the option (or
-`scenarios = DIR` in its pytest settings). pytest imports this file in every repository that has the
-package, so that it is none of `server`, a name that a repository may have for a package of its own.
+`scenarios = DIR` in its pytest settings). Without either it does nothing.
+
+pytest imports this file in every repository that has the package, so that it is none of `server`, a
+name that a repository may have for a package of its own.
 """
 
+import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fast: in virtual time (the default); real: as long as the calls last.",
     )
     parser.addini("scenarios", "Folders of scenarios, one a line.", type="paths", default=[])
+    says = "Modules with the pipelines of the scenarios; PIPELINES, or .env, by default."
+    parser.addini("pipelines", says, type="linelist", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: a phone call that is replayed")
     if folders := _folders(config):
         _check_packages(folders)
+        _check_extra()
     if config.args_source is not pytest.Config.ArgsSource.ARGS or config.getoption("--scenarios"):
         config.args += [
             str(folder) for folder in _folders(config) if str(folder) not in config.args
@@ -86,6 +93,21 @@ def _check_packages(folders: list[Path]) -> None:
             )
 
 
+def _check_extra() -> None:
+    """Raises: pytest.UsageError when a package is missing that the emulators need."""
+    try:
+        with warnings.catch_warnings():
+            # Pipecat imports what Python deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import_module("server.replay.quiet")
+            import_module("server.replay.runner")
+    except ModuleNotFoundError as error:
+        raise pytest.UsageError(
+            f"The scenarios cannot be played without the package {error.name!r}. Install it with: "
+            "pip install 'voice-ai-system[emulators]'"
+        ) from None
+
+
 def _folders(config: pytest.Config) -> list[Path]:
     given = [
         Path(config.invocation_params.dir, folder) for folder in config.getoption("--scenarios")
@@ -126,12 +148,16 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Play it; one of which nothing can be checked is skipped. Raises: ScenarioFailed."""
+        from server.replay.player import PlayOptions
         from server.replay.results import Verdict
         from server.replay.runner import RunOptions, play_one
+        from server.settings.settings import read_pipelines
 
-        replay = play_one(
-            self.scenario, RunOptions(speed=self.config.getoption("--scenario-speed"))
+        pipelines = tuple(self.config.getini("pipelines")) or read_pipelines()
+        options = RunOptions(
+            speed=self.config.getoption("--scenario-speed"), play=PlayOptions(pipelines=pipelines)
         )
+        replay = play_one(self.scenario, options)
         for left_out in replay.not_checked:
             self.add_report_section("call", "not checked", f"{left_out.where}: {left_out.what}\n")
         if replay.verdict is Verdict.NOT_CHECKED:

@@ -56,32 +56,44 @@ class VadConfig(BaseModel):
     """
 
     # Strict: `false` is no number of milliseconds.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
     disabled: bool = False
+    """`true`: our own detector tells the model when the caller speaks, instead of the model's."""
     start_sensitivity: Sensitivity | None = None
+    """`HIGH`: speech is detected sooner, and noise is taken for it more often."""
     end_sensitivity: Sensitivity | None = None
+    """`HIGH`: a turn ends sooner, and a pause is taken for its end more often."""
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=5_000)
+    """How long speech has to last until it counts, in ms."""
     silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
+    """How long a caller is silent at the end of a turn, in ms: shorter answers sooner."""
 
 
 class AgentProfile(BaseModel):
     """Everything about the agent that a call may set; the pipeline defines steps and tools."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=32_000)
-    # Empty: the caller speaks first.
+    """What the agent is told to be and to do. `$name` is filled from the call's `metadata`."""
     greeting: str = Field(default=DEFAULT_GREETING, max_length=4_000)
+    """The agent's first words, filled as the prompt is. Empty: the caller speaks first."""
     voice: str | None = Field(default=None, max_length=64)
+    """One of Gemini's voices; `GEMINI_VOICE` without one."""
     language: str = Field(default="en-US", pattern=LANGUAGE)
+    """What the agent speaks, as a language tag (RFC 5646)."""
     vad: VadConfig = VadConfig()
+    """Turn detection: `vad_config` of a request."""
     max_duration_seconds: int = Field(default=1800, ge=1, le=14_400)
-    # How long after the answer the model does not hear the caller, so that a "Hello?" does not cut
-    # the greeting: ms, 0 for not at all, or until the greeting is over.
+    """The longest call, from the answer on, in seconds. Then the agent says goodbye."""
     answer_shield: Annotated[int, Field(ge=0, le=30_000)] | Literal["greeting"] = 1500
-    # How long both sides may be silent before the agent asks, and then says goodbye.
+    """How long after the answer the model does not hear the caller, so that a "Hello?" does not cut
+    the greeting: ms, 0 for not at all, or `greeting` for until it is over."""
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
+    """How long both sides may be silent before the agent asks, and then says goodbye."""
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
         """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.

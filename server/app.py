@@ -33,8 +33,10 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
 
     `with_worker`: run workflows of calls, too, when there is a Temporal server.
 
-    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline, or traces need an extra.
+    Raises: SettingsError when INBOUND_NUMBERS names an unknown pipeline, or traces need an extra;
+    BrokenPipeline when what PIPELINES names cannot be used.
     """
+    catalogue.use(settings.pipelines)
     _check_routes(settings)
     _check_traces(settings)
 

@@ -14,13 +14,14 @@ import pytest
 REPO = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = ("agent", "processors", "pipelines", "server")
-OWN = {*SOURCES, "tests", "voice_ai_pytest"}
+OWN = {*SOURCES, "tests", "voice_ai_pytest", "my_agent"}
 # What runs with the emulators needs their extra, and so does all that develops and tests.
 WITH_EXTRAS = (
     "server/observability/traces.py",
     "server/emulators",
     "server/replay",
     "server/demo",
+    "server/dev",
     "server/bench",
     "tests",
 )

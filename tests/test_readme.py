@@ -27,37 +27,46 @@ from server.http.serving import held_port
 from tests.server.process_template import ProcessTemplate
 
 REPO = Path(__file__).parent.parent
-README = (REPO / "README.md").read_text(encoding="utf-8")
-VOICE_AI = ".venv/bin/voice-ai"
+README, DEVELOPMENT, PIPELINES = (
+    (REPO / page).read_text(encoding="utf-8")
+    for page in ("README.md", "docs/development.md", "docs/pipelines.md")
+)
 
 
-def blocks(language: str) -> list[str]:
+def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a language, with the indentation of lists taken off."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
-# These need no server.
-REPLAYS = [command for command in COMMANDS if command.startswith(f"{VOICE_AI} replay ")]
-# These go on until they are stopped: each has a test of its own below.
-SERVERS = [f"{VOICE_AI} serve", f"{VOICE_AI} emulate gemini", f"{VOICE_AI} emulate twilio"]
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line]
+
+
+COMMANDS = commands(README)
+# These need no server, and each has a test of its own below.
+DEV = 'voice-ai dev --once --say "When do you open?"'
+INIT = "voice-ai init my-agent"
+REPLAYS = [command for command in COMMANDS if command.startswith("voice-ai replay ")]
+# These go on until they are stopped.
+EMULATORS = ["voice-ai emulate gemini", "voice-ai emulate twilio"]
+SERVE = "voice-ai serve"
+ALONE = {DEV, INIT, SERVE, *REPLAYS}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder as the README assumes it."""
     folder = tmp_path_factory.mktemp("newcomer")
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / VOICE_AI).symlink_to(Path(sys.executable).parent / "voice-ai")
     shutil.copy(REPO / ".env.example", folder)
     (folder / "scenarios").symlink_to(REPO / "scenarios")
     return folder
 
 
 def clean_environment() -> dict[str, str]:
-    """What a newcomer's shell has set: none of our settings."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """What a newcomer's shell has set after `source .venv/bin/activate`: none of our settings."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 async def run(command: str, folder: Path) -> tuple[int, str]:
@@ -86,11 +95,51 @@ def run_here(command: str, folder: Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+    assert max(map(len, README.splitlines())) <= 320
+    # The first call is heard from what one screen shows.
+    assert README[: README.index("make demo")].count("\n") < 15
+
+
 def test_every_command_is_known_to_these_tests() -> None:
-    make = {f"make {target}" for target in ("demo", "test")}
-    against_a_server = {c for c in COMMANDS if c.startswith(("curl ", f"{VOICE_AI} "))}
-    assert set(COMMANDS) - make - against_a_server == {"cp .env.example .env"}
-    assert set(SERVERS) <= against_a_server
+    others = {c for c in COMMANDS if not c.startswith(("curl ", "voice-ai "))}
+    assert others == {"make demo", "source .venv/bin/activate"}
+    assert "`cp .env.example .env`" in README
+    assert set(COMMANDS) >= ALONE
+    assert set(commands(DEVELOPMENT)) == {DEV, *EMULATORS}
+    assert commands(PIPELINES) == []
+
+
+def test_its_figures_are_those_of_the_bench() -> None:
+    bench = (REPO / "docs" / "bench.md").read_text(encoding="utf-8")
+    rows = {
+        "picked up → first sound": "answer_to_first_sound",
+        "Gemini's first sound → at the phone": "model_first_chunk_to_sound",
+        "lost of the last sentence": "lost_of_last_reply",
+    }
+    for row, name in rows.items():
+        written = re.search(rf"^\| {row} \| (.*) ms \| (.*) ms \| (.*) \|$", README, re.MULTILINE)
+        measured = re.search(
+            rf"^\| `{name}` \|((?: [\d.]+ / [\d.]+ \|){{5}})$", bench, re.MULTILINE
+        )
+        assert written is not None
+        assert measured is not None
+        warm, _, _, plain, _ = (cell.split("/")[0].strip() for cell in measured[1][:-1].split("|"))
+        assert (written[1], written[2]) == (warm, plain)
+        share = f"1/{float(plain) / float(warm):.0f}" if float(warm) else "none"
+        assert written[3] == share
+
+
+def test_every_link_leads_somewhere() -> None:
+    pages = [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").glob("*.md")]
+    lost = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert lost == []
 
 
 def test_what_make_test_and_check_run_is_what_ci_runs() -> None:
@@ -107,7 +156,7 @@ def test_make_demo_plays_a_conversation_in_which_nothing_is_wrong() -> None:
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "completed, ended by agent" in demo.stdout
-    rows = re.findall(r"^  ([^\d\s].*?)  ", blocks("text")[0], re.MULTILINE)
+    rows = re.findall(r"^  ([^\d\s].*?)  ", blocks(README, "text")[0], re.MULTILINE)
     assert len(rows) >= 7
     assert [row for row in rows if row not in demo.stdout] == []
     for name in ("demo.wav", "demo.txt"):
@@ -127,7 +176,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
 async def served_on(port: int, folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
     address = f"127.0.0.1:{port}"
     async with GeminiLiveEmulator() as gemini, TwilioEmulator(numbers=["+15550100999"]) as twilio:
-        (folder / "person.yaml").write_text(blocks("yaml")[0])
+        (folder / "person.yaml").write_text(blocks(DEVELOPMENT, "yaml")[0])
         twilio.anyone = Person.load(folder / "person.yaml")
         values = {
             **gemini.environment(),
@@ -143,7 +192,7 @@ async def served_on(port: int, folder: Path) -> AsyncIterator[tuple[str, TwilioE
             assert count == 1, f"{name} is not in .env.example"
         env_file.write_text(text)
         process = await asyncio.create_subprocess_exec(
-            *SERVERS[0].split(), cwd=folder, env=clean_environment(), stdout=asyncio.subprocess.PIPE
+            *on_path(SERVE), cwd=folder, env=clean_environment(), stdout=asyncio.subprocess.PIPE
         )
         try:
             assert process.stdout is not None
@@ -171,23 +220,21 @@ async def test_the_commands_work_against_the_server_they_speak_of(
     address, twilio = served
     said = {}
     for command in COMMANDS:
-        alone = [*SERVERS, *REPLAYS]
-        if command.startswith(("curl ", f"{VOICE_AI} ")) and command not in alone:
+        if command.startswith(("curl ", "voice-ai ")) and command not in ALONE:
             command = command.replace("127.0.0.1:8000", address)
-            if command.startswith(VOICE_AI):
+            if command.startswith("voice-ai "):
                 code, said[command] = await asyncio.to_thread(run_here, command, folder)
             else:
                 code, said[command] = await run(command, folder)
             assert code == 0, f"{command}\n{said[command]}"
     everything = "\n".join(said.values())
     for sign in (
-        "Hello, this is Ada. Can you hear me?",
+        "Hello Ms Lee, this is Ada.",
         "We are open every day",
         # Of the call that is placed; its status is whatever Twilio has told by then.
         '"phone_number":"+15550100123"',
         "confirm_appointment",
         "phone_call",
-        "voice_ai_calls_total",
     ):
         assert sign in everything, sign
     await twilio.calls[-1].settled()
@@ -202,13 +249,31 @@ def test_shipped_scenarios_are_replayed(command: str, folder: Path) -> None:
     assert (folder / "out" / "replay.html").stat().st_size > 100_000
 
 
-def test_the_scenario_holds(folder: Path) -> None:
-    (folder / "bakery.yaml").write_text(blocks("yaml")[1])
-    code, said = run_here(f"{VOICE_AI} replay bakery.yaml", folder)
+async def test_the_scenario_holds(folder: Path) -> None:
+    (folder / "bakery.yaml").write_text(blocks(README, "yaml")[0])
+    code, said = await run("voice-ai replay bakery.yaml", folder)
     assert (code, "1 passed in" in said) == (0, True), said
 
 
-@pytest.mark.parametrize("command", SERVERS[1:])
+@pytest.mark.real_time
+async def test_dev_prints_a_conversation(folder: Path) -> None:
+    # The certificates of a shell are not in the way.
+    code, said = await run(f"SSL_CERT_FILE=/nowhere.pem {DEV} --port 0", folder)
+    assert code == 0, said
+    spoken = re.findall(r"^ *\d+\.\d\d s  (agent|caller) +(.+)$", said, re.MULTILINE)
+    assert spoken[0] == ("agent", "Hello! How can I help you today?")
+    assert spoken[1] == ("caller", "When do you open?")
+    assert spoken[2][1].startswith("We are open every day")
+    assert "completed (caller)" in said
+
+
+async def test_init_makes_a_repository(folder: Path) -> None:
+    code, said = await asyncio.to_thread(run_here, INIT, folder)
+    assert code == 0, said
+    assert (folder / "my-agent" / "my_agent" / "calls.py").is_file()
+
+
+@pytest.mark.parametrize("command", EMULATORS)
 async def test_an_emulator_prints_what_a_server_needs(
     command: str, folder: Path, process_template: ProcessTemplate
 ) -> None:
@@ -222,19 +287,25 @@ async def test_an_emulator_prints_what_a_server_needs(
             assert line, said
             said += line
         assert re.search(rb"GOOGLE_GEMINI_BASE_URL=|TWILIO_API_BASE_URL=", said)
-        process.terminate()
-        await process.wait()
+
+
+def on_path(command: str) -> list[str]:
+    """The words of a `voice-ai` command, with the command's own path."""
+    return [str(Path(sys.executable).parent / "voice-ai"), *shlex.split(command)[1:]]
 
 
 def test_the_default_pipeline_is_printed_as_it_is() -> None:
     source = (REPO / "pipelines" / "phone_call.py").read_text(encoding="utf-8")
-    assert blocks("python")[0] in source
+    assert blocks(README, "python")[0] in source
 
 
 def test_the_code_works() -> None:
-    _, pipeline, tool = blocks("python")
+    _, short_tool = blocks(README, "python")
+    pipeline, tool = blocks(PIPELINES, "python")
     names: dict[str, Any] = {}
-    exec(compile(pipeline, "README.md", "exec"), names)
+    exec(compile(pipeline, "pipelines.md", "exec"), names)
     assert isinstance(names["MY_CALL"], PipelineDefinition)
-    exec(compile(tool, "README.md", "exec"), names)
+    exec(compile(tool, "pipelines.md", "exec"), names)
     assert as_tool(names["book_table"]).name == "book_table"
+    exec(compile(short_tool, "README.md", "exec"), names)
+    assert as_tool(names["book_table"]).description == "Book a table at the restaurant."

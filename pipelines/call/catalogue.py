@@ -1,22 +1,37 @@
-"""Catalogue of pipelines: finds each `PipelineDefinition` in a file directly in `pipelines/`."""
+"""Catalogue of pipelines: each `PipelineDefinition` of ours, and of the modules of PIPELINES.
 
-import importlib.util
-import pkgutil
-import traceback
+Ours are in the files directly in `pipelines/`.
+"""
+
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
 import pipelines
-from pipelines.definition import DefinitionError, PipelineDefinition
-from pipelines.gemini.tools import ToolError
+from pipelines.call.pipeline_modules import BrokenPipeline, modules_in, modules_of
+from pipelines.definition import PipelineDefinition
+
+__all__ = ["BrokenPipeline", "UnknownPipeline", "find", "names", "use"]
+
+_sources: tuple[str, ...] = ()
 
 
 class UnknownPipeline(LookupError):
     """No definition has that name; the message lists the names there are."""
 
 
-class BrokenPipeline(Exception):
-    """A file of `pipelines/` cannot be used; the message says which, which line, and why."""
+def use(sources: Sequence[str]) -> None:
+    """Look for pipelines in these modules and folders of the user's, too.
+
+    It holds for the whole process, as imported modules do.
+
+    Raises: BrokenPipeline.
+    """
+    global _sources
+    if tuple(sources) != _sources:
+        _sources = tuple(sources)
+        _definitions.cache_clear()
+    _definitions()
 
 
 def names() -> list[str]:
@@ -42,41 +57,29 @@ def find(name: str) -> PipelineDefinition:
 
 @cache
 def _definitions() -> dict[str, PipelineDefinition]:
-    found: dict[str, PipelineDefinition] = {}
-    for module_info in pkgutil.iter_modules(pipelines.__path__):
-        if module_info.ispkg:
-            continue  # machinery
-        for value in vars(_load(module_info.name)).values():
-            if not isinstance(value, PipelineDefinition):
-                continue
-            if found.setdefault(value.name, value) is not value:
-                raise BrokenPipeline(
-                    f"{_file(module_info.name)}: another file has a pipeline that is named "
-                    f"{value.name!r} too"
-                )
-    return found
+    found: dict[str, tuple[PipelineDefinition, ModuleType]] = {}
+    for module in modules_in(pipelines):
+        _add(module, found)
+    for source in _sources:
+        before = len(found)
+        for module in modules_of(source):
+            _add(module, found)
+        if len(found) == before:
+            raise BrokenPipeline(
+                f"PIPELINES: {source!r} declares no pipeline: it needs a module-level "
+                "`MY_CALL = PipelineDefinition(…)`"
+            )
+    return {name: definition for name, (definition, _) in found.items()}
 
 
-def _load(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"pipelines.{name}")
-    except (DefinitionError, ToolError) as error:
-        raise BrokenPipeline(f"{_where(name, error)}: {error}") from error
-    except Exception as error:
-        kind = type(error).__name__
-        says = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise BrokenPipeline(f"{_where(name, error)}: {kind}: {says}") from error
-
-
-def _where(name: str, error: Exception) -> str:
-    """The file, and the line of it that did not work."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}"
-    file = _file(name)
-    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
-    return f"{file}, line {lines[-1]}" if lines else file
-
-
-def _file(name: str) -> str:
-    spec = importlib.util.find_spec(f"pipelines.{name}")
-    return spec.origin if spec is not None and spec.origin is not None else name
+def _add(module: ModuleType, found: dict[str, tuple[PipelineDefinition, ModuleType]]) -> None:
+    for value in vars(module).values():
+        if not isinstance(value, PipelineDefinition):
+            continue
+        known, where = found.setdefault(value.name, (value, module))
+        # A definition that is imported from elsewhere is the same one.
+        if known is not value:
+            raise BrokenPipeline(
+                f"{module.__file__}: another pipeline, in {where.__file__}, is named "
+                f"{value.name!r} too"
+            )

@@ -1,12 +1,12 @@
 """`voice-ai demo`: hear one whole conversation, without any credential."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from server.cli.conversation_clock import ConversationClock
 from server.cli.environment import echo, echo_lines, exit_without_package, make_folder_or_exit
 
 
@@ -22,7 +22,7 @@ def demo(
 
     make_folder_or_exit(out)
     try:
-        report = asyncio.run(run_demo(out, _teller()))
+        report = asyncio.run(run_demo(out, ConversationClock()))
     except StageError as error:
         echo_lines(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
@@ -37,16 +37,3 @@ def demo(
         echo(f"WRONG: {sentence}", err=True)
     if report.wrong:
         raise typer.Exit(1)
-
-
-def _teller() -> Callable[[str, str], None]:
-    """Prints each line with the seconds since the first one."""
-    began: float | None = None
-
-    def tell(who: str, what: str) -> None:
-        nonlocal began
-        now = asyncio.get_running_loop().time()
-        began = now if began is None else began
-        echo(f"{now - began:6.2f} s  {who:<6}  {what}")
-
-    return tell

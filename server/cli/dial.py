@@ -16,6 +16,13 @@ def dial(
     pipeline: Annotated[str | None, typer.Option(help="See `voice-ai pipelines`.")] = None,
     voice: Annotated[str | None, typer.Option(help="One of Gemini's voices.")] = None,
     language: Annotated[str | None, typer.Option(help="Such as en-US.")] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help='Fills $NAME in prompt and greeting: name="Ms Lee". May be repeated.',
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the end and print what was said.")
     ] = False,
@@ -30,6 +37,7 @@ def dial(
         "pipeline": pipeline,
         "voice": voice,
         "language": language,
+        "metadata": read_metadata(metadata),
     }
     body = {name: value for name, value in asked.items() if value is not None}
     with CallsApi(server, api_key) as api:
@@ -40,3 +48,22 @@ def dial(
             raise typer.Exit(1)
         if wait:
             wait_for_the_end(api, call["id"])
+
+
+def read_metadata(pairs: list[str] | None) -> dict[str, str] | None:
+    """The metadata of a call from `NAME=VALUE` options; None without any.
+
+    Raises: typer.BadParameter.
+    """
+    read: dict[str, str] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not sign or not name.strip():
+            raise typer.BadParameter(
+                f'NAME=VALUE is needed, such as name="Ms Lee", not {pair!r}',
+                param_hint="--metadata",
+            )
+        if name.strip() in read:
+            raise typer.BadParameter(f"{name.strip()!r} twice", param_hint="--metadata")
+        read[name.strip()] = value
+    return read or None

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from server.cli.environment import echo
+from server.dev.state_folder import CERTIFICATE_FOLDER, open_state_folder
 from server.emulators.gemini_live import GeminiLiveEmulator, Script, ScriptError, Session
 from server.emulators.gemini_live.session_log import Event
 
@@ -44,6 +45,9 @@ def gemini(
     ca: Annotated[
         Path | None, typer.Option(help="Write the certificate to trust here, for SSL_CERT_FILE.")
     ] = None,
+    certificate: Annotated[
+        Path, typer.Option(help="Folder that keeps the certificate for the next start.")
+    ] = CERTIFICATE_FOLDER,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no line per event.")] = False,
 ) -> None:
     """Play Gemini Live on this machine until Ctrl-C."""
@@ -62,8 +66,11 @@ def gemini(
         pace=pace,
         connection_life_secs=connection_life_secs,
         on_event=None if quiet else _tell,
+        certificate_folder=certificate.resolve(),
     )
     emulator.behaviour.keeps_log = False
+    if certificate == CERTIFICATE_FOLDER:
+        open_state_folder()
 
     async def run() -> None:
         stop = asyncio.Event()

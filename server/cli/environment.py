@@ -20,10 +20,10 @@ def echo_lines(lines: object, *, err: bool = False) -> None:
         echo(line, err=err)
 
 
-def settings_or_exit(port: int | None = None) -> Settings:
+def settings_or_exit(port: int | None = None, env_file: Path = Path(".env")) -> Settings:
     """The settings; a wrong one ends the command with a sentence. `port` wins over PORT."""
     try:
-        return read_settings(port=port)
+        return read_settings(env_file, port=port)
     except SettingsError as error:
         echo_lines(error, err=True)
         raise typer.Exit(2) from None

@@ -11,8 +11,10 @@ from server.cli import (
     calls,
     demo,
     demo_temporal,
+    dev,
     dial,
     doctor,
+    init,
     migrate,
     pipelines,
     replay,
@@ -44,6 +46,8 @@ def voice_ai(
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
+app.command("dev")(dev.dev)
+app.command("init")(init.init)
 app.command("dial")(dial.dial)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

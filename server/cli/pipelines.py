@@ -7,6 +7,7 @@ import typer
 from loguru import logger
 
 from server.cli.environment import echo, echo_lines
+from server.settings.settings import read_pipelines
 
 app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_command=True)
 
@@ -54,7 +55,7 @@ def _catalogue_or_exit() -> ModuleType:
     from pipelines.call import catalogue
 
     try:
-        catalogue.names()
+        catalogue.use(read_pipelines())
     except catalogue.BrokenPipeline as error:
         echo_lines(error, err=True)
         raise typer.Exit(1) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from server.cli.environment import echo_lines, exit_without_package, settings_or_exit
+from server.settings.settings import read_pipelines
 
 if TYPE_CHECKING:
     from server.replay.player import PlayOptions
@@ -80,7 +81,10 @@ def _play_options(
     from server.replay.player import PlayOptions
 
     if server is None:
-        return PlayOptions(real_model_key=_gemini_key() if against == "gemini" else None)
+        return PlayOptions(
+            real_model_key=_gemini_key() if against == "gemini" else None,
+            pipelines=read_pipelines(),
+        )
     if against == "gemini":
         typer.echo("--server has a model of its own: leave --against out.", err=True)
         raise typer.Exit(2)

@@ -1,5 +1,6 @@
 """`voice-ai serve`: runs the server until it is interrupted."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,16 +19,17 @@ def serve(
     with_worker: Annotated[
         bool, typer.Option(help="Run workflows of calls, too, when TEMPORAL_ADDRESS is set.")
     ] = False,
+    env_file: Annotated[Path, typer.Option(help="The file of settings to read.")] = Path(".env"),
 ) -> None:
     """Serve the API, Twilio's webhooks and media streams. Migrates the database first."""
-    settings = settings_or_exit(port)
+    settings = settings_or_exit(port, env_file)
 
     # What follows brings the vendors' SDKs along: `--help` and a wrong setting need not wait for
     # them, and what they log on import shall already be in our form.
     from server.observability.logs import set_up_logs
 
     set_up_logs(settings)
-    if differ := names_that_differ():
+    if differ := names_that_differ(env_file):
         logger.warning(
             "The environment says otherwise than .env, and wins", names=", ".join(differ)
         )

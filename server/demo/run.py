@@ -1,27 +1,22 @@
 """Runs the demo: one call, printed line by line as it is spoken, then judged."""
 
-import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from server.demo.conversation import METADATA, SCRIPT, person
+from server.demo.conversation_lines import ConversationLines, Tell
 from server.demo.report import Report, report
 from server.demo.stage import server_process
-from server.emulators.gemini_live import GeminiLiveEmulator, Script, Session
-from server.emulators.gemini_live.session_log import Event
+from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
-from server.emulators.twilio.record import Moment
 
 OURS, THEIRS = "+15550100999", "+15550100123"
 RING_SECS = 1.5
 # Gemini as it was measured: opening a session, and thinking before each answer.
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
-
-Tell = Callable[[str, str], None]
 
 
 async def run_demo(folder: Path, tell: Tell) -> Report:
@@ -31,7 +26,7 @@ async def run_demo(folder: Path, tell: Tell) -> Report:
 
     Raises: StageError when the server does not start.
     """
-    told = _Told(tell)
+    told = ConversationLines(tell)
     async with (
         GeminiLiveEmulator(
             Script.parse(SCRIPT),
@@ -72,42 +67,3 @@ def _transcript(turns: list[dict[str, Any]]) -> str:
         for turn in turns
     ]
     return "\n".join(lines) + "\n"
-
-
-class _Told:
-    """Turns what the emulators notice into lines for a person."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._answered = False
-        # What was made ready while the phone rang: nobody hears it before the answer.
-        self._prepared: list[str] = []
-
-    def phone(self, _: EmulatedCall, moment: Moment) -> None:
-        match moment.kind:
-            case "ringing":
-                self._tell("phone", "rings")
-            case "in-progress":
-                self._tell("phone", "is picked up")
-                self._answered = True
-                for words in self._prepared:
-                    self._tell("agent", words)
-            case "caller.says":
-                self._tell("caller", str(moment.detail["text"]))
-            case "clear":
-                self._tell("server", "barge-in: what was not heard yet is taken back")
-            case "completed":
-                self._tell("phone", "the line is closed")
-
-    def model(self, _: Session, event: Event) -> None:
-        if event.kind == "says" and self._answered:
-            self._tell("agent", str(event.message))
-        elif event.kind == "says":
-            self._prepared.append(str(event.message))
-        elif event.kind == "toolCall":
-            for called in event.message["functionCalls"]:
-                self._tell("tool", f"{called['name']}({_arguments(called['args'])})")
-
-
-def _arguments(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())

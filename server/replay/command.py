@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from pipelines.call import catalogue
 from server.emulators.twilio.sound import write_stereo
 from server.replay.reading import ScenarioError, find_files, read_scenarios
 from server.replay.report_console import LiveTable, print_results
@@ -36,10 +37,14 @@ def replay_and_report(
 ) -> bool:
     """Whether every scenario held.
 
-    Raises: ReplayError when there is nothing to play, a file is wrong, or a report cannot be
-    written.
+    Raises: ReplayError when there is nothing to play, a file or a pipeline is wrong, or a report
+    cannot be written.
     """
     scenarios = _scenarios(paths, only)
+    try:
+        catalogue.use(options.play.pipelines)
+    except catalogue.BrokenPipeline as error:
+        raise ReplayError(str(error)) from None
     console = Console()
     with LiveTable(console, scenarios, repetitions=options.repeat) as table:
         replays = run_all(scenarios, options, on_start=table.started, on_done=table.finished)

@@ -43,10 +43,12 @@ class PlayOptions:
     """How scenarios are played.
 
     `real_model_key`: with the real Gemini, by this key. `server`: by an instance that runs.
+    `pipelines`: the modules and folders of PIPELINES.
     """
 
     real_model_key: str | None = None
     server: RemoteServer | None = None
+    pipelines: tuple[str, ...] = ()
 
 
 async def play(scenario: Scenario, options: PlayOptions | None = None) -> Replay:
@@ -115,6 +117,7 @@ class _Playing:
             on_moment=self._timeline.phone,
             on_event=self._timeline.model,
             real_model_key=self._options.real_model_key,
+            pipelines=self._options.pipelines,
         )
 
     async def _watch_record(self, stage: Stage) -> None:

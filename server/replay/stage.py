@@ -66,10 +66,12 @@ async def own_stage(
     on_moment: Watch,
     on_event: WatchModel,
     real_model_key: str | None = None,
+    pipelines: tuple[str, ...] = (),
 ) -> AsyncIterator[Stage]:
     """The whole system in this process, as this scenario wants it.
 
-    With `real_model_key`, the agent talks with the real Gemini by that key.
+    With `real_model_key`, the agent talks with the real Gemini by that key. `pipelines` are the
+    modules and folders of PIPELINES.
     """
     plan = scenario.call
     async with AsyncExitStack() as stack:
@@ -97,6 +99,7 @@ async def own_stage(
             twilio_phone_number=plan.phone_number,
             twilio_api_base_url=twilio.url,
             gemini_api_key=real_model_key or MODEL_KEY,
+            pipelines=pipelines,
             inbound_numbers=_routes(plan),
             ring_timeout_seconds=60,
         )

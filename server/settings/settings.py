@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     allowed_destinations: Annotated[tuple[str, ...], NoDecode] = ()
     daily_call_limit: int = Field(default=1000, ge=0)
 
+    pipelines: Annotated[tuple[str, ...], NoDecode] = ()
     inbound_numbers: Annotated[dict[str, InboundRoute], NoDecode] = Field(
         default_factory=lambda: {"*": InboundRoute(pipeline=DEFAULT_PIPELINE)}
     )
@@ -221,15 +222,13 @@ class Settings(BaseSettings):
     @classmethod
     def _is_there(cls, value: str | None) -> str | None:
         if value is not None and not Path(value).is_file():
-            raise ValueError("there is no such file (an emulator writes a new one at each start)")
+            raise ValueError("there is no such file (an emulator writes it when it starts)")
         return value
 
-    @field_validator("api_keys", "allowed_destinations", mode="before")
+    @field_validator("api_keys", "allowed_destinations", "pipelines", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return _parts(value) if isinstance(value, str) else value
 
     @field_validator("allowed_destinations")
     @classmethod
@@ -352,6 +351,16 @@ def read_settings(env_file: Path | None = Path(".env"), *, port: int | None = No
 def _secrets_folder() -> Path | None:
     folder = Path(os.environ.get("SECRETS_FOLDER", "").strip() or SECRETS_FOLDER)
     return folder if folder.is_dir() else None
+
+
+def read_pipelines(env_file: Path = Path(".env")) -> tuple[str, ...]:
+    """PIPELINES alone, for what needs no other setting."""
+    in_file = dotenv_values(env_file).get("PIPELINES") if env_file.is_file() else None
+    return _parts(os.environ.get("PIPELINES") or in_file or "")
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _hand_to_sdks(settings: Settings) -> None:

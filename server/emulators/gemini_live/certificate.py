@@ -7,9 +7,11 @@ goes into `SSL_CERT_FILE` of whoever calls it.
 import ipaddress
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -38,6 +40,16 @@ class LoopbackCertificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate_file, self.key_file)
         return context
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the files are there, and valid for a day at least."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
+        except (OSError, ValueError):
+            return False
+        whole = self.ca_file.is_file() and self.key_file.is_file()
+        return whole and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
 
     def client_context(self) -> ssl.SSLContext:
         """TLS for a client that trusts this authority alone."""
@@ -74,7 +86,7 @@ def make_certificate(
         )
         .sign(authority_key, hashes.SHA256())
     )
-    made = LoopbackCertificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    made = _in(folder)
     made.ca_file.write_bytes(authority.public_bytes(Encoding.PEM))
     made.certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
     made.key_file.touch(mode=0o600)
@@ -87,6 +99,29 @@ def _subject(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def kept_certificate(folder: Path, names: Sequence[str] = ()) -> LoopbackCertificate:
+    """The certificate in `folder`, which is made when there is none, or none that lasts.
+
+    The folder is put there as a whole: several processes may ask at once.
+    """
+    if not _in(folder).lasts:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
+            new, old = Path(scratch, "new"), Path(scratch, "old")
+            new.mkdir()
+            make_certificate(new, names)
+            with suppress(FileNotFoundError):
+                folder.rename(old)
+            # Another process may have been faster: its certificate is as good.
+            with suppress(OSError):
+                new.rename(folder)
+    return _in(folder)
+
+
+def _in(folder: Path) -> LoopbackCertificate:
+    return LoopbackCertificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
 
 
 def _name(common_name: str) -> x509.Name:

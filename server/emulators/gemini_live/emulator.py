@@ -9,7 +9,7 @@ import hmac
 import re
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from server.emulators.gemini_live.behaviour import Behaviour
-from server.emulators.gemini_live.certificate import LoopbackCertificate, make_certificate
+from server.emulators.gemini_live.certificate import (
+    LoopbackCertificate,
+    kept_certificate,
+    make_certificate,
+)
 from server.emulators.gemini_live.faults import ConnectFault
 from server.emulators.gemini_live.resumption import Resumption
 from server.emulators.gemini_live.script import Script
@@ -43,8 +47,9 @@ class GeminiLiveEmulator:
     `script` answers every session, or `choose_script(setup)` picks one for each. `api_keys`: None
     takes every key, but no client without one. `errors` collects what the script or a client did
     wrong: tests look at it last. `faults` strike connects; `behaviour` and the script of sessions
-    to come may change at any time. `on_event` is told whatever happens.
-    `names`: host names or addresses of its certificate, besides loopback. The other arguments are
+    to come may change at any time. `on_event` is told whatever happens. `certificate_folder` keeps
+    the certificate for the next start; None: there is a new one each time. `names`: host names or
+    addresses of the certificate, besides loopback. The other arguments are
     those of `Behaviour`.
     """
 
@@ -66,6 +71,7 @@ class GeminiLiveEmulator:
         go_away_secs: float = 10.0,
         resume_while_open: Literal["accept", "refuse"] = "accept",
         on_event: Callable[[Session, Event], None] | None = None,
+        certificate_folder: Path | None = None,
     ) -> None:
         self.script = Script.default() if script is None else script
         self.behaviour = Behaviour(
@@ -90,7 +96,7 @@ class GeminiLiveEmulator:
         self._changes = Changes()
         self._hearing = asyncio.Lock()
         self._connect_faults: dict[UUID, ConnectFault] = {}
-        self._folder: TemporaryDirectory[str] | None = None
+        self._certificate_folder = certificate_folder
         self._certificate: LoopbackCertificate | None = None
         self._tls: ssl.SSLContext | None = None
         self._server: Server | None = None
@@ -139,9 +145,14 @@ class GeminiLiveEmulator:
         return self.sessions[index]
 
     async def __aenter__(self) -> Self:
-        self._folder = TemporaryDirectory(prefix="voice-ai-gemini-")
-        try:
-            self._certificate = make_certificate(Path(self._folder.name), self._names)
+        with ExitStack() as opening:
+            if self._certificate_folder is not None:
+                self._certificate = kept_certificate(self._certificate_folder, self._names)
+            else:
+                scratch = TemporaryDirectory(prefix="voice-ai-gemini-")
+                self._certificate = make_certificate(
+                    Path(opening.enter_context(scratch)), self._names
+                )
             self._tls = self._certificate.server_context()
             self._server = await serve(
                 self._serve,
@@ -155,9 +166,7 @@ class GeminiLiveEmulator:
                 close_timeout=CLOSE_TIMEOUT_SECS,
                 server_header=None,
             )
-        except BaseException:
-            self._folder.cleanup()
-            raise
+            self._open = opening.pop_all()
         self._port = next(iter(self._server.sockets)).getsockname()[1]
         return self
 
@@ -168,10 +177,9 @@ class GeminiLiveEmulator:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        assert self._folder is not None
         self._server.close(code=1001, reason="The emulator stops.")
         await self._server.wait_closed()
-        self._folder.cleanup()
+        self._open.close()
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if not PATH.fullmatch(urlsplit(request.path).path):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from server.emulators.speech import speak
 from server.emulators.twilio.line import Line
-from server.emulators.twilio.mulaw import RATE
+from server.emulators.twilio.mulaw import RATE, decode
 from server.emulators.twilio.record import CallRecord, Said
 from server.emulators.twilio.sound import at_line_rate
 from server.emulators.twilio.waiting import Changes
@@ -38,6 +38,7 @@ class Handset:
         self._voice = voice
         # Only what is heard after this sample answers what the person did last.
         self._attentive_from = 0
+        self._listened_to = 0
 
     async def say(self, text: str, *, voice: str | None = None) -> None:
         """Speak a text, to its end."""
@@ -47,6 +48,17 @@ class Handset:
     async def play(self, pcm: bytes, rate: int, *, text: str = "") -> None:
         """Say a recording (PCM16 mono at `rate` Hz), to its end; `text` is what is said in it."""
         await self._utter(at_line_rate(pcm, rate), text)
+
+    def speak_live(self, pcm: bytes, most_secs: float) -> None:
+        """Say this (PCM16 at 8 kHz) now; dropped when more than `most_secs` wait to be said."""
+        if not self._line.closed and self._line.unspoken <= most_secs * RATE:
+            self._line.speak(np.frombuffer(pcm, dtype="<i2").astype(np.int16))
+
+    def newly_heard(self) -> bytes:
+        """What was heard since the last call of this: PCM16 at 8 kHz."""
+        heard = self._line.ear.heard[self._listened_to :]
+        self._listened_to += len(heard)
+        return decode(bytes(heard)).astype("<i2").tobytes()
 
     async def press(self, keys: str) -> None:
         """Press keys, one after the other.

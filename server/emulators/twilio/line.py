@@ -81,6 +81,11 @@ class Line:
         """Samples since the answer."""
         return int((self._loop.time() - self.answered_at) * RATE + 1e-3)
 
+    @property
+    def unspoken(self) -> int:
+        """Samples that wait to be said."""
+        return self._mouth_waiting
+
     def attach(self, end: LineEnd) -> None:
         """Give the person's voice to `end` from the next packet on."""
         self._end = end

@@ -63,6 +63,55 @@ async def test_dial_places_a_call_and_calls_shows_and_ends_it(
     assert "no call with this id" in elsewhere.output
 
 
+async def test_dial_sends_metadata(server: Running, voice_ai: Command) -> None:
+    words = ["dial", THEIRS, "--greeting", "Hello $name, of $firm!", "--server", server.url]
+    words += ["--metadata", "name=Ms Lee", "--metadata", "firm=A=B"]
+    dialled = await asyncio.to_thread(voice_ai, *words)
+    assert dialled.exit_code == 0, dialled.output
+    call = (await server.http.get(f"/calls/{dialled.output.split()[0]}")).json()
+    assert call["metadata"] == {"name": "Ms Lee", "firm": "A=B"}
+
+
+@pytest.mark.parametrize("pairs", [["Ms Lee"], ["=Ms Lee"], ["name=a", "name=b"]])
+def test_dial_refuses_what_is_no_metadata(voice_ai: Command, pairs: list[str]) -> None:
+    words = [word for pair in pairs for word in ("--metadata", pair)]
+    refused = voice_ai("dial", THEIRS, *words)
+    assert refused.exit_code == 2
+    assert "--metadata" in refused.output
+
+
+MINE = """
+from pipelines.definition import PipelineDefinition
+from pipelines.phone_call import PHONE_CALL
+MINE = PipelineDefinition(name="bread", description="Sells bread.", steps=PHONE_CALL.steps)
+"""
+
+
+def test_pipelines_of_the_working_folder_are_listed_and_drawn(
+    voice_ai: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bread_calls.py").write_text(MINE)
+    (tmp_path / ".env").write_text("PIPELINES=bread_calls\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    try:
+        listed = voice_ai("pipelines")
+        assert re.search(r"^bread +Sells bread\.$", listed.output, re.MULTILINE), listed.output
+        assert "phone_call" in listed.output
+        assert "gemini_live" in voice_ai("pipelines", "show", "bread").output
+        # The environment wins over the file.
+        monkeypatch.setenv("PIPELINES", "nowhere.calls")
+        broken = voice_ai("pipelines")
+        assert broken.exit_code == 1
+        assert "there is no module 'nowhere.calls'" in broken.output
+        monkeypatch.setenv("PORT", "0")
+        monkeypatch.chdir(tmp_path)
+        served = voice_ai("serve")
+        assert served.exit_code == 2
+        assert "there is no module 'nowhere.calls'" in served.output
+    finally:
+        catalogue.use(())
+
+
 async def test_nothing_of_a_call_is_obeyed_by_the_terminal(
     start_server: ServerFactory, voice_ai: Command
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 # pytester forgets what is first imported in its runs, and cryptography cannot be imported twice.
 import server.replay.runner  # noqa: F401
+from pipelines.call import catalogue
 
 pytest_plugins = ["pytester"]
 
@@ -64,6 +65,43 @@ def test_a_single_file_is_a_folder_too(repo: pytest.Pytester) -> None:
 
 def test_without_the_option_no_yaml_is_looked_at(repo: pytest.Pytester) -> None:
     run(repo).assert_outcomes(passed=1)
+
+
+def test_without_its_extra_the_plugin_is_silent_until_it_is_asked(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{pytester.mkdir('hidden')}:{Path(__file__).parents[3]}")
+    missing = 'raise ModuleNotFoundError("not here", name="espeakng_loader")'
+    (pytester.path / "hidden" / "espeakng_loader.py").write_text(missing)
+    (pytester.mkdir("data") / "x.yaml").write_text("a: 1\n")
+    pytester.makepyfile(test_own="def test_own() -> None:\n    pass\n")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    asked = pytester.runpytest_subprocess("--scenarios", "data")
+    assert asked.ret == pytest.ExitCode.USAGE_ERROR
+    said = asked.stdout.str() + asked.stderr.str()
+    assert "without the package 'espeakng_loader'" in said
+    assert "pip install 'voice-ai-system[emulators]'" in said
+    assert "Traceback" not in said
+
+
+MINE = """
+from pipelines.definition import PipelineDefinition
+from pipelines.phone_call import PHONE_CALL
+MINE = PipelineDefinition(name="mine", steps=PHONE_CALL.steps)
+"""
+
+
+def test_scenarios_may_use_pipelines_of_the_repository(repo: pytest.Pytester) -> None:
+    (repo.mkdir("own") / "mine_calls.py").write_text(MINE)
+    (repo.path / "calls" / "mine.yaml").write_text(
+        "call: {pipeline: mine, answer: busy, ring_ms: 200}\noutcome: {status: busy}\n"
+    )
+    repo.makeini("[pytest]\npipelines = mine_calls\npythonpath = own\n")
+    run(repo, "--scenarios", "calls/mine.yaml").assert_outcomes(passed=2)
+    repo.makeini("[pytest]\n")
+    (repo.path / ".env").write_text("PIPELINES=./own/mine_calls.py\n")
+    run(repo, "--scenarios", "calls/mine.yaml").assert_outcomes(passed=2)
+    catalogue.use(())
 
 
 def test_a_file_that_cannot_be_read_is_an_error_at_its_line(repo: pytest.Pytester) -> None:

@@ -1,0 +1,1 @@
+"""Development: both emulators and a server that is started anew when a file changes."""

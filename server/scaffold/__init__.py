@@ -1,0 +1,1 @@
+"""New repositories: `my-agent/` is the one that `voice-ai init` copies, as a whole and working."""

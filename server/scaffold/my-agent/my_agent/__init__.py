@@ -1,0 +1,1 @@
+"""A phone agent: its calls and its tools."""

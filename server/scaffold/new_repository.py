@@ -1,0 +1,77 @@
+"""Makes a repository for an agent: a copy of `my-agent/` with the names changed."""
+
+import keyword
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
+
+TEMPLATE = "my-agent"
+# The two names in the template's files, and in the paths of them.
+NAME, PACKAGE = "my-agent", "my_agent"
+LEFT_OUT = {"__pycache__", ".pytest_cache", ".ruff_cache"}
+
+
+class RepositoryError(Exception):
+    """The repository cannot be made; the message says why. Nothing was written."""
+
+
+def make_repository(folder: Path) -> list[Path]:
+    """Write the files; returns their paths, sorted. Its package is named after the folder.
+
+    Raises: RepositoryError for a name that no package can have, and when a file is there already.
+    """
+    name = folder.resolve().name
+    package = package_of(name)
+    source = files("server.scaffold") / TEMPLATE
+    written = {
+        folder / path: text
+        for path, text in _filled(source, Path(), {NAME: name, PACKAGE: package}).items()
+    }
+    # Git never sees this one: settings, and later secrets.
+    written[folder / ".env"] = written[folder / ".env.example"]
+    if there := sorted(str(path) for path in written if path.exists()):
+        raise RepositoryError(f"Already there, and nothing was written: {', '.join(there)}")
+    for path, text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return sorted(written)
+
+
+def package_of(name: str) -> str:
+    """The package's name for a repository of this name: "my-agent" has `my_agent`.
+
+    Raises: RepositoryError when there can be none, or when it would hide another package.
+    """
+    package = re.sub(r"[-. ]+", "_", name).lower()
+    if not package.isidentifier() or keyword.iskeyword(package):
+        raise RepositoryError(
+            f"{name!r} cannot be the name of a Python package: letters, digits and dashes, and no "
+            "digit first"
+        )
+    if find_spec(package) is not None:
+        raise RepositoryError(
+            f"There is a Python package {package!r} already, which this one would hide: choose "
+            "another name"
+        )
+    return package
+
+
+def _filled(source: Traversable, at: Path, names: dict[str, str]) -> dict[Path, str]:
+    """The text of each file in it, by its path."""
+    found: dict[Path, str] = {}
+    for entry in source.iterdir():
+        if entry.name in LEFT_OUT:
+            continue
+        path = at / _renamed(entry.name, names)
+        if entry.is_dir():
+            found |= _filled(entry, path, names)
+        else:
+            found[path] = _renamed(entry.read_text(encoding="utf-8"), names)
+    return found
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    pattern = "|".join(map(re.escape, names))
+    return re.sub(pattern, lambda match: names[match[0]], text)

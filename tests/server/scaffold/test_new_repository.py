@@ -1,0 +1,105 @@
+"""`voice-ai init`: a repository whose tests pass as they are."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+# pytester forgets what is first imported in its runs, and cryptography cannot be imported twice.
+import server.replay.runner  # noqa: F401
+from pipelines.call import catalogue
+from server.cli.main import app
+from server.scaffold.new_repository import RepositoryError, make_repository, package_of
+
+pytest_plugins = ["pytester"]
+REPO = Path(__file__).parents[3]
+
+
+def test_its_tests_pass_at_once(pytester: pytest.Pytester) -> None:
+    made = CliRunner().invoke(app, ["init", "corner-bakery"])
+    assert made.exit_code == 0, made.output
+    assert "corner-bakery/corner_bakery/calls.py" in made.output
+    folder = pytester.path / "corner-bakery"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {".env", ".env.example", ".github/workflows/tests.yaml", "README.md"} < files
+    for file in files:
+        text = (folder / file).read_text()
+        assert "my-agent" not in text
+        assert "my_agent" not in text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [*sys.path])
+        # Its tests are a package of the same name as these.
+        for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+            patch.delitem(sys.modules, name)
+        result = pytester.runpytest_inprocess("--rootdir", str(folder), "-p", "no:cacheprovider")
+    catalogue.use(())
+    result.assert_outcomes(passed=3)
+    assert "scenarios/booking.yaml" in result.stdout.str()
+
+
+@pytest.mark.long
+def test_from_the_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    def run(*words: str | Path, cwd: Path = tmp_path) -> str:
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=cwd,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=REPO)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    install = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index")
+    run(*install, "--no-deps", wheel)
+    # What it depends on is what these tests run with; packages that are installed by a link,
+    # such as this repository, are not among them.
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    here = Path(pytest.__file__).parents[1]
+    (site / "dependencies.pth").write_text(f"{here}\n")
+    said = run(python, "-c", "import server; print(server.__file__)")
+    assert Path(said.strip()).is_relative_to(site)
+    run(python.parent / "voice-ai", "init", "my-agent")
+    repository = tmp_path / "my-agent"
+    assert "3 passed" in run(python, "-m", "pytest", cwd=repository)
+    assert "restaurant" in run(python.parent / "voice-ai", "pipelines", cwd=repository)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "corner-bakery"
+    (folder / ".git").mkdir(parents=True)
+    make_repository(folder)
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(RepositoryError, match=r"Already there, and nothing was written: .*README"):
+        make_repository(folder)
+    assert (folder / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("1st-agent", "cannot be the name of a Python package"),
+        ("class", "cannot be the name of a Python package"),
+        ("größe!", "cannot be the name of a Python package"),
+        ("agent", "a Python package 'agent' already"),
+        ("server", "a Python package 'server' already"),
+        ("json", "a Python package 'json' already"),
+    ],
+)
+def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(RepositoryError, match=says):
+        make_repository(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_is_named_after_the_repository() -> None:
+    assert package_of("Corner-Bakery.calls") == "corner_bakery_calls"

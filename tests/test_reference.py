@@ -1,0 +1,51 @@
+"""docs/reference is what the code says."""
+
+import runpy
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+REFERENCE = runpy.run_path(str(REPO / "docs" / "make_reference.py"))
+
+
+@pytest.mark.parametrize("name", REFERENCE["PAGES"])
+def test_a_page_is_up_to_date(name: str) -> None:
+    made = REFERENCE["MADE"] + REFERENCE["PAGES"][name]().rstrip() + "\n"
+    page = (REPO / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert page == made, "make reference"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("live-call.md", "await transfer(phone_number: str)"),
+        ("agent-profile.md", "| `silence_duration_ms` | `int \\| None` |"),
+        ("steps.md", "### custom"),
+        ("settings.md", "| `MAX_CONCURRENT_CALLS` | `int` | `50` | ≥ 1 |"),
+        ("commands.md", "### `voice-ai calls transcript`"),
+        ("commands.md", "* `--call-in <str>`"),
+    ],
+)
+def test_a_page_has_what_is_looked_up_in_it(name: str, says: str) -> None:
+    assert says in (REPO / "docs" / "reference" / name).read_text(encoding="utf-8")
+
+
+def test_everything_in_it_is_explained() -> None:
+    unexplained = [
+        f"{name}: {line}"
+        for name in ("live-call.md", "steps.md")
+        for line, after in _pairs(REFERENCE["PAGES"][name]())
+        if line == "```" and after.startswith("#")
+    ]
+    fields = [
+        line for line in REFERENCE["PAGES"]["agent-profile.md"]().splitlines() if "| `" in line
+    ]
+    assert unexplained == []
+    assert [line for line in fields if line.endswith("|  |")] == []
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    lines = [line for line in text.splitlines() if line]
+    return list(pairwise(lines))
