@@ -82,6 +82,8 @@ class AgentProfile(BaseModel):
     answer_shield: Annotated[int, Field(ge=0, le=30_000)] | Literal["greeting"] = 1500
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
+    # Keep a cassette of the call; None: as CASSETTES says.
+    cassette: bool | None = None
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
         """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.

@@ -1,13 +1,13 @@
 """Resources of the server: opened in this order in its lifespan, closed in reverse.
 
-migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ registry
-─▶ lifecycle (resumes calls)
+migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ cassettes ─▶ live calls ─▶ model ─▶ telephone
+─▶ registry ─▶ lifecycle (resumes calls)
 """
 
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypedDict
@@ -32,12 +32,16 @@ from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
+from server.cassettes.facts import facts
+from server.cassettes.policy import CassettePolicy
+from server.cassettes.store import Cassettes
 from server.http.attempt_limit import AttemptLimit
 from server.http.shared_work import SharedWork
 from server.migrations import upgrade
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
+from server.settings.cassette_values import read_key
 from server.settings.settings import Settings, names_set
 from server.twilio.rest_client import NoTelephone, TwilioTelephone
 from server.twilio.signature_warnings import SignatureWarnings
@@ -56,6 +60,7 @@ class Resources:
     call_log: CallLog
     records: RecordWriter
     recordings: Recordings
+    cassettes: Cassettes
     live_calls: LiveCalls
     life: LocalRunner
     registry: CallRegistry
@@ -110,15 +115,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         call_log, records = await _open_record(settings, clock, stack)
         recordings = _open_recordings(settings, metrics, clock, stack)
+        cassettes = _open_cassettes(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
         model = _open_model(settings, stack)
         telephone = _open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        start = _pipeline_starter(settings, records, recordings, model, metrics)
+        start = _pipeline_starter(settings, records, recordings, cassettes, model, metrics)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
-        life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
+        life = _open_lifecycle(
+            call_log, telephone, registry, clock, (metrics.call_ended, cassettes.call_ended), stack
+        )
         _open_leases(settings, live_calls, registry, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
@@ -130,6 +138,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             call_log=call_log,
             records=records,
             recordings=recordings,
+            cassettes=cassettes,
             live_calls=live_calls,
             life=life,
             registry=registry,
@@ -183,6 +192,25 @@ def _open_recordings(
     return recordings
 
 
+def _open_cassettes(
+    settings: Settings, metrics: Metrics, clock: Clock, stack: AsyncExitStack
+) -> Cassettes:
+    key = settings.cassette_key
+    policy = CassettePolicy(
+        which=settings.cassettes,
+        folder=settings.cassettes_folder,
+        most_bytes=settings.cassette_max_mb * 1_000_000,
+        keep_days=settings.cassettes_keep_days,
+        key=None if key is None else read_key(key.get_secret_value()),
+    )
+    cassettes = Cassettes(
+        policy, facts=lambda: facts(settings), measure=metrics.observe, clock=clock
+    )
+    cassettes.open()
+    stack.push_async_callback(cassettes.close)
+    return cassettes
+
+
 def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     if settings.redis_url is None:
         return LiveCallsInMemory()
@@ -228,6 +256,7 @@ def _pipeline_starter(
     settings: Settings,
     records: RecordWriter,
     recordings: Recordings,
+    cassettes: Cassettes,
     model: ConnectModel,
     metrics: Metrics,
 ) -> StartCall:
@@ -235,16 +264,18 @@ def _pipeline_starter(
 
     def start(call: Call) -> RunningCall:
         record = records.recorder(call.id)
+        definition = catalogue.find(call.pipeline)
         setup = CallSetup(
             call_id=call.id,
             phone_number=call.phone_number,
             profile=AgentProfile.model_validate(call.profile),
-            definition=catalogue.find(call.pipeline),
+            definition=definition,
             metadata=call.extra,
             # The number may be one that somebody talked the model into.
             may_transfer=settings.allows_transfer,
             greetings=greetings,
             recording=recordings.begin(call, record),
+            tape=cassettes.begin(call, definition, record),
         )
         return start_call(setup, connect=model, record=record, measure=metrics.observe)
 
@@ -289,10 +320,14 @@ def _open_lifecycle(
     telephone: TwilioTelephone | NoTelephone,
     registry: CallRegistry,
     clock: Clock,
-    metrics: Metrics,
+    told_of_ends: Sequence[Callable[[Call], None]],
     stack: AsyncExitStack,
 ) -> LocalRunner:
-    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=metrics.call_ended)
+    def on_end(call: Call) -> None:
+        for tell in told_of_ends:
+            tell(call)
+
+    life = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
     stack.push_async_callback(life.close)
     # Pipelines end before the lifecycle closes, so that it still takes their reports.
     registry.report_to(life)

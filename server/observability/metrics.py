@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from agent.measures import (
     BargeIn,
+    CassetteEnded,
+    CassetteWritten,
     DownlinkShare,
     FirstSound,
     Measure,
@@ -165,6 +167,22 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
         _Counted(
             "recording_bytes",
             "Bytes of sound written to recordings.",
+            (),
+            lambda it: [((), it.byte_count)],
+        ),
+    ),
+    CassetteEnded: (
+        _Counted(
+            "cassettes",
+            "Cassettes of calls that ended, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    CassetteWritten: (
+        _Counted(
+            "cassette_bytes",
+            "Bytes written to cassettes.",
             (),
             lambda it: [((), it.byte_count)],
         ),

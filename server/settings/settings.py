@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.settings.cassette_values import Which, parse_which, read_key
 from server.settings.inbound_numbers import InboundRoute, parse_routes
 from server.settings.profile_fields import E164, PhoneNumber
 from server.settings.written_values import (
@@ -95,6 +103,13 @@ class Settings(BaseSettings):
     recordings_folder: Path = Path("recordings")
     recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
     recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
+
+    # "off", "all", "failed", or a share of all calls.
+    cassettes: Annotated[Which, BeforeValidator(parse_which)] = "off"
+    cassettes_folder: Path = Path("cassettes")
+    cassettes_keep_days: int = Field(default=30, ge=0, le=36_500)
+    cassette_max_mb: int = Field(default=64, ge=1, le=4096)
+    cassette_key: SecretStr | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -189,6 +204,13 @@ class Settings(BaseSettings):
     @classmethod
     def _routes(cls, value: Any) -> Any:
         return parse_routes(value) if isinstance(value, str) else value
+
+    @field_validator("cassette_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_key(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _reached_where_it_listens(self) -> "Settings":
