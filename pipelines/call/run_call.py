@@ -133,7 +133,8 @@ class RunningCall:
     async def end(self) -> None:
         """Stop the pipeline and close the line; safe to repeat."""
         if self.line.tape is not None:
-            self.line.tape.add(Kind.ENDING, 0, "")
+            reason = self._over.result().reason if self._over.done() else None
+            self.line.tape.add(Kind.ENDING, 0, "" if reason is None else reason.value)
         self._ending = True
         if not self._running.done():
             await self._worker.cancel(reason="the call is over")

@@ -90,8 +90,11 @@ class AudioSocket(FastClientConnection):
         """The connection is lost."""
         super().connection_lost(exc)
         if self._tape is not None:
-            said = f"{self.protocol.close_code} {self.protocol.close_reason or ''}"
-            self._tape.add(Kind.MODEL_CLOSED, self._wire, said)
+            refused = getattr(self.protocol.handshake_exc, "response", None)
+            code, reason = str(self.protocol.close_code), self.protocol.close_reason or ""
+            if refused is not None:
+                code, reason = f"http-{refused.status_code}", refused.body.decode(errors="replace")
+            self._tape.add(Kind.MODEL_CLOSED, self._wire, f"{code} {reason}")
         if self._drops_transport:
             del self.transport
 

@@ -30,9 +30,9 @@ class Kind(IntEnum):
     MODEL_IN = 5  # a message from Gemini: bytes or text
     MODEL_OUT = 6  # text of a message to Gemini
     MODEL_HEARS = 7  # PCM16 at 16 kHz that was sent to Gemini
-    MODEL_CLOSED = 8  # the close code and the reason, with a space between
+    MODEL_CLOSED = 8  # "1011 reason", or "http-503 body" when the connection was refused
     RECORD = 9  # (what, fields): a turn, event or usage of the call's record
-    ENDING = 10  # "": the call is ended from outside, or because the conversation is over
+    ENDING = 10  # why the conversation was over; "": it is ended from outside
     GREETING = 11  # PCM16 at 24 kHz: a greeting that another call made
 
 

@@ -1,5 +1,6 @@
 """`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from server.cli.environment import exit_without_package, settings_or_exit
+from server.settings.cassette_values import read_key
 
 if TYPE_CHECKING:
     from server.replay.player import PlayOptions
@@ -46,6 +48,12 @@ def replay(
     wav: Annotated[
         Path | None, typer.Option(help="Write a stereo WAV of each call to this folder.")
     ] = None,
+    cassettes: Annotated[
+        Path | None, typer.Option(help="Leave a cassette of each call in this folder.")
+    ] = None,
+    cassette_key: Annotated[
+        str | None, typer.Option(help="Of encrypted cassettes.", envvar="CASSETTE_KEY")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one page that shows it all.")] = None,
 ) -> None:
     """Replay scenarios. The exit code is 0 only when every one of them held."""
@@ -56,7 +64,11 @@ def replay(
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
 
-    play = _play_options(against, server, twilio_port, api_key)
+    play = replace(
+        _play_options(against, server, twilio_port, api_key),
+        cassettes=cassettes,
+        cassette_key=_cassette_key(cassette_key),
+    )
     if against == "gemini" or server is not None:
         speed = "real"  # what runs elsewhere lives in real time
     options = RunOptions(
@@ -71,6 +83,16 @@ def replay(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
+
+
+def _cassette_key(written: str | None) -> bytes | None:
+    if not written:
+        return None
+    try:
+        return read_key(written)
+    except ValueError as error:
+        typer.echo(f"CASSETTE_KEY {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _play_options(

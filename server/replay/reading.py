@@ -22,6 +22,7 @@ from server.replay.scenario import CallPlan, ModelPlan, Outcome, Scenario, Where
 from server.replay.yaml_lines import Entry, Node, read_yaml, top_keys
 
 SUFFIXES = (".yaml", ".yml")
+CASSETTE_SUFFIX = ".cassette"
 
 _PLAYED = ("turns", "outcome", "persona")
 _OF_A_PERSONA = (
@@ -59,6 +60,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def _is_scenario_file(file: Path, folder: Path) -> bool:
     inside = file.relative_to(folder).parts
+    if file.suffix == CASSETTE_SUFFIX:
+        return file.is_file()
     if file.suffix not in SUFFIXES or any(part.startswith(".") for part in inside):
         return False
     if not file.is_file():
@@ -76,6 +79,8 @@ def read_scenarios(path: Path) -> list[Scenario]:
 
     Raises: ScenarioError, with all that is wrong with the file.
     """
+    if path.suffix == CASSETTE_SUFFIX:
+        return [Scenario(f"{path.stem}/cassette", Where(path, 1), cassette=path)]
     findings = Findings()
     tree = read_yaml(path, findings)
     if findings.problems:

@@ -178,6 +178,8 @@ def print_results(
                 _in_words(failure),
                 (f"  ({_plain(name)})", "dim"),
             )
+            for line in failure.picture.splitlines():
+                say((f"    {_plain(line)}", "dim"))
     for line in _unchecked(replays):
         say(("not checked: ", "yellow"), line)
     for line in flakes:

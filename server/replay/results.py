@@ -28,6 +28,8 @@ class Failure:
     where: Where
     expected: str
     seen: str
+    # Lines of text that show it, for a terminal or a page; "": there is nothing to show.
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

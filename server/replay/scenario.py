@@ -231,5 +231,7 @@ class Scenario:
     turns: tuple[Turn, ...] = ()
     outcome: Outcome = field(default_factory=Outcome)
     stop_on_failure: bool = True
+    # A cassette that is replayed whole; the call above is then only told of.
+    cassette: Path | None = None
     # All that the file asks for and that cannot be checked at a phone.
     not_checked: tuple[NotChecked, ...] = ()
