@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-from server.cli import bench, calls, demo, dial, pipelines, replay, serve
+from server.cli import bench, calls, demo, dial, pipelines, replay, scenarios, serve
 
 app = typer.Typer(
     name="voice-ai",
@@ -19,6 +19,7 @@ app.command("replay")(replay.replay)
 app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")
 app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(scenarios.app, name="scenarios")
 
 # What the emulators need is an extra, so each is imported only when asked for; its options are its
 # own, `--help` among them.

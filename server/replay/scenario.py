@@ -79,6 +79,8 @@ class Turn:
     where: Where
     parts: tuple[str | int, ...] = ()
     audio: Path | None = None
+    # The part of the recording that is played, in ms from its start; None: all of it.
+    audio_ms: tuple[int, int] | None = None
     dtmf: str | None = None
     hang_up: bool = False
     # Press or speak at once instead of waiting for the agent to be quiet.
