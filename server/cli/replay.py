@@ -1,5 +1,6 @@
 """`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
 
+import secrets
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,12 @@ def replay(
     only: Annotated[
         str | None, typer.Option("--filter", help="Only scenarios with this in their name.")
     ] = None,
+    vary: Annotated[
+        Literal["line"] | None,
+        typer.Option(help="line: play each on lines in other conditions, too, and tell where."),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Play in a random order.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of that order.")] = None,
     against: Annotated[
         Literal["emulator", "gemini"], typer.Option(help="Which Gemini talks.")
     ] = "emulator",
@@ -59,7 +66,7 @@ def replay(
     """Replay scenarios. The exit code is 0 only when every one of them held."""
     import_module("server.replay.quiet")
     try:
-        from server.replay.command import Outputs, ReplayError, replay_and_report
+        from server.replay.command import Choice, Outputs, ReplayError, replay_and_report
         from server.replay.runner import RunOptions
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
@@ -78,11 +85,18 @@ def replay(
         play=play,
     )
     try:
-        held = replay_and_report(paths, only, options, Outputs(junit, wav, html))
+        choice = Choice(only, vary == "line", _shuffle_seed(shuffle, seed))
+        held = replay_and_report(paths, choice, options, Outputs(junit, wav, html))
     except ReplayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
+
+
+def _shuffle_seed(shuffle: bool, seed: int | None) -> int | None:
+    if seed is not None or not shuffle:
+        return seed
+    return secrets.randbelow(1_000_000)
 
 
 def _cassette_key(written: str | None) -> bytes | None:

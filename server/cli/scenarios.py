@@ -11,11 +11,6 @@ from server.cli.environment import exit_without_package, settings_or_exit
 app = typer.Typer(no_args_is_help=True, help="Make scenarios of calls that happened.")
 
 
-@app.callback()
-def _scenarios() -> None:
-    """Keeps `from-call` a command of its own while it is the only one."""
-
-
 @app.command("from-call")
 def from_call(
     call: Annotated[
@@ -56,4 +51,26 @@ def from_call(
     except FromCallError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    raise typer.Exit(0 if held else 1)
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the scenario and what the demo leaves.")] = (
+        Path("demo-replay")
+    ),
+) -> None:
+    """Record a call, make a scenario of it, replay it 20 times, and break it in three ways."""
+    import_module("server.replay.quiet")
+    try:
+        from server.replay.demo import replay_demo
+    except ModuleNotFoundError as error:
+        exit_without_package("The demo", error)
+    from server.demo.stage import StageError
+
+    try:
+        held = replay_demo(out, typer.echo)
+    except StageError as error:
+        typer.echo(f"The server did not start:\n{error}", err=True)
+        raise typer.Exit(1) from None
     raise typer.Exit(0 if held else 1)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ SETUP_SECS, THINKING_SECS = 0.8, 0.3
 Tell = Callable[[str, str], None]
 
 
-async def run_demo(folder: Path, tell: Tell) -> Report:
+async def run_demo(folder: Path, tell: Tell, settings: Mapping[str, str] | None = None) -> Report:
     """Live through the conversation; `tell(who, what)` hears each line as it is spoken.
+
+    `settings` are more settings of the server.
 
     Leaves `demo.wav` (caller left, agent right) and `demo.txt` in `folder`.
 
@@ -43,7 +45,7 @@ async def run_demo(folder: Path, tell: Tell) -> Report:
     ):
         twilio.people[THEIRS] = Answer(Person(person), ring_secs=RING_SECS)
         with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
-            async with server_process(gemini, twilio, Path(scratch)) as api:
+            async with server_process(gemini, twilio, Path(scratch), settings) as api:
                 view = await _call(api, twilio)
         call, session = twilio.calls[0], gemini.sessions[0]
     _leave(folder, call, view)

@@ -60,7 +60,10 @@ def environment_between(gemini: Vendor, twilio: Vendor) -> dict[str, str]:
 
 @asynccontextmanager
 async def server_process(
-    gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
+    gemini: GeminiLiveEmulator,
+    twilio: TwilioEmulator,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """`voice-ai serve` as a process of its own, configured by its environment alone.
 
@@ -74,6 +77,7 @@ async def server_process(
             **environment_between(gemini, twilio),
             "BASE_URL": base_url,
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
+            **(settings or {}),
         }
         command = (*SERVE, "--port", str(port))
         async with started(command, environment, folder, base_url, "/health/ready") as server:

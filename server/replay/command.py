@@ -1,5 +1,6 @@
 """What `voice-ai replay` does: find scenarios, play them, show them, write the reports."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,21 @@ from server.replay.report_junit import write_junit
 from server.replay.results import Replay, Verdict
 from server.replay.runner import RunOptions, run_all
 from server.replay.scenario import Scenario
+from server.replay.variation import breaking, varied
 
 
 class ReplayError(Exception):
     """Nothing can be replayed; the text says why, with file and line where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which scenarios are played, in which order, and on which lines."""
+
+    only: str | None = None
+    vary_line: bool = False
+    # Seed of a random order; None: in the order of the files.
+    shuffle_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +44,27 @@ class Outputs:
 
 
 def replay_and_report(
-    paths: Sequence[Path], only: str | None, options: RunOptions, outputs: Outputs
+    paths: Sequence[Path], choice: Choice, options: RunOptions, outputs: Outputs
 ) -> bool:
     """Whether every scenario held.
 
     Raises: ReplayError when there is nothing to play, a file is wrong, or a report cannot be
     written.
     """
-    scenarios = _scenarios(paths, only)
+    scenarios = _scenarios(paths, choice.only)
+    if choice.vary_line:
+        scenarios = varied(scenarios)
     console = Console()
+    if choice.shuffle_seed is not None:
+        random.Random(choice.shuffle_seed).shuffle(scenarios)  # noqa: S311 - an order, no secret
+        console.print(f"Shuffled: --seed {choice.shuffle_seed} gives the same order.")
     with LiveTable(console, scenarios, repetitions=options.repeat) as table:
         replays = run_all(scenarios, options, on_start=table.started, on_done=table.finished)
         took_secs = table.took_secs
     print_results(replays, console, took_secs=took_secs)
+    if choice.vary_line:
+        for sentence in breaking(replays):
+            console.print(sentence, markup=False, highlight=False)
     try:
         _write(replays, outputs)
     except OSError as error:

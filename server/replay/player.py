@@ -145,7 +145,12 @@ class _Playing:
     async def _have_call(self, stage: Stage) -> EmulatedCall | None:
         """Place the call, or have the person call in, and wait until it is over."""
         plan = self._scenario.call
-        person = Person(self._caller, voice=self._voice, snr_db=plan.noise_snr_db)
+        person = Person(
+            self._caller,
+            voice=self._voice,
+            snr_db=plan.noise_snr_db,
+            conditions=self._scenario.line,
+        )
         call: EmulatedCall | None
         if plan.direction == "inbound":
             url = f"{stage.server_url}/twilio/inbound"

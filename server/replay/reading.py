@@ -15,6 +15,7 @@ from server.replay.problems import Findings
 from server.replay.problems import ScenarioError as ScenarioError
 from server.replay.reading_call import CALL_KEYS, read_call
 from server.replay.reading_context import with_context
+from server.replay.reading_line import read_line
 from server.replay.reading_model import MODEL_KEYS, read_model
 from server.replay.reading_outcome import OUTCOME_KEYS, read_outcome
 from server.replay.reading_turns import read_turn
@@ -30,7 +31,7 @@ _OF_A_PERSONA = (
     *("max_turns", "max_duration_s", "max_silence_s", "runs"),
 )
 SCENARIO_KEYS = (
-    *("name", "call", "gemini", "turns", "outcome", "context", "stop_on_failure"),
+    *("name", "call", "line", "gemini", "turns", "outcome", "context", "stop_on_failure"),
     *("user", "judge", "trigger_disconnect", "persona"),
     *_OF_A_PERSONA,
 )
@@ -135,6 +136,7 @@ def _scenario(node: Node, name: str, path: Path, findings: Findings) -> Scenario
         name=name,
         where=node.where,
         call=call,
+        line=read_line(fields),
         model=ModelPlan() if gemini is None else read_model(gemini),
         turns=tuple(read_turn(item, at, path.parent, own) for at, item in fields.items("turns")),
         outcome=Outcome() if outcome is None else read_outcome(outcome),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from server.emulators.twilio import LineConditions
+
 # Pipecat's default budget of an expectation.
 DEFAULT_WITHIN_MS = 60_000
 
@@ -233,6 +235,8 @@ class Scenario:
     turns: tuple[Turn, ...] = ()
     outcome: Outcome = field(default_factory=Outcome)
     stop_on_failure: bool = True
+    # What is wrong with the line; None: nothing.
+    line: LineConditions | None = None
     # A cassette that is replayed whole; the call above is then only told of.
     cassette: Path | None = None
     # All that the file asks for and that cannot be checked at a phone.

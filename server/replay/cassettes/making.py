@@ -110,10 +110,11 @@ def _slices(spoken: Sequence[Spoken], cassette: Cassette, length: int) -> _Slice
 def _covered(
     track: bytes, spoken: Sequence[Spoken], slices: _Slices, redaction: Redaction, language: str
 ) -> bytes:
-    covered = bytearray(track)
+    """A tone over hidden words; what is in no turn cannot be judged, and becomes silence."""
+    covered = bytearray(len(track))
     for index, (start, end) in slices.items():
         piece = slice(2 * start, 2 * end)
-        covered[piece] = redaction.audio(bytes(covered[piece]), spoken[index].text, language)
+        covered[piece] = redaction.audio(track[piece], spoken[index].text, language)
     return bytes(covered)
 
 
