@@ -22,6 +22,7 @@ END_SECS = 0.5
 PACKET_BYTES = 160
 _TEXT_AT_MOST = 160
 _EDGE_PACKETS = 4
+_CUT = " (interrupted)"
 
 Where = Literal["sound", "time", "heard", "told", "turn", "event", "end"]
 
@@ -221,9 +222,10 @@ def _in_order(
 
 
 def _turns(before: OurSide, now: OurSide) -> list[Difference]:
+    """Turns of the record. Where one was cut is known to about a word."""
     def plain(turns: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, str]]:
         return [
-            (at, f"{t['who']}{' (interrupted)' if t['interrupted'] else ''}: {t['text']}")
+            (at, f"{t['who']}{_CUT if t['interrupted'] else ''}: {t['text']}")
             for at, t in turns
         ]
 
@@ -241,7 +243,7 @@ def _same_words(
     where: Where, before: Sequence[tuple[float, str]], now: Sequence[tuple[float, str]]
 ) -> list[Difference]:
     for (at, was), (_, seen) in zip(before, now, strict=False):
-        if was != seen:
+        if was != seen and not (where == "turn" and _is_cut_a_word_apart(was, seen)):
             return [Difference(where, at, *_shortened(was, seen))]
     if len(before) > len(now):
         at, was = before[len(now)]
@@ -250,6 +252,12 @@ def _same_words(
         at, seen = now[len(before)]
         return [Difference(where, at, "nothing", _short(seen))]
     return []
+
+
+def _is_cut_a_word_apart(was: str, seen: str) -> bool:
+    one, other = sorted((was.split(), seen.split()), key=len)
+    cut = _CUT in was and _CUT in seen
+    return cut and other[: len(one)] == one and len(other) - len(one) <= 1
 
 
 def _ending(before: OurSide, now: OurSide) -> list[Difference]:
