@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def replay(
-    paths: Annotated[list[Path], typer.Argument(help="Scenario files, and folders of them.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Scenario and cassette files, and folders of them."),
+    ] = None,
     speed: Annotated[
         Literal["fast", "real"],
         typer.Option(
@@ -55,6 +58,13 @@ def replay(
     wav: Annotated[
         Path | None, typer.Option(help="Write a stereo WAV of each call to this folder.")
     ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the run in this folder, for --compare.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Play nothing: say what changed from one saved run to another."),
+    ] = None,
     cassettes: Annotated[
         Path | None, typer.Option(help="Leave a cassette of each call in this folder.")
     ] = None,
@@ -66,7 +76,13 @@ def replay(
     """Replay scenarios. The exit code is 0 only when every one of them held."""
     import_module("server.replay.quiet")
     try:
-        from server.replay.command import Choice, Outputs, ReplayError, replay_and_report
+        from server.replay.command import (
+            Choice,
+            Outputs,
+            ReplayError,
+            compare_and_report,
+            replay_and_report,
+        )
         from server.replay.runner import RunOptions
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
@@ -85,8 +101,12 @@ def replay(
         play=play,
     )
     try:
+        if compare is not None:
+            raise typer.Exit(0 if compare_and_report(*compare, html) else 1)
+        if not paths:
+            raise ReplayError("Say what to replay: scenario files, cassettes, or folders of them.")
         choice = Choice(only, vary == "line", _shuffle_seed(shuffle, seed))
-        held = replay_and_report(paths, choice, options, Outputs(junit, wav, html))
+        held = replay_and_report(paths, choice, options, Outputs(junit, wav, html, save))
     except ReplayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -10,11 +10,13 @@ import numpy as np
 from rich.console import Console
 
 from server.emulators.twilio.sound import write_stereo
+from server.replay.comparison import changes, write_comparison
 from server.replay.reading import ScenarioError, find_files, read_scenarios
 from server.replay.report_console import LiveTable, print_results
 from server.replay.report_html import write_html
 from server.replay.report_junit import write_junit
 from server.replay.results import Replay, Verdict
+from server.replay.run_folder import RunError, read_run, save_run
 from server.replay.runner import RunOptions, run_all
 from server.replay.scenario import Scenario
 from server.replay.variation import breaking, varied
@@ -41,6 +43,8 @@ class Outputs:
     junit: Path | None = None
     wav: Path | None = None
     html: Path | None = None
+    # A folder for the run, to be compared with another.
+    run: Path | None = None
 
 
 def replay_and_report(
@@ -72,6 +76,26 @@ def replay_and_report(
     return all(replay.verdict in (Verdict.PASSED, Verdict.NOT_CHECKED) for replay in replays)
 
 
+def compare_and_report(before: Path, after: Path, html: Path | None) -> bool:
+    """Print what changed from one saved run to another; whether nothing did.
+
+    Raises: ReplayError.
+    """
+    try:
+        runs = read_run(before), read_run(after)
+        found = changes(*runs)
+        if html is not None:
+            write_comparison(*runs, found, html)
+    except (RunError, OSError) as error:
+        raise ReplayError(str(error)) from None
+    console = Console()
+    for change in found:
+        console.print(f"{change.scenario}: {change.says}", markup=False, soft_wrap=True)
+    if not found:
+        console.print(f"Nothing changed in {len(runs[0])} scenarios.")
+    return not found
+
+
 def _scenarios(paths: Sequence[Path], only: str | None) -> list[Scenario]:
     for path in paths:
         if not path.exists():
@@ -97,6 +121,8 @@ def _scenarios(paths: Sequence[Path], only: str | None) -> list[Scenario]:
 def _write(replays: Sequence[Replay], outputs: Outputs) -> None:
     if outputs.junit is not None:
         write_junit(replays, outputs.junit)
+    if outputs.run is not None:
+        save_run(replays, outputs.run)
     if outputs.html is not None:
         write_html(replays, outputs.html)
     if outputs.wav is not None:

@@ -21,6 +21,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from server.replay.flickering import flickering
 from server.replay.page.figures import SPACE, length, milliseconds, p50, repeated, speed, title
 from server.replay.results import Failure, Replay, Verdict
 from server.replay.scenario import Scenario
@@ -222,6 +223,7 @@ def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
         lines.append(
             f"{_plain(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
         )
+        lines += [_plain(f"{name}: {sentence}") for sentence in flickering(of_name)]
     return lines
 
 

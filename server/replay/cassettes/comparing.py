@@ -223,10 +223,10 @@ def _in_order(
 
 def _turns(before: OurSide, now: OurSide) -> list[Difference]:
     """Turns of the record. Where one was cut is known to about a word."""
+
     def plain(turns: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, str]]:
         return [
-            (at, f"{t['who']}{_CUT if t['interrupted'] else ''}: {t['text']}")
-            for at, t in turns
+            (at, f"{t['who']}{_CUT if t['interrupted'] else ''}: {t['text']}") for at, t in turns
         ]
 
     return _same_words("turn", plain(before.turns), plain(now.turns))
