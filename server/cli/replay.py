@@ -1,6 +1,7 @@
 """`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
 
 import secrets
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -41,6 +42,12 @@ def replay(
     ] = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Play in a random order.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of that order.")] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Have a Gemini text model judge `eval` sentences.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: replay what a change of files touches.")
+    ] = False,
     against: Annotated[
         Literal["emulator", "gemini"], typer.Option(help="Which Gemini talks.")
     ] = "emulator",
@@ -84,6 +91,7 @@ def replay(
             replay_and_report,
         )
         from server.replay.runner import RunOptions
+        from server.replay.watching import watch_and_replay
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
 
@@ -105,7 +113,15 @@ def replay(
             raise typer.Exit(0 if compare_and_report(*compare, html) else 1)
         if not paths:
             raise ReplayError("Say what to replay: scenario files, cassettes, or folders of them.")
-        choice = Choice(only, vary == "line", _shuffle_seed(shuffle, seed))
+        if watch:
+            watch_and_replay(paths, sys.argv[2:])
+            raise typer.Exit(0)
+        choice = Choice(
+            only,
+            vary_line=vary == "line",
+            judge_key=_gemini_key("--judge") if judge else None,
+            shuffle_seed=_shuffle_seed(shuffle, seed),
+        )
         held = replay_and_report(paths, choice, options, Outputs(junit, wav, html, save))
     except ReplayError as error:
         typer.echo(str(error), err=True)
@@ -143,10 +159,10 @@ def _play_options(
     return PlayOptions(server=_remote(server, twilio_port, api_key))
 
 
-def _gemini_key() -> str:
+def _gemini_key(option: str = "--against gemini") -> str:
     settings = settings_or_exit()
     if settings.gemini_api_key is None:
-        typer.echo("--against gemini needs GEMINI_API_KEY, in the environment or .env.", err=True)
+        typer.echo(f"{option} needs GEMINI_API_KEY, in the environment or .env.", err=True)
         raise typer.Exit(2)
     return settings.gemini_api_key.get_secret_value()
 

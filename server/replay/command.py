@@ -1,5 +1,6 @@
 """What `voice-ai replay` does: find scenarios, play them, show them, write the reports."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -7,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from google import genai
 from rich.console import Console
 
 from server.emulators.twilio.sound import write_stereo
 from server.replay.comparison import changes, write_comparison
+from server.replay.judging import Judge
 from server.replay.reading import ScenarioError, find_files, read_scenarios
 from server.replay.report_console import LiveTable, print_results
 from server.replay.report_html import write_html
@@ -32,6 +35,8 @@ class Choice:
 
     only: str | None = None
     vary_line: bool = False
+    # The key of the model that judges `eval` sentences; None: nobody does.
+    judge_key: str | None = None
     # Seed of a random order; None: in the order of the files.
     shuffle_seed: int | None = None
 
@@ -65,7 +70,13 @@ def replay_and_report(
     with LiveTable(console, scenarios, repetitions=options.repeat) as table:
         replays = run_all(scenarios, options, on_start=table.started, on_done=table.finished)
         took_secs = table.took_secs
+    if choice.judge_key is not None:
+        asyncio.run(_judge(replays, choice.judge_key))
     print_results(replays, console, took_secs=took_secs)
+    for judged in (judged for replay in replays for judged in replay.judged):
+        held = "holds" if judged.holds else "does not hold"
+        says = f"judged: {judged.where}: “{judged.criterion}” {held}: {judged.reason}"
+        console.print(says, markup=False, soft_wrap=True)
     if choice.vary_line:
         for sentence in breaking(replays):
             console.print(sentence, markup=False, highlight=False)
@@ -74,6 +85,14 @@ def replay_and_report(
     except OSError as error:
         raise ReplayError(f"A report could not be written: {error}") from None
     return all(replay.verdict in (Verdict.PASSED, Verdict.NOT_CHECKED) for replay in replays)
+
+
+async def _judge(replays: Sequence[Replay], key: str) -> None:
+    client = genai.Client(api_key=key, vertexai=False)
+    try:
+        await Judge(client).judge_all(replays)
+    finally:
+        await client.aio.aclose()
 
 
 def compare_and_report(before: Path, after: Path, html: Path | None) -> bool:

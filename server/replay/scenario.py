@@ -51,6 +51,8 @@ class Expectation:
     absent: bool = False
     # True: looked for among all events of the turn, not only behind the expectation before.
     from_turn_start: bool = False
+    # A sentence about the reply that a model may judge.
+    criterion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
