@@ -81,17 +81,21 @@ class Culprit:
 
 
 def first_to_differ(before: StepTrace, now: StepTrace) -> Culprit | None:
-    """The first step, in order, whose output differs; None when all are the same.
+    """The step whose output differs first; None when all are the same.
 
-    A step that was not there before should pass on what the step before it did.
+    Of several at the same time it is one that was not there before, because a slow step holds up
+    those that push to it; else the first in the pipeline. A new step should pass on what the step
+    before it did.
     """
+    found: list[tuple[int, bool, int, Culprit]] = []
     expected: Mapping[int, int] = {}
-    for step, windows in now.steps.items():
+    for place, (step, windows) in enumerate(now.steps.items()):
         is_new = step not in before.steps
         expected = expected if is_new else before.steps[step]
         if (window := _first_window(expected, windows)) is not None:
-            return Culprit(step, window * WINDOW_MS / 1000, is_new)
-    return None
+            culprit = Culprit(step, window * WINDOW_MS / 1000, is_new)
+            found.append((window, not is_new, place, culprit))
+    return min(found, key=lambda each: each[:3])[3] if found else None
 
 
 def _first_window(expected: Mapping[int, int], seen: Mapping[int, int]) -> int | None:

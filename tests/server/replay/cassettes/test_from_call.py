@@ -1,4 +1,4 @@
-"""A scenario made of a call: it holds at once, its track is the caller's, and it can be redacted."""
+"""A scenario made of a call: it holds at once, has the caller's track, and can be redacted."""
 
 import audioop
 from pathlib import Path

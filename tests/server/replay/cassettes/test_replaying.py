@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Callable[[], FrameProcessor], Role, str]] = {
     "three_db_less": (lambda: ChangesSound(three_db_less), Role.MODEL, "sound"),
     "clicks": (lambda: ChangesSound(click), Role.MODEL, "sound"),
     "doubles_a_packet": (DoublesAPacket, Role.MODEL, "sound"),
-    "interrupts_late": (InterruptsLate, Role.MODEL, "time"),
+    "interrupts_late": (InterruptsLate, Role.MODEL, "sound"),
     "loses_a_digit": (LosesADigit, Role.TRANSPORT_INPUT, "told"),
     "tells_unheard_words": (TellsUnheardWords, Role.TRANSPORT_OUTPUT, "turn"),
 }
