@@ -30,7 +30,7 @@ def from_call(
     """Make a scenario of a call, and play it once. The exit code is 0 when it holds."""
     import_module("server.replay.quiet")
     try:
-        from server.replay.cassettes.from_call import FromCallError, scenario_from_call
+        from server.replay.from_call import FromCallError, scenario_from_call
     except ModuleNotFoundError as error:
         exit_without_package("Making scenarios", error)
     settings = settings_or_exit()

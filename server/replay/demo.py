@@ -23,12 +23,12 @@ from server.replay.cassettes.broken_steps import (
     with_step,
 )
 from server.replay.cassettes.comparing import compare
-from server.replay.cassettes.from_call import scenario_from_call
 from server.replay.cassettes.making import CASSETTE
 from server.replay.cassettes.outgoing import phone_messages
 from server.replay.cassettes.playing import failures, trace_path
 from server.replay.cassettes.replaying import Replayed, replay_cassette
 from server.replay.cassettes.step_trace import StepTrace
+from server.replay.from_call import scenario_from_call
 from server.replay.scenario import Where
 from server.replay.virtual_time import VirtualTimeLoop
 

@@ -15,7 +15,7 @@ from server.emulators.twilio.mulaw import PACKET, RATE, decode, encode
 
 # A speakerphone hears what it says after so long.
 ECHO_AFTER_SECS = 0.12
-SECOND_VOICE = "en-gb+m2"
+SECOND_VOICE = "en-us+m3"
 SECOND_VOICE_SAYS = (
     "And then we went down to the market, because the shop around the corner was closed again, "
     "and I said to her that it would never open before ten, not on such a morning as this one."

@@ -7,9 +7,9 @@ import numpy as np
 import soundfile
 import yaml
 
-from server.replay.cassettes.from_call import scenario_from_call
 from server.replay.cassettes.heard_sound import caller_mulaw
 from server.replay.cassettes.redaction import NAME, NUMBER, TONE_HZ, Redaction
+from server.replay.from_call import scenario_from_call
 from tests.server.replay.cassettes.recorded_call import recorded
 
 
