@@ -1,6 +1,6 @@
 """Compares what our side did in a replay with what it did in the call, and finds the first change.
 
-phone      the agent's mu-law byte for byte, its marks and clears, and whether it comes later
+phone      the agent's mu-law byte for byte, its clears, and whether it comes later
 model      what Gemini was told, and each packet that it heard
 record     turns, events and how the conversation ended
 """
@@ -143,9 +143,11 @@ def _first_late(before: SoundOut, now: SoundOut) -> list[Difference]:
 
 
 def _signs(before: SoundOut, now: SoundOut, end: float) -> list[Difference]:
-    for index in range(max(len(before.signs), len(now.signs))):
-        was = before.signs[index] if index < len(before.signs) else None
-        seen = now.signs[index] if index < len(now.signs) else None
+    """Clears. Where marks are depends on how a busy loop joined packets of speech."""
+    clears, later = ([s for s in sound.signs if s[2] == "clear"] for sound in (before, now))
+    for index in range(max(len(clears), len(later))):
+        was = clears[index] if index < len(clears) else None
+        seen = later[index] if index < len(later) else None
         if was is not None and seen is not None and (was[0], was[2]) == (seen[0], seen[2]):
             if seen[1] - was[1] > LATE_SECS:
                 late = f"{(seen[1] - was[1]) * 1000:.0f} ms later"
