@@ -19,8 +19,6 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from websockets.protocol import State
-
 from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
 from pipelines.gemini.server_message import opens_session
@@ -56,6 +54,7 @@ class AudioSocket(FastClientConnection):
         self._on_words: OnWords = _unheard
         self._listens = False
         self._drops_transport = False
+        self._is_lost = False
         self._tape: Tape | None = None
         self._wire = 0
 
@@ -81,13 +80,13 @@ class AudioSocket(FastClientConnection):
         self._drops_transport = True
         if not hasattr(self, "transport"):
             return
-        if self.protocol.state is State.CLOSED:
+        if self._is_lost:
             del self.transport
         else:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is lost."""
+        """The connection is lost: some turns of the loop after the protocol's state is CLOSED."""
         super().connection_lost(exc)
         if self._tape is not None:
             refused = getattr(self.protocol.handshake_exc, "response", None)
@@ -95,6 +94,7 @@ class AudioSocket(FastClientConnection):
             if refused is not None:
                 code, reason = f"http-{refused.status_code}", refused.body.decode(errors="replace")
             self._tape.add(Kind.MODEL_CLOSED, self._wire, f"{code} {reason}")
+        self._is_lost = True
         if self._drops_transport:
             del self.transport
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from server.cli.environment import exit_without_package, settings_or_exit
+from server.cli.environment import echo_lines, exit_without_package, settings_or_exit
 from server.settings.cassette_values import read_key
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def replay(
         )
         held = replay_and_report(paths, choice, options, Outputs(junit, wav, html, save))
     except ReplayError as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
 
