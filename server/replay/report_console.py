@@ -181,7 +181,7 @@ def print_results(
                 (f"  ({printable(name)})", "dim"),
             )
             for line in failure.picture.splitlines():
-                say((f"    {_plain(line)}", "dim"))
+                say((f"    {printable(line)}", "dim"))
     for line in _unchecked(replays):
         say(("not checked: ", "yellow"), line)
     for line in flakes:
@@ -224,7 +224,7 @@ def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
         lines.append(
             f"{printable(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
         )
-        lines += [_plain(f"{name}: {sentence}") for sentence in flickering(of_name)]
+        lines += [printable(f"{name}: {sentence}") for sentence in flickering(of_name)]
     return lines
 
 
