@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-
-from watchfiles import PythonFilter, watch
 
 import agent
 import pipelines
 import processors
 
 PLAYED = (".yaml", ".yml", ".cassette", ".wav")
+WATCHED = (*PLAYED, ".py")
+LOOKS_EVERY_SECS = 0.5
 _OPTION = "--watch"
 
 
@@ -37,22 +39,34 @@ def watch_and_replay(paths: Sequence[Path], arguments: Sequence[str]) -> None:
 
     Each replay is a process of its own, because it has to import what was edited.
     """
-    _replay(paths, paths, arguments)
-    for changed in _changes(paths):
-        chosen = touched(changed, paths)
-        if chosen:
-            _replay(chosen, paths, arguments)
+    with suppress(KeyboardInterrupt):
+        _replay(paths, paths, arguments)
+        for changed in _changes(paths):
+            if chosen := touched(changed, paths):
+                _replay(chosen, paths, arguments)
 
 
 def _changes(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    code = PythonFilter()
-    for changes in watch(
-        *paths,
-        *code_folders(),
-        watch_filter=lambda change, path: code(change, path) or path.endswith(PLAYED),
-        raise_interrupt=False,
-    ):
-        yield [Path(path) for _, path in changes]
+    """The files that changed, each time some did; polled, for it is a few hundred files."""
+    before = _versions(paths)
+    while True:
+        time.sleep(LOOKS_EVERY_SECS)
+        now = _versions(paths)
+        changed = [path for path in now.keys() | before.keys() if now.get(path) != before.get(path)]
+        before = now
+        if changed:
+            yield sorted(changed)
+
+
+def _versions(paths: Sequence[Path]) -> dict[Path, int]:
+    """When each watched file was last written."""
+    found: dict[Path, int] = {}
+    for root in (*paths, *code_folders()):
+        for path in root.rglob("*") if root.is_dir() else (root,):
+            if path.suffix in WATCHED:
+                with suppress(OSError):
+                    found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _replay(chosen: Sequence[Path], paths: Sequence[Path], arguments: Sequence[str]) -> None:
