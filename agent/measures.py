@@ -141,6 +141,24 @@ class RecordingWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class CassetteEnded:
+    """Outcome of a call's cassette.
+
+    `outcome`: whole, limit (cut at its largest), no_space, cannot_write, too_slow (the disk),
+    erased.
+    """
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class CassetteWritten:
+    """Bytes written to all cassettes since the last report."""
+
+    byte_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToolLetGo:
     """A tool that runs on although it was cancelled: nobody waits for it."""
 
@@ -163,6 +181,8 @@ Measure = (
     | WarmWaste
     | RecordingEnded
     | RecordingWritten
+    | CassetteEnded
+    | CassetteWritten
     | ToolLetGo
 )
 MeasureSink = Callable[[Measure], None]

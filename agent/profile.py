@@ -94,6 +94,8 @@ class AgentProfile(BaseModel):
     the greeting: ms, 0 for not at all, or `greeting` for until it is over."""
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
     """How long both sides may be silent before the agent asks, and then says goodbye."""
+    cassette: bool | None = None
+    """Keep a cassette of the call; as CASSETTES says without it."""
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
         """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.

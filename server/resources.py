@@ -1,7 +1,7 @@
 """Resources of the server: opened in this order in its lifespan, closed in reverse.
 
-migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls ─▶ model ─▶ telephone ─▶ registry
-─▶ lifecycle (resumes calls)
+migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ cassettes ─▶ live calls ─▶ model ─▶ telephone
+─▶ registry ─▶ lifecycle (resumes calls)
 """
 
 import contextlib
@@ -35,6 +35,9 @@ from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.task_protection import TaskProtection
+from server.cassettes.facts import facts
+from server.cassettes.policy import CassettePolicy
+from server.cassettes.store import Cassettes
 from server.http.attempt_limit import AttemptLimit
 from server.http.shared_work import SharedWork
 from server.migrations import upgrade
@@ -44,7 +47,7 @@ from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
 from server.settings.settings import Settings, names_set
-from server.settings.written_values import parsed_listen_address
+from server.settings.written_values import parsed_listen_address, read_key
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
@@ -65,6 +68,7 @@ class Resources:
     call_log: CallLog
     records: RecordWriter
     recordings: Recordings
+    cassettes: Cassettes
     live_calls: LiveCalls
     life: CallLifecycle
     temporal: "TemporalLifecycle | None"
@@ -134,15 +138,16 @@ async def open_resources(
         metrics.rows_waiting.set_function(lambda: records.waiting)
         metrics.rows_lost.set_function(lambda: records.dropped + records.refused)
         recordings = _open_recordings(settings, metrics, clock, stack)
+        cassettes = _open_cassettes(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
         model = _open_model(settings, stack)
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        start = _pipeline_starter(settings, records, recordings, model, observe)
+        start = _pipeline_starter(settings, records, recordings, cassettes, model, observe)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
-        on_end = _open_traces(settings, call_log, metrics, stack)
+        on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
         local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
@@ -169,6 +174,7 @@ async def open_resources(
             call_log=call_log,
             records=records,
             recordings=recordings,
+            cassettes=cassettes,
             live_calls=live_calls,
             life=life,
             temporal=temporal,
@@ -222,6 +228,25 @@ def _open_recordings(
     return recordings
 
 
+def _open_cassettes(
+    settings: Settings, metrics: Metrics, clock: Clock, stack: AsyncExitStack
+) -> Cassettes:
+    key = settings.cassette_key
+    policy = CassettePolicy(
+        which=settings.cassettes,
+        folder=settings.cassettes_folder,
+        most_bytes=settings.cassette_max_mb * 1_000_000,
+        keep_days=settings.cassettes_keep_days,
+        key=None if key is None else read_key(key.get_secret_value()),
+    )
+    cassettes = Cassettes(
+        policy, facts=lambda: facts(settings), measure=metrics.observe, clock=clock
+    )
+    cassettes.open()
+    stack.push_async_callback(cassettes.close)
+    return cassettes
+
+
 def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     if settings.redis_url is None:
         return LiveCallsInMemory()
@@ -251,6 +276,7 @@ def _pipeline_starter(
     settings: Settings,
     records: RecordWriter,
     recordings: Recordings,
+    cassettes: Cassettes,
     model: ConnectModel,
     observe: MeasureSink,
 ) -> StartCall:
@@ -258,16 +284,18 @@ def _pipeline_starter(
 
     def start(call: Call) -> RunningCall:
         record = records.recorder(call.id)
+        definition = catalogue.find(call.pipeline)
         setup = CallSetup(
             call_id=call.id,
             phone_number=call.phone_number,
             profile=AgentProfile.model_validate(call.profile),
-            definition=catalogue.find(call.pipeline),
+            definition=definition,
             metadata=call.extra,
             # The number may be one that somebody talked the model into.
             may_transfer=settings.allows_transfer,
             greetings=greetings,
             recording=recordings.begin(call, record),
+            tape=cassettes.begin(call, definition, record),
         )
         return start_call(setup, connect=model, record=record, measure=observe)
 
@@ -308,21 +336,26 @@ def _make_registry(
     return registry
 
 
-def _open_traces(
-    settings: Settings, call_log: CallLog, metrics: Metrics, stack: AsyncExitStack
+def _told_of_ends(
+    settings: Settings,
+    call_log: CallLog,
+    metrics: Metrics,
+    cassettes: Cassettes,
+    stack: AsyncExitStack,
 ) -> Callable[[Call], None]:
-    """What takes a call that ended: the metrics and, when they are asked for, the traces."""
-    if settings.otel_exporter_otlp_endpoint is None:
-        return metrics.call_ended
-    # An extra, that only this needs.
-    from server.observability.traces import CallTraces
+    """Who is told of each call that ended: metrics, cassettes and, when they are on, traces."""
+    told: list[Callable[[Call], None]] = [metrics.call_ended, cassettes.call_ended]
+    if settings.otel_exporter_otlp_endpoint is not None:
+        # An extra, that only this needs.
+        from server.observability.traces import CallTraces
 
-    traces = CallTraces(call_log)
-    stack.push_async_callback(traces.close)
+        traces = CallTraces(call_log)
+        stack.push_async_callback(traces.close)
+        told.append(traces.call_ended)
 
     def ended(call: Call) -> None:
-        metrics.call_ended(call)
-        traces.call_ended(call)
+        for tell in told:
+            tell(call)
 
     return ended
 

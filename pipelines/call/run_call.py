@@ -24,12 +24,14 @@ from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.retry_budget import SessionPatience
+from pipelines.gemini.taped_model import TapedGreetings, TapedModel
 from pipelines.gemini.token_meter import TokenMeter
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.phone_line import PhoneLine
 from pipelines.phone.playback import Playback
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
 from pipelines.recording.recording import Recording
+from pipelines.recording.tape import Kind, Tape, TapedRecord
 
 # How often a running call reports its packet counts.
 PACKETS_EVERY_SECS = 5.0
@@ -57,6 +59,8 @@ class CallSetup:
     may_transfer: Callable[[str], bool] = lambda _: True
     # Takes the audio of both sides; None: the call is not recorded.
     recording: Recording | None = None
+    # Takes the messages of both sides; None: no cassette of the call is kept.
+    tape: Tape | None = None
 
 
 class RunningCall:
@@ -133,6 +137,9 @@ class RunningCall:
 
     async def end(self) -> None:
         """Stop the pipeline and close the line; safe to repeat."""
+        if self.line.tape is not None:
+            reason = self._over.result().reason if self._over.done() else None
+            self.line.tape.add(Kind.ENDING, 0, "" if reason is None else reason.value)
         self._ending = True
         if not self._running.done():
             await self._worker.cancel(reason="the call is over")
@@ -140,6 +147,8 @@ class RunningCall:
         await self.line.close()
         if self._recording is not None:
             self._recording.close()
+        if self.line.tape is not None:
+            self.line.tape.stop()
         await asyncio.wait({self._running})
         counting, self._counting = self._counting, None
         if counting is None:
@@ -184,11 +193,17 @@ def start_call(
     """Start the pipeline of a call. It connects to the model at once; the line is bound later."""
     clock = asyncio.get_running_loop().time
     profile = setup.profile.filled_with(setup.metadata)
+    greetings = setup.greetings
+    if setup.tape is not None:
+        record, connect = TapedRecord(record, setup.tape), TapedModel(connect, setup.tape)
+        if greetings is not None:
+            greetings = TapedGreetings(greetings, setup.tape)
     meter = TokenMeter(record)
     record = meter
     processing_latency = ProcessingLatency(measure)
     measure = processing_latency.take
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
+    line.tape = setup.tape
     line.on_lost = playback.lost
     line.on_bound.append(playback.begin)
     if not profile.greeting:
@@ -221,7 +236,7 @@ def start_call(
         hangup=hangup,
         client=connect,
         patience=setup.patience,
-        greetings=setup.greetings,
+        greetings=greetings,
         record=record,
         measure=measure,
         stopwatch=stopwatch,

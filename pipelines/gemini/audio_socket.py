@@ -23,6 +23,7 @@ from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
 from pipelines.gemini.server_message import opens_session
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
+from pipelines.recording.tape import Kind, Tape
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 # Exactly as google-genai writes it.
@@ -54,6 +55,13 @@ class AudioSocket(FastClientConnection):
         self._listens = False
         self._drops_transport = False
         self._is_lost = False
+        self._tape: Tape | None = None
+        self._wire = 0
+
+    def tape_on(self, tape: Tape | None) -> None:
+        """Add all messages of this connection to the tape."""
+        if tape is not None:
+            self._tape, self._wire = tape, tape.new_model_wire()
 
     def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
         """Call these for messages that hold only speech, or only a piece of a transcript.
@@ -80,6 +88,12 @@ class AudioSocket(FastClientConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is lost: some turns of the loop after the protocol's state is CLOSED."""
         super().connection_lost(exc)
+        if self._tape is not None:
+            refused = getattr(self.protocol.handshake_exc, "response", None)
+            code, reason = str(self.protocol.close_code), self.protocol.close_reason or ""
+            if refused is not None:
+                code, reason = f"http-{refused.status_code}", refused.body.decode(errors="replace")
+            self._tape.add(Kind.MODEL_CLOSED, self._wire, f"{code} {reason}")
         self._is_lost = True
         if self._drops_transport:
             del self.transport
@@ -87,7 +101,21 @@ class AudioSocket(FastClientConnection):
     def hear(self, pcm: bytes) -> bool:
         """Send one packet of PCM16 at 16 kHz now; False when the socket is not writable."""
         sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
-        return self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
+        is_sent = self.send_now(_BEFORE_SOUND + sound + _BEHIND_SOUND)
+        if is_sent and self._tape is not None:
+            self._tape.add(Kind.MODEL_HEARS, self._wire, pcm)
+        return is_sent
+
+    async def send(self, message: Any, *, text: bool | None = None) -> None:
+        """Send a message, as in websockets."""
+        if self._tape is not None:
+            self._tape.add(Kind.MODEL_OUT, self._wire, message)
+        await super().send(message, text=text)
+
+    def on_message(self, message: bytes) -> None:
+        """A whole message was received; it is read later."""
+        if self._tape is not None:
+            self._tape.add(Kind.MODEL_IN, self._wire, message)
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is not only speech or transcript; those go to the callbacks.

@@ -11,6 +11,7 @@ from google.genai.live import AsyncSession
 
 from pipelines.gemini.audio_socket import AudioSocket, OnSpeech, OnWords
 from pipelines.gemini.server_message import LeftOut, read_message
+from pipelines.recording.tape import TAPE
 
 # Pipecat's own service has the same default: https://ai.google.dev/gemini-api/docs/models
 DEFAULT_MODEL = "models/gemini-3.8-live"
@@ -136,6 +137,7 @@ _made: ContextVar[list[AudioSocket]] = ContextVar("made_sockets")
 
 def _make_socket(*args: Any, **kwargs: Any) -> AudioSocket:
     socket = AudioSocket(*args, **kwargs)
+    socket.tape_on(TAPE.get())
     _made.get().append(socket)
     return socket
 

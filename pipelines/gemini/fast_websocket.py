@@ -48,6 +48,9 @@ class FastClientConnection(ClientConnection):
         self._cutter: FrameCutter | None = None
         self._end_of_head = b""
 
+    def on_message(self, message: bytes) -> None:
+        """A whole message was received; it is read later."""
+
     def send_now(self, text: bytes) -> bool:
         """Send one text message at once; False when the socket is not open or not writable."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
@@ -148,6 +151,7 @@ class FastClientConnection(ClientConnection):
     def _keep(self, is_text: bool, message: bytes) -> None:
         if self.protocol.close_sent is not None:
             return  # this side has closed
+        self.on_message(message)
         self._unread.append((is_text, message))
         self._wake()
         if len(self._unread) > MOST_UNREAD and not self._stopped:

@@ -23,6 +23,7 @@ from pipelines.phone.twilio_serializer import (
 )
 from pipelines.rates import PACKET_BYTES
 from pipelines.recording.recording import Recording
+from pipelines.recording.tape import Kind, Tape
 
 # Limit of what waits for a stream: five minutes of speech, more than the longest greeting.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
@@ -87,6 +88,8 @@ class PhoneLine:
         self.on_lost: Callable[[], None] = lambda: None
         # Takes the caller's audio, when the call is recorded.
         self.recording: Recording | None = None
+        # Takes all messages, when a cassette of the call is kept.
+        self.tape: Tape | None = None
 
     @property
     def bound(self) -> bool:
@@ -123,11 +126,13 @@ class PhoneLine:
         if self.answered_at is None:
             self.answered_at = self._clock()
         self._catching_up = stream
+        if self.tape is not None:
+            self.tape.phone(Kind.PHONE_BOUND, stream.stream_sid)
         for bound in self.on_bound:
             bound()
         try:
             while self._waiting and self._stream is stream:
-                await stream.send(*self._take_waiting(stream.stream_sid))
+                await self._send(stream, *self._take_waiting(stream.stream_sid))
         finally:
             if self._catching_up is stream:
                 self._catching_up = None
@@ -143,6 +148,8 @@ class PhoneLine:
 
         Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
         """
+        if self.tape is not None:
+            self.tape.phone(Kind.PHONE_IN, text)
         message = decode(text)
         hearing = self._hearing
         if isinstance(message, Media):
@@ -178,13 +185,13 @@ class PhoneLine:
         if self._waits:
             self._waiting.append(name)
         elif self._stream is not None:
-            await self._stream.send(encode_mark(self._stream.stream_sid, name))
+            await self._send(self._stream, encode_mark(self._stream.stream_sid, name))
 
     async def clear(self) -> None:
         """Drop what was not heard yet."""
         self._forget_waiting()
         if self._stream is not None:
-            await self._stream.send(encode_clear(self._stream.stream_sid))
+            await self._send(self._stream, encode_clear(self._stream.stream_sid))
 
     async def close(self) -> None:
         """Close the line and its stream for good; Twilio continues with the TwiML after it."""
@@ -203,6 +210,8 @@ class PhoneLine:
         return self._catching_up is self._stream
 
     def _lose(self) -> None:
+        if self.tape is not None:
+            self.tape.phone(Kind.PHONE_LOST, "")
         self._forget_waiting()
         self.on_lost()
 
@@ -227,4 +236,10 @@ class PhoneLine:
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
-        await stream.send(encode_media(stream.stream_sid, payload))
+        await self._send(stream, encode_media(stream.stream_sid, payload))
+
+    async def _send(self, stream: MediaStream, *texts: str) -> None:
+        if self.tape is not None:
+            for text in texts:
+                self.tape.phone(Kind.PHONE_OUT, text)
+        await stream.send(*texts)

@@ -26,17 +26,18 @@ _IMPORTED_FROM = Path(__file__).parents[2]
 
 
 class System(StrEnum):
-    """Who answers the calls: four ways to run ours, and three references.
+    """Who answers the calls: five ways to run ours, and three references.
 
     `OURS` runs as configured by default. `WARM`: each call is prepared while the phone rings.
     `COLD`: the phone is picked up at once and nothing is prepared. `CACHED`: the same, but the
-    greeting is known from an earlier call.
+    greeting is known from an earlier call. `CASSETTES`: a cassette of every call is kept.
     """
 
     OURS = "ours"
     WARM = "warm"
     COLD = "cold"
     CACHED = "cached"
+    CASSETTES = "cassettes"
     PLAIN = "plain"
     PLAIN_STARTER = "plain-starter"
     BRIDGE = "bridge"
@@ -62,6 +63,7 @@ _OUR_SETTINGS: Mapping[System, dict[str, str]] = {
     System.WARM: {"GREETING_CACHE": "false"},
     System.COLD: {"GREETING_CACHE": "false", "PREWARM_LIMIT": "0"},
     System.CACHED: {"PREWARM_LIMIT": "0"},
+    System.CASSETTES: {"CASSETTES": "all"},
 }
 # A module, and what it is told beside the number of its socket.
 _REFERENCES = {
@@ -74,6 +76,7 @@ _LABELS = {
     System.WARM: "ours, warm",
     System.COLD: "ours, cold",
     System.CACHED: "ours, greeting known",
+    System.CASSETTES: "ours, with cassettes",
     System.PLAIN: "plain Pipecat",
     System.PLAIN_STARTER: "plain Pipecat, its own rates",
     System.BRIDGE: "bare bridge",

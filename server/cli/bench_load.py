@@ -17,8 +17,8 @@ _Secs = Annotated[float, typer.Option(min=1, help="Seconds measured under each l
 _System = Annotated[
     list[str] | None,
     typer.Option(
-        help="ours, plain, bridge or plain-starter; as often as there are systems to measure. "
-        "By default: ours, plain and bridge."
+        help="ours, cassettes, plain, bridge or plain-starter; as often as there are systems to "
+        "measure. By default: ours, plain and bridge."
     ),
 ]
 _FindLimit = Annotated[bool, typer.Option("--find-limit", help="Add calls until a target breaks.")]

@@ -18,6 +18,7 @@ from server.cli import (
     migrate,
     pipelines,
     replay,
+    scenarios,
     serve,
     worker,
 )
@@ -56,6 +57,7 @@ app.command("replay")(replay.replay)
 app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")
 app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(scenarios.app, name="scenarios")
 
 # What the emulators need is an extra, so each is imported only when asked for; its options are its
 # own, `--help` among them.

@@ -1,5 +1,8 @@
 """`voice-ai replay`: play calls from files through the real wire, and say what is wrong."""
 
+import secrets
+import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +11,7 @@ import typer
 
 from server.cli.environment import echo_lines, exit_without_package, settings_or_exit
 from server.settings.settings import read_pipelines
+from server.settings.written_values import read_key
 
 if TYPE_CHECKING:
     from server.replay.player import PlayOptions
@@ -15,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def replay(
-    paths: Annotated[list[Path], typer.Argument(help="Scenario files, and folders of them.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Scenario and cassette files, and folders of them."),
+    ] = None,
     speed: Annotated[
         Literal["fast", "real"],
         typer.Option(
@@ -30,6 +37,18 @@ def replay(
     only: Annotated[
         str | None, typer.Option("--filter", help="Only scenarios with this in their name.")
     ] = None,
+    vary: Annotated[
+        Literal["line"] | None,
+        typer.Option(help="line: play each on lines in other conditions, too, and tell where."),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Play in a random order.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of that order.")] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Have a Gemini text model judge `eval` sentences.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: replay what a change of files touches.")
+    ] = False,
     against: Annotated[
         Literal["emulator", "gemini"], typer.Option(help="Which Gemini talks.")
     ] = "emulator",
@@ -47,17 +66,41 @@ def replay(
     wav: Annotated[
         Path | None, typer.Option(help="Write a stereo WAV of each call to this folder.")
     ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the run in this folder, for --compare.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Play nothing: say what changed from one saved run to another."),
+    ] = None,
+    cassettes: Annotated[
+        Path | None, typer.Option(help="Leave a cassette of each call in this folder.")
+    ] = None,
+    cassette_key: Annotated[
+        str | None, typer.Option(help="Of encrypted cassettes.", envvar="CASSETTE_KEY")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one page that shows it all.")] = None,
 ) -> None:
     """Replay scenarios. The exit code is 0 only when every one of them held."""
     import_module("server.replay.quiet")
     try:
-        from server.replay.command import Outputs, ReplayError, replay_and_report
+        from server.replay.command import (
+            Choice,
+            Outputs,
+            ReplayError,
+            compare_and_report,
+            replay_and_report,
+        )
         from server.replay.runner import RunOptions
+        from server.replay.watching import watch_and_replay
     except ModuleNotFoundError as error:
         exit_without_package("Replaying", error)
 
-    play = _play_options(against, server, twilio_port, api_key)
+    play = replace(
+        _play_options(against, server, twilio_port, api_key),
+        cassettes=cassettes,
+        cassette_key=_cassette_key(cassette_key),
+    )
     if against == "gemini" or server is not None:
         speed = "real"  # what runs elsewhere lives in real time
     options = RunOptions(
@@ -67,11 +110,40 @@ def replay(
         play=play,
     )
     try:
-        held = replay_and_report(paths, only, options, Outputs(junit, wav, html))
+        if compare is not None:
+            raise typer.Exit(0 if compare_and_report(*compare, html) else 1)
+        if not paths:
+            raise ReplayError("Say what to replay: scenario files, cassettes, or folders of them.")
+        if watch:
+            watch_and_replay(paths, sys.argv[2:])
+            raise typer.Exit(0)
+        choice = Choice(
+            only,
+            vary_line=vary == "line",
+            judge_key=_gemini_key("--judge") if judge else None,
+            shuffle_seed=_shuffle_seed(shuffle, seed),
+        )
+        held = replay_and_report(paths, choice, options, Outputs(junit, wav, html, save))
     except ReplayError as error:
         echo_lines(error, err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
+
+
+def _shuffle_seed(shuffle: bool, seed: int | None) -> int | None:
+    if seed is not None or not shuffle:
+        return seed
+    return secrets.randbelow(1_000_000)
+
+
+def _cassette_key(written: str | None) -> bytes | None:
+    if not written:
+        return None
+    try:
+        return read_key(written)
+    except ValueError as error:
+        typer.echo(f"CASSETTE_KEY {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _play_options(
@@ -91,10 +163,10 @@ def _play_options(
     return PlayOptions(server=_remote(server, twilio_port, api_key))
 
 
-def _gemini_key() -> str:
+def _gemini_key(option: str = "--against gemini") -> str:
     settings = settings_or_exit()
     if settings.gemini_api_key is None:
-        typer.echo("--against gemini needs GEMINI_API_KEY, in the environment or .env.", err=True)
+        typer.echo(f"{option} needs GEMINI_API_KEY, in the environment or .env.", err=True)
         raise typer.Exit(2)
     return settings.gemini_api_key.get_secret_value()
 

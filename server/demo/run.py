@@ -1,6 +1,7 @@
 """Runs the demo: one call, printed line by line as it is spoken, then judged."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ RING_SECS = 1.5
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
 
 
-async def run_demo(folder: Path, tell: Tell) -> Report:
+async def run_demo(folder: Path, tell: Tell, settings: Mapping[str, str] | None = None) -> Report:
     """Live through the conversation; `tell(who, what)` hears each line as it is spoken.
+
+    `settings` are more settings of the server.
 
     Leaves `demo.wav` (caller left, agent right) and `demo.txt` in `folder`.
 
@@ -38,7 +41,7 @@ async def run_demo(folder: Path, tell: Tell) -> Report:
     ):
         twilio.people[THEIRS] = Answer(Person(person), ring_secs=RING_SECS)
         with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
-            async with server_process(gemini, twilio, Path(scratch)) as server:
+            async with server_process(gemini, twilio, Path(scratch), settings) as server:
                 view = await _call(server.http, twilio)
         call, session = twilio.calls[0], gemini.sessions[0]
     _leave(folder, call, view)

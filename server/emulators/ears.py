@@ -42,6 +42,9 @@ _PHONES = (
 _FOREIGN_WORDS = {f"foreign_{phone.lower()}": phone for phone in _PHONES}
 
 _WORD = re.compile(r"[^\W_]+(?:['’.\-][^\W_]+)*", re.UNICODE)
+# In a sentence, `[name]` stands for any sound or none: what was hidden in a recording.
+_WORD_OR_BLANK = re.compile(rf"\[[a-z]+\]|{_WORD.pattern}", re.UNICODE)
+BLANK = "<blank>"
 
 
 class Ears:
@@ -60,11 +63,14 @@ class Ears:
         self._sentences: dict[str, str] = {}
         self._pronunciations: dict[str, str] = {}
         for sentence in sentences:
-            words = _WORD.findall(sentence.lower().replace("’", "'"))
-            if not words:
+            words = _WORD_OR_BLANK.findall(sentence.lower().replace("’", "'"))
+            if not any(_WORD.fullmatch(word) for word in words):
                 raise ValueError(f"there is no word in {sentence!r}")
             tokens = []
             for word in words:
+                if word.startswith("["):
+                    tokens.append(BLANK)
+                    continue
                 if english and _recognizers().knows(word):
                     tokens.append(word)
                     continue
@@ -73,6 +79,10 @@ class Ears:
                 self._pronunciations[token] = phones
                 tokens.append(token)
             self._sentences.setdefault(" ".join(tokens), sentence)
+        self._by_words = {
+            " ".join(word for word in tokens.split() if word != BLANK): sentence
+            for tokens, sentence in reversed(self._sentences.items())
+        }
 
     @property
     def grammar(self) -> str:
@@ -81,6 +91,7 @@ class Ears:
             "#JSGF V1.0;\ngrammar heard;\n"
             f"public <heard> = /1/ <sentence> | /{FOREIGN}/ <foreign>;\n"
             f"<sentence> = {' | '.join(self._sentences)};\n"
+            f"{BLANK} = <NULL> | <phone> {BLANK};\n"
             f"<foreign> = /1/ <phone> | /{self._foreign_phone}/ <phone> <foreign>;\n"
             f"<phone> = {' | '.join(_FOREIGN_WORDS)};\n"
         )
@@ -114,7 +125,8 @@ class Ears:
         recognizer = _recognizers().borrow()
         try:
             for words in recognizer.decode(prepared, self):
-                yield self._sentences.get(words or "")
+                spoken = [word for word in (words or "").split() if word not in _FOREIGN_WORDS]
+                yield self._by_words.get(" ".join(spoken))
         finally:
             _recognizers().give_back(recognizer)
 

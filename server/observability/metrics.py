@@ -21,6 +21,8 @@ from prometheus_client import (
 from agent.lifecycle.statuses import CallStatus, Direction, EndReason
 from agent.measures import (
     BargeIn,
+    CassetteEnded,
+    CassetteWritten,
     DeadAir,
     DownlinkShare,
     FirstSound,
@@ -202,6 +204,22 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
         _Counted(
             "recording_bytes",
             "Bytes of sound written to recordings.",
+            (),
+            lambda it: [((), it.byte_count)],
+        ),
+    ),
+    CassetteEnded: (
+        _Counted(
+            "cassettes",
+            "Cassettes of calls that ended, by outcome.",
+            ("outcome",),
+            lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    CassetteWritten: (
+        _Counted(
+            "cassette_bytes",
+            "Bytes written to cassettes.",
             (),
             lambda it: [((), it.byte_count)],
         ),

@@ -155,7 +155,11 @@ class ScriptedCaller:
 
 def _sound(turn: Turn, voice: str) -> bytes:
     if turn.audio is not None:
-        return _read(turn.audio)
+        sound = _read(turn.audio)
+        if turn.audio_ms is None:
+            return sound
+        start, end = (2 * (RATE * ms // 1000) for ms in turn.audio_ms)
+        return sound[start:end]
     pieces = [
         bytes(2 * (RATE * part // 1000))
         if isinstance(part, int)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from server.emulators.speech import voice_for
 from server.emulators.twilio import (
@@ -19,6 +20,7 @@ from server.emulators.twilio import (
     Voicemail,
 )
 from server.replay.caller import ScriptedCaller
+from server.replay.cassettes.playing import play_cassette
 from server.replay.events import Timeline
 from server.replay.faults import cause
 from server.replay.hearing import Hearing
@@ -49,11 +51,16 @@ class PlayOptions:
     real_model_key: str | None = None
     server: RemoteServer | None = None
     pipelines: tuple[str, ...] = ()
+    # Of cassettes that are encrypted, and a folder where each call's own cassette is left.
+    cassette_key: bytes | None = None
+    cassettes: Path | None = None
 
 
 async def play(scenario: Scenario, options: PlayOptions | None = None) -> Replay:
     """Play a scenario once, on a stage of its own. Never raises: what breaks is in the replay."""
     options = options or PlayOptions()
+    if scenario.cassette is not None:
+        return await play_cassette(scenario, options.cassette_key)
     began = time.perf_counter()
     replay = Replay(scenario, Verdict.BROKEN)
     patience = asyncio.timeout(LONGEST_CALL_SECS)
@@ -118,6 +125,7 @@ class _Playing:
             on_event=self._timeline.model,
             real_model_key=self._options.real_model_key,
             pipelines=self._options.pipelines,
+            cassettes=self._options.cassettes,
         )
 
     async def _watch_record(self, stage: Stage) -> None:
@@ -140,7 +148,12 @@ class _Playing:
     async def _have_call(self, stage: Stage) -> EmulatedCall | None:
         """Place the call, or have the person call in, and wait until it is over."""
         plan = self._scenario.call
-        person = Person(self._caller, voice=self._voice, snr_db=plan.noise_snr_db)
+        person = Person(
+            self._caller,
+            voice=self._voice,
+            snr_db=plan.noise_snr_db,
+            conditions=self._scenario.line,
+        )
         call: EmulatedCall | None
         if plan.direction == "inbound":
             url = f"{stage.server_url}/twilio/inbound"

@@ -15,6 +15,7 @@ from server.replay.problems import Findings
 from server.replay.problems import ScenarioError as ScenarioError
 from server.replay.reading_call import CALL_KEYS, read_call
 from server.replay.reading_context import with_context
+from server.replay.reading_line import read_line
 from server.replay.reading_model import MODEL_KEYS, read_model
 from server.replay.reading_outcome import OUTCOME_KEYS, read_outcome
 from server.replay.reading_turns import read_turn
@@ -22,6 +23,7 @@ from server.replay.scenario import CallPlan, ModelPlan, Outcome, Scenario, Where
 from server.replay.yaml_lines import Entry, Node, read_yaml, top_keys
 
 SUFFIXES = (".yaml", ".yml")
+CASSETTE_SUFFIX = ".cassette"
 
 _PLAYED = ("turns", "outcome", "persona")
 _OF_A_PERSONA = (
@@ -29,7 +31,7 @@ _OF_A_PERSONA = (
     *("max_turns", "max_duration_s", "max_silence_s", "runs"),
 )
 SCENARIO_KEYS = (
-    *("name", "call", "gemini", "turns", "outcome", "context", "stop_on_failure"),
+    *("name", "call", "line", "gemini", "turns", "outcome", "context", "stop_on_failure"),
     *("user", "judge", "trigger_disconnect", "persona"),
     *_OF_A_PERSONA,
 )
@@ -59,6 +61,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def _is_scenario_file(file: Path, folder: Path) -> bool:
     inside = file.relative_to(folder).parts
+    if file.suffix == CASSETTE_SUFFIX:
+        return file.is_file()
     if file.suffix not in SUFFIXES or any(part.startswith(".") for part in inside):
         return False
     if not file.is_file():
@@ -76,6 +80,8 @@ def read_scenarios(path: Path) -> list[Scenario]:
 
     Raises: ScenarioError, with all that is wrong with the file.
     """
+    if path.suffix == CASSETTE_SUFFIX:
+        return [Scenario(f"{path.stem}/cassette", Where(path, 1), cassette=path)]
     findings = Findings()
     tree = read_yaml(path, findings)
     if findings.problems:
@@ -130,6 +136,7 @@ def _scenario(node: Node, name: str, path: Path, findings: Findings) -> Scenario
         name=name,
         where=node.where,
         call=call,
+        line=read_line(fields),
         model=ModelPlan() if gemini is None else read_model(gemini),
         turns=tuple(read_turn(item, at, path.parent, own) for at, item in fields.items("turns")),
         outcome=Outcome() if outcome is None else read_outcome(outcome),

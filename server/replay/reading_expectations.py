@@ -65,6 +65,7 @@ def read_expectation(node: Node, name: str, findings: Findings) -> Expectation |
     _check_markers(fields, event)
     if event == "function_call_stopped" and fields.has("eval"):
         fields.wrong("eval", "nothing, for a stopped call has no words to judge")
+    criterion = fields.text("eval")
     expectation = Expectation(
         where=fields.where,
         event=event,
@@ -74,8 +75,8 @@ def read_expectation(node: Node, name: str, findings: Findings) -> Expectation |
         calls=_calls(fields, event),
         absent=absent,
         from_turn_start=check_from == "turn_start",
+        criterion=criterion,
     )
-    criterion = fields.text("eval")
     if event in NOT_SHOWN:
         fields.leave_out("event", f"{event}: {NOT_SHOWN[event]}")
         return None

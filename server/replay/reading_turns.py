@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import soundfile
+
 from server.replay.fields import Fields, text_of
 from server.replay.problems import Findings
 from server.replay.reading_expectations import NOT_SHOWN, event_of, read_expectation
@@ -11,6 +13,7 @@ from server.replay.scenario import Expectation, SendAfter, Turn
 from server.replay.yaml_lines import Node
 
 KEYPAD = frozenset("0123456789*#")
+_LONGEST_MS = 86_400_000
 
 _KEYS = ("user", "audio", "dtmf", "hang_up", "send_after", "expect", "image")
 
@@ -19,6 +22,7 @@ def read_turn(node: Node, name: str, folder: Path, findings: Findings) -> Turn:
     """One item of `turns`. `folder` is the scenario file's, where recordings are looked for."""
     fields = Fields(node, name, _KEYS, findings)
     parts = _said(fields)
+    audio, audio_ms = _recording(fields, folder)
     dtmf = _keys_pressed(fields)
     hang_up = fields.yes_no("hang_up", False)
     done = [key for key in ("user", "dtmf", "hang_up") if fields.has(key)]
@@ -37,7 +41,8 @@ def read_turn(node: Node, name: str, folder: Path, findings: Findings) -> Turn:
     return Turn(
         where=fields.where,
         parts=parts,
-        audio=_recording(fields, folder),
+        audio=audio,
+        audio_ms=audio_ms,
         dtmf=dtmf,
         hang_up=hang_up,
         send_after=_send_after(fields),
@@ -98,24 +103,52 @@ def _keys_pressed(fields: Fields) -> str | None:
     return None
 
 
-def _recording(fields: Fields, folder: Path) -> Path | None:
-    text = fields.text("audio")
-    if text is None:
-        return None
-    node = fields.node("user")
+def _recording(fields: Fields, folder: Path) -> tuple[Path | None, tuple[int, int] | None]:
+    """The file, and the part of it that is played (ms); `audio` is a path, or names both."""
+    node = fields.node("audio")
     if node is None:
+        return None, None
+    part = None
+    if isinstance(node.value, Mapping):
+        of = fields.mapping("audio", ("file", "from_ms", "to_ms"))
+        assert of is not None
+        text = of.text("file")
+        start, end = of.whole("from_ms", 0), of.whole("to_ms", None)
+        if text is None and not of.has("file"):
+            of.wrong("file", "a recording, relative to the scenario's file")
+        if end is not None and end <= start:
+            of.wrong("to_ms", f"more than from_ms, which is {start}")
+        part = (start, _LONGEST_MS if end is None else end)
+    else:
+        text = fields.text("audio")
+    if text is None:
+        return None, None
+    user = fields.node("user")
+    if user is None:
         fields.wrong("audio", "`user` beside it, with what the recording says", "no `user`")
-    elif isinstance(node.value, tuple):
+    elif isinstance(user.value, tuple):
         fields.wrong("audio", "a text in `user`, for a recording has its own pauses", "a list")
     path = Path(os.path.normpath(folder / text))
+    problem = _unplayable(path)
+    if problem is not None:
+        fields.wrong("audio", "a recording, relative to the scenario's file", problem)
+        return None, None
+    return path, part
+
+
+def _unplayable(path: Path) -> str | None:
+    """Why a file cannot be played; None: it can, at any rate and with any number of channels."""
     try:
         there = path.is_file()
     except (OSError, ValueError):
         there = False
     if not there:
-        fields.wrong("audio", "a recording, relative to the scenario's file", f"no file {path}")
-        return None
-    return path
+        return f"no file {path}"
+    try:
+        soundfile.info(path)
+    except (RuntimeError, OSError):
+        return f"a file that is no sound: {path}"
+    return None
 
 
 def _send_after(fields: Fields) -> SendAfter | None:

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.observability.printable import printable
+from server.replay.flickering import flickering
 from server.replay.page.figures import SPACE, length, milliseconds, p50, repeated, speed, title
 from server.replay.results import Failure, Replay, Verdict
 from server.replay.scenario import Scenario
@@ -179,6 +180,8 @@ def print_results(
                 _in_words(failure),
                 (f"  ({printable(name)})", "dim"),
             )
+            for line in failure.picture.splitlines():
+                say((f"    {printable(line)}", "dim"))
     for line in _unchecked(replays):
         say(("not checked: ", "yellow"), line)
     for line in flakes:
@@ -221,6 +224,7 @@ def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
         lines.append(
             f"{printable(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
         )
+        lines += [printable(f"{name}: {sentence}") for sentence in flickering(of_name)]
     return lines
 
 

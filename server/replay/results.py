@@ -28,6 +28,8 @@ class Failure:
     where: Where
     expected: str
     seen: str
+    # Lines of text that show it, for a terminal or a page; "": there is nothing to show.
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,16 @@ class Sound:
     agent: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a model judged of an `eval` sentence, and why."""
+
+    where: Where
+    criterion: str
+    holds: bool
+    reason: str
+
+
 @dataclass(slots=True)
 class Replay:
     """One scenario, played once."""
@@ -72,6 +84,7 @@ class Replay:
     verdict: Verdict
     failures: list[Failure] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
+    judged: list[Judgement] = field(default_factory=list)
     # Why the replay broke, if it did.
     problem: str = ""
     # 1 for the first of several repetitions.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from server.emulators.twilio import LineConditions
+
 # Pipecat's default budget of an expectation.
 DEFAULT_WITHIN_MS = 60_000
 
@@ -49,6 +51,8 @@ class Expectation:
     absent: bool = False
     # True: looked for among all events of the turn, not only behind the expectation before.
     from_turn_start: bool = False
+    # A sentence about the reply that a model may judge.
+    criterion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Turn:
     where: Where
     parts: tuple[str | int, ...] = ()
     audio: Path | None = None
+    # The part of the recording that is played, in ms from its start; None: all of it.
+    audio_ms: tuple[int, int] | None = None
     dtmf: str | None = None
     hang_up: bool = False
     # Press or speak at once instead of waiting for the agent to be quiet.
@@ -231,5 +237,9 @@ class Scenario:
     turns: tuple[Turn, ...] = ()
     outcome: Outcome = field(default_factory=Outcome)
     stop_on_failure: bool = True
+    # What is wrong with the line; None: nothing.
+    line: LineConditions | None = None
+    # A cassette that is replayed whole; the call above is then only told of.
+    cassette: Path | None = None
     # All that the file asks for and that cannot be checked at a phone.
     not_checked: tuple[NotChecked, ...] = ()

@@ -67,11 +67,12 @@ async def own_stage(
     on_event: WatchModel,
     real_model_key: str | None = None,
     pipelines: tuple[str, ...] = (),
+    cassettes: Path | None = None,
 ) -> AsyncIterator[Stage]:
     """The whole system in this process, as this scenario wants it.
 
     With `real_model_key`, the agent talks with the real Gemini by that key. `pipelines` are the
-    modules and folders of PIPELINES.
+    modules and folders of PIPELINES. `cassettes`: the folder where a cassette of the call is left.
     """
     plan = scenario.call
     async with AsyncExitStack() as stack:
@@ -102,6 +103,8 @@ async def own_stage(
             pipelines=pipelines,
             inbound_numbers=_routes(plan),
             ring_timeout_seconds=60,
+            cassettes="off" if cassettes is None else "all",
+            cassettes_folder=cassettes or folder / "cassettes",
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
         api = await stack.enter_async_context(

@@ -315,7 +315,7 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
     },
 )
 async def erase(call: KnownCall, opened: Opened) -> None:
-    """Erase an ended call with everything that was kept of it, its recording included."""
+    """Erase an ended call with its record, recording and cassette."""
     await _flush_record(call, opened)
     await _erase_recording(call, opened)
     try:
@@ -332,6 +332,9 @@ async def _erase_recording(call: Call, opened: Resources) -> None:
         raise HTTPException(409, STILL_LIVE)
     try:
         await opened.recordings.erase(call.id)
+        await opened.cassettes.erase(call.id)
     except OSError as error:
-        logger.error("A recording cannot be erased", call_id=call.id, why=error.strerror)
+        logger.error(
+            "A recording or cassette cannot be erased", call_id=call.id, why=error.strerror
+        )
         raise HTTPException(503, NOT_ERASED) from None

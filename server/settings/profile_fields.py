@@ -69,6 +69,9 @@ class ProfileFields(BaseModel):
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
     language: Language | None = Field(default=None, examples=["en-US"])
+    cassette: bool | None = Field(
+        default=None, description="Keep a cassette of the call; left out: as CASSETTES says."
+    )
 
     def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:
         """`profile` with these fields overridden."""

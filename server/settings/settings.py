@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.settings.cassette_values import Which, parse_which
 from server.settings.inbound_numbers import InboundRoute, parse_routes
 from server.settings.profile_fields import E164, PhoneNumber
 from server.settings.written_values import (
@@ -116,6 +124,12 @@ class Settings(BaseSettings):
 
     cloudwatch_namespace: str | None = None
     ecs_agent_uri: str | None = None
+    # "off", "all", "failed", or a share of all calls.
+    cassettes: Annotated[Which, BeforeValidator(parse_which)] = "off"
+    cassettes_folder: Path = Path("cassettes")
+    cassettes_keep_days: int = Field(default=30, ge=0, le=36_500)
+    cassette_max_mb: int = Field(default=64, ge=1, le=4096)
+    cassette_key: SecretStr | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +154,7 @@ class Settings(BaseSettings):
     def _host_and_port(cls, value: str | None) -> str | None:
         return value if value is None else checked_host_and_port(value)
 
-    @field_validator("temporal_codec_key")
+    @field_validator("temporal_codec_key", "cassette_key")
     @classmethod
     def _key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:

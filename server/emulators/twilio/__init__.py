@@ -11,6 +11,7 @@ from server.emulators.twilio.behaviour import (
     Voicemail,
 )
 from server.emulators.twilio.call import CallOver, EmulatedCall
+from server.emulators.twilio.conditions import LineConditions
 from server.emulators.twilio.emulator import TwilioEmulator
 from server.emulators.twilio.faults import CallbackPlan, Hang, Refuse, ServerError, Slow
 from server.emulators.twilio.handset import Handset, HungUp
@@ -37,6 +38,7 @@ __all__ = [
     "HangUp",
     "HungUp",
     "Invalid",
+    "LineConditions",
     "NoAnswer",
     "Pause",
     "Person",

@@ -234,7 +234,10 @@ class EmulatedCall:
             rung = self._rung or Rung(Ring.ANSWERED)
             person = rung.person or Person()
             self.line = self.record.line = Line(
-                self.changes, snr_db=person.snr_db, note=self.record.note
+                self.changes,
+                snr_db=person.snr_db,
+                conditions=person.conditions,
+                note=self.record.note,
             )
             self._become(CallState.IN_PROGRESS)
             self._line_task = asyncio.create_task(self.line.keep_time())

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from server.emulators.twilio.conditions import Delivery, LineConditions, Mouthpiece
 from server.emulators.twilio.mulaw import PACKET, PACKET_MS, RATE, SILENCE, decode, encode
 from server.emulators.twilio.playout import PlayoutBuffer
 from server.emulators.twilio.sound import is_audible
@@ -48,7 +49,8 @@ class LineEnd(Protocol):
 class Line:
     """What one person says and hears, from the answer until `close`.
 
-    `snr_db` adds noise to the person's side, that far below speech.
+    `snr_db` adds noise to the person's side, that far below speech. `conditions`: what else is
+    wrong with the line.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Line:
         changes: Changes,
         *,
         snr_db: float | None = None,
+        conditions: LineConditions | None = None,
         note: Callable[..., None] = lambda *_args, **_detail: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -73,6 +76,8 @@ class Line:
         self._mouth_waiting = 0
         self._noise = _noise(snr_db)
         self._noise_at = 0
+        self._mouthpiece = None if conditions is None else Mouthpiece(conditions)
+        self.delivery = None if conditions is None else Delivery(conditions)
         self._end: LineEnd | None = None
         self._loud_packets = 0
 
@@ -159,7 +164,7 @@ class Line:
             self._end.reached(marks)
 
     def _packet(self) -> bytes:
-        if not self._mouth and self._noise is None:
+        if not self._mouth and self._noise is None and self._mouthpiece is None:
             return _QUIET_PACKET
         samples = np.zeros(PACKET, dtype=np.int16)
         filled = 0
@@ -171,11 +176,14 @@ class Line:
             if len(taken) < len(head):
                 self._mouth.appendleft(head[len(taken) :])
         self._mouth_waiting -= filled
+        if self._mouthpiece is not None:
+            samples = self._mouthpiece.change(samples, bytes(self.ear.heard[-RATE:]))
         if self._noise is not None:
             noise = self._noise[self._noise_at : self._noise_at + PACKET]
             self._noise_at = (self._noise_at + PACKET) % (len(self._noise) - PACKET)
             samples = np.clip(samples.astype(np.int32) + noise, -32_768, 32_767).astype(np.int16)
-        return encode(samples)
+        audio = encode(samples)
+        return audio if self._mouthpiece is None else self._mouthpiece.code(audio)
 
     def _listen(self, beats: int) -> None:
         heard = self.ear.heard[(beats - 1) * PACKET : beats * PACKET]

@@ -31,6 +31,7 @@ CLOSE_WITHIN_SECS = 2.0
 # Five seconds of sound that the application does not take in; what comes then is lost.
 LONGEST_OUTBOX = 250
 _END = ""
+_MEDIA = '{"event":"media"'
 
 
 class StreamFailed(Exception):
@@ -124,6 +125,8 @@ class MediaStream:
             f'"chunk":"{self._chunk}","timestamp":"{self._chunk * PACKET_MS}",'
             f'"payload":"{payload}"}},"streamSid":"{self.sid}"}}'
         )
+        if self._line.delivery is not None and self._line.delivery.is_lost():
+            return
         if not self._sent_any:
             self._sent_any = True
             self._record.note("media.first_out")
@@ -167,6 +170,9 @@ class MediaStream:
     async def _send_all(self, socket: ClientConnection) -> None:
         try:
             while (text := await self._outbox.get()) != _END:
+                if self._line.delivery is not None and text.startswith(_MEDIA):
+                    now = asyncio.get_running_loop().time() - self._line.answered_at
+                    await asyncio.sleep(self._line.delivery.late_secs(now))
                 await socket.send(text)
         except ConnectionClosed:
             return

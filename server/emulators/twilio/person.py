@@ -20,6 +20,7 @@ from typing import Any, Literal
 import yaml
 
 from server.emulators.speech import speak
+from server.emulators.twilio.conditions import LineConditions
 from server.emulators.twilio.handset import KEYS, Handset, HungUp
 from server.emulators.twilio.mulaw import RATE
 from server.emulators.twilio.record import CallRecord
@@ -81,12 +82,14 @@ class PersonError(ValueError):
 class Person:
     """Somebody with a phone.
 
-    `voice` is espeak-ng's name of one; `snr_db` is the line's noise below speech, None for none.
+    `voice` is espeak-ng's name of one; `snr_db` is the line's noise below speech, None for none;
+    `conditions` what else is wrong with the line.
     """
 
     script: Sequence[Action] | PersonFunction = ()
     voice: str = "en-us+f3"
     snr_db: float | None = None
+    conditions: LineConditions | None = None
 
     def prepare(self) -> None:
         """Find the voice for everything that will be said, so that no call waits for it."""

@@ -140,6 +140,7 @@ def _failure(failure: Failure) -> Html:
             *(element("dt", "expected"), element("dd", failure.expected)),
             *(element("dt", "seen"), element("dd", failure.seen)),
         ),
+        element("pre", failure.picture) if failure.picture else None,
         class_="failure",
     )
 

@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from server.emulators.gemini_live import ConnectFault
 from server.replay.reading_outcome import LIMITS, OUTCOME_KEYS
@@ -97,7 +98,7 @@ def test_a_model(tmp_path: Path) -> None:
 
 
 def test_turns(tmp_path: Path) -> None:
-    (tmp_path / "hello.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "hello.wav", [0.0] * 160, 16_000)
     scenario = only(
         tmp_path,
         """\

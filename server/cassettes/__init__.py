@@ -1,0 +1,1 @@
+"""Cassettes: the whole wire of a call on disk: file format, writer thread, store, reading."""
