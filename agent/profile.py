@@ -82,6 +82,10 @@ class AgentProfile(BaseModel):
     answer_shield: Annotated[int, Field(ge=0, le=30_000)] | Literal["greeting"] = 1500
     # How long both sides may be silent before the agent asks, and then says goodbye.
     silence_seconds: float = Field(default=15.0, gt=0, le=600)
+    # How long a caller who has spoken hears nothing before something is done about it; 0: never.
+    answer_patience_secs: float = Field(default=2.5, ge=0, le=60)
+    # Who is dialled when no session answers (E.164); without, the caller hears an apology.
+    fallback_number: str | None = Field(default=None, pattern=r"^\+[1-9][0-9]{6,14}$")
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
         """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.

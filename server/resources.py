@@ -29,6 +29,7 @@ from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
@@ -115,7 +116,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         telephone = _open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        start = _pipeline_starter(settings, records, recordings, model, metrics)
+        sentences = _open_sentences(settings, model, stack)
+        start = _pipeline_starter(settings, records, recordings, model, sentences, metrics)
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
         life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
@@ -208,6 +210,16 @@ def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
     return client
 
 
+def _open_sentences(
+    settings: Settings, model: ConnectModel, stack: AsyncExitStack
+) -> PreparedSentences | None:
+    if not settings.answer_filler or settings.gemini_api_key is None:
+        return None
+    sentences = PreparedSentences(model)
+    stack.push_async_callback(sentences.aclose)
+    return sentences
+
+
 def _open_telephone(settings: Settings, call_log: CallLog) -> TwilioTelephone | NoTelephone:
     if not settings.twilio_account_sid or settings.twilio_auth_token is None:
         return NoTelephone()
@@ -229,6 +241,7 @@ def _pipeline_starter(
     records: RecordWriter,
     recordings: Recordings,
     model: ConnectModel,
+    sentences: PreparedSentences | None,
     metrics: Metrics,
 ) -> StartCall:
     greetings = GreetingCache() if settings.greeting_cache else None
@@ -244,6 +257,7 @@ def _pipeline_starter(
             # The number may be one that somebody talked the model into.
             may_transfer=settings.allows_transfer,
             greetings=greetings,
+            sentences=sentences,
             recording=recordings.begin(call, record),
         )
         return start_call(setup, connect=model, record=record, measure=metrics.observe)

@@ -23,6 +23,7 @@ from pipelines.call.tool_context import StepContext, ToolContext
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.token_meter import TokenMeter
 from pipelines.phone.caller_speech import CallerSpeech
@@ -53,6 +54,8 @@ class CallSetup:
     patience: SessionPatience = field(default_factory=SessionPatience)
     # Greetings that calls share; None: each call generates its own.
     greetings: GreetingCache | None = None
+    # What calls say while an answer does not come; None: nothing.
+    sentences: PreparedSentences | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
     # Takes the audio of both sides; None: the call is not recorded.
@@ -216,6 +219,7 @@ def start_call(
         client=connect,
         patience=setup.patience,
         greetings=setup.greetings,
+        sentences=setup.sentences,
         record=record,
         measure=measure,
         stopwatch=stopwatch,

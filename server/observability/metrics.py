@@ -9,12 +9,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from agent.measures import (
     BargeIn,
+    DeadAir,
     DownlinkShare,
     FirstSound,
     Measure,
     ModelConnect,
     ModelDrop,
     ModelLeftOut,
+    ModelSwitch,
     Packets,
     RecordingEnded,
     RecordingWritten,
@@ -127,6 +129,22 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
             "Attempts to open a Gemini session, by outcome.",
             ("outcome",),
             lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    DeadAir: (
+        _Counted(
+            "model_dead_air",
+            "Callers who waited for too long for an answer, by cause and by what was done.",
+            ("cause", "action"),
+            lambda it: [((it.cause, it.action), 1)],
+        ),
+    ),
+    ModelSwitch: (
+        _Counted(
+            "model_switches",
+            "Connections that took over from another one that was open, by cause.",
+            ("cause",),
+            lambda it: [((it.cause,), 1)],
         ),
     ),
     ModelDrop: (

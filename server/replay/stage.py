@@ -99,6 +99,8 @@ async def own_stage(
             gemini_api_key=real_model_key or MODEL_KEY,
             inbound_numbers=_routes(plan),
             ring_timeout_seconds=60,
+            # Its session would be one that no scenario knows of.
+            answer_filler=False,
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
         api = await stack.enter_async_context(

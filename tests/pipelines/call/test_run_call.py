@@ -48,7 +48,10 @@ class OnStage:
         self.measures: list[Measure] = []
         definition = setup.pop("definition", catalogue.find("phone_call"))
         greetings = setup.pop("greetings", None)
-        profile = AgentProfile(**{"greeting": "Hello there.", "silence_seconds": 10, **setup})
+        sentences = setup.pop("sentences", None)
+        # These models are slow, and silent for as long as a test likes.
+        usual = {"greeting": "Hello there.", "silence_seconds": 10, "answer_patience_secs": 0}
+        profile = AgentProfile(**{**usual, **setup})
         self.running: RunningCall = start_call(
             CallSetup(
                 "call-1",
@@ -57,6 +60,7 @@ class OnStage:
                 definition,
                 {"name": "Ms Lee"},
                 greetings=greetings,
+                sentences=sentences,
             ),
             connect=model,
             record=self.record,
