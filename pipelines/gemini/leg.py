@@ -20,8 +20,9 @@ from pipelines.gemini.resumption import Resumption
 from pipelines.gemini.server_message import LeftOut
 from pipelines.gemini.unkept_audio import UnkeptAudio
 
-PIECE_PACKETS = 4
-PIECE_EVERY_SECS = 0.02
+# 80 ms of audio every 20 ms.
+PACKETS_AT_ONCE = 4
+PACKETS_EVERY_SECS = 0.02
 
 Send = Callable[[ModelSession], Awaitable[None]]
 # What a connection said before it was decided whether it is heard.
@@ -58,15 +59,17 @@ class Leg:
 
     async def catch_up(self, unkept: UnkeptAudio) -> None:
         """Send what it has missed, then be live. Raises: ConnectionClosed, OSError."""
+        # Silence smears nothing.
+        paced = unkept.speech_from(self.next_packet) is not None
+        sent = 0
         while self.next_packet < unkept.end:
-            behind = unkept.end - self.next_packet
-            piece, after = unkept.take(self.next_packet, PIECE_PACKETS)
-            if not self.session.hear(piece):
-                blob = types.Blob(data=piece, mime_type=AUDIO_TYPE)
+            packet, self.next_packet = unkept.take(self.next_packet)
+            if not self.session.hear(packet):
+                blob = types.Blob(data=packet, mime_type=AUDIO_TYPE)
                 await self.session.send_realtime_input(audio=blob)
-            self.next_packet = after
-            if behind > PIECE_PACKETS:
-                await asyncio.sleep(PIECE_EVERY_SECS)
+            sent += 1
+            if paced and sent % PACKETS_AT_ONCE == 0:
+                await asyncio.sleep(PACKETS_EVERY_SECS)
         self.is_live = True
         self.caught_up.set()
 

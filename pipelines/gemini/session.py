@@ -361,6 +361,8 @@ class GeminiSession:
         """A connection serves from now on: brief it, and send it what the caller said."""
         replay, self._replay = self._replay, Replay()
         start = self._replay_from() if replay.audio else None
+        if not self._was_open and self._unkept.first < self._unkept.end:
+            start = self._unkept.first
         await self._brief_and_start(leg, start, serves=True)
 
     async def _brief_and_start(self, leg: Leg, start: int | None, *, serves: bool) -> None:

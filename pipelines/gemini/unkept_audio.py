@@ -88,12 +88,10 @@ class UnkeptAudio:
         loud = self._speech_between(number, self.end)
         return None if loud is None else max(number, loud - LEAD_PACKETS)
 
-    def take(self, number: int, most: int) -> tuple[bytes, int]:
-        """At most so many packets from `number` on as one piece, and the number after them."""
+    def take(self, number: int) -> tuple[bytes, int]:
+        """The packet of that number, or the oldest one after it, and the number after it."""
         number = max(number, self.first)
-        start = number - self.first
-        taken = list(islice(self._packets, start, start + most))
-        return b"".join(taken), number + len(taken)
+        return self._packets[number - self.first], number + 1
 
     def _speech_between(self, start: int, end: int) -> int | None:
         """The number of the first of two loud packets in a row, from `start` to before `end`."""

@@ -21,6 +21,7 @@ from agent.measures import (
     ModelConnect,
     ModelDrop,
     ModelLeftOut,
+    ModelSwitch,
     Packets,
     TurnResponse,
 )
@@ -332,7 +333,9 @@ async def test_a_session_that_goes_away_is_left_between_turns() -> None:
         session.says({"session_resumption_update": {"new_handle": "h1", "resumable": True}})
         session.says({"go_away": {"time_left": "10s"}})
         await stage.model.session(2)
-        assert [drop.reason for drop in stage.of(ModelDrop)] == ["go_away"]
+        await asyncio.sleep(0.1)
+        assert [switch.cause for switch in stage.of(ModelSwitch)] == ["successor_planned"]
+        assert stage.of(ModelDrop) == []
 
 
 @scene
