@@ -48,6 +48,12 @@ BYE_TO_LIMIT = (
     "[The time for this call is up. Tell the caller so in one short sentence and say goodbye.]"
 )
 
+# From a supervisor.
+HINT = (
+    '[A supervisor tells you, and the caller does not hear it: "{}". Act on it in what you say '
+    "from now on; do not mention it.]"
+)
+
 # From tools and from the keypad.
 SAY = '[Say this to the caller now, word for word: "{}"]'
 KEYS_PRESSED = "[The caller pressed {} on the keypad.]"

@@ -239,4 +239,5 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         sentences=parts.sentences,
     )
     parts.line.on_bound.append(model.answered)
+    parts.controls.attach(model)
     return model

@@ -17,7 +17,7 @@ from server.http.body_limit import BodyLimit
 from server.http.fair_share import FairShare
 from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, Resources, State, open_resources
-from server.routes import calls, health, twilio_media, twilio_webhooks
+from server.routes import calls, change_call, health, twilio_media, twilio_webhooks
 from server.routes.api_docs import add_api_docs
 from server.routes.place_call import RETRY_AFTER_SECS
 from server.routes.signed_form import refuse_webhook, warn_unsigned
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(twilio_webhooks.router)
     app.include_router(twilio_media.router)
     app.include_router(calls.router)
+    app.include_router(change_call.router)
     app.include_router(health.router)
     app.add_api_route(
         "/metrics",

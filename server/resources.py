@@ -7,7 +7,7 @@ migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ live calls �
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypedDict
@@ -19,12 +19,15 @@ from starlette.requests import HTTPConnection
 
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
-from agent.record.models import Call
+from agent.record.models import Call, CallStatus, Direction
 from agent.record.recorder import RecordWriter
 from agent.runner.local_runner import LocalRunner
 from pipelines.call import catalogue
+from pipelines.call.held_record import HeldRecord
+from pipelines.call.inbound_pool import InboundPool, PooledCall
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
@@ -56,6 +59,8 @@ class Resources:
     clock: Clock
     call_log: CallLog
     records: RecordWriter
+    # Calls that were started before anybody called; None: there is no pool.
+    pool: InboundPool | None
     recordings: Recordings
     live_calls: LiveCalls
     life: LocalRunner
@@ -117,11 +122,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(telephone.close)
 
         sentences = _open_sentences(settings, model, stack)
-        start = _pipeline_starter(settings, records, recordings, model, sentences, metrics)
+        begin = _pipeline_starter(settings, recordings, model, sentences, metrics)
+
+        def start(call: Call) -> RunningCall:
+            return begin(call, records.recorder(call.id))
+
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
         life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
         _open_leases(settings, live_calls, registry, stack)
+        pool = _open_pool(settings, begin, prewarming, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
 
@@ -131,6 +141,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             clock=clock,
             call_log=call_log,
             records=records,
+            pool=pool,
             recordings=recordings,
             live_calls=live_calls,
             life=life,
@@ -236,18 +247,19 @@ def _open_telephone(settings: Settings, call_log: CallLog) -> TwilioTelephone | 
     )
 
 
+BeginCall = Callable[[Call, Record], RunningCall]
+
+
 def _pipeline_starter(
     settings: Settings,
-    records: RecordWriter,
     recordings: Recordings,
     model: ConnectModel,
     sentences: PreparedSentences | None,
     metrics: Metrics,
-) -> StartCall:
+) -> BeginCall:
     greetings = GreetingCache() if settings.greeting_cache else None
 
-    def start(call: Call) -> RunningCall:
-        record = records.recorder(call.id)
+    def begin(call: Call, record: Record) -> RunningCall:
         setup = CallSetup(
             call_id=call.id,
             phone_number=call.phone_number,
@@ -262,7 +274,46 @@ def _pipeline_starter(
         )
         return start_call(setup, connect=model, record=record, measure=metrics.observe)
 
-    return start
+    return begin
+
+
+def _open_pool(
+    settings: Settings,
+    begin: BeginCall,
+    prewarming: Prewarming | None,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> InboundPool | None:
+    if not settings.inbound_pool or prewarming is None:
+        return None
+
+    def start(number: str) -> PooledCall:
+        call, record = new_inbound_call(settings, number), HeldRecord()
+        assert call is not None, "the pool is for numbers that have a route"
+        return PooledCall(call, begin(call, record), record)
+
+    numbers = [number for number in settings.inbound_numbers if number != "*"]
+    pool = InboundPool(start, numbers, size=settings.inbound_pool, measure=metrics.observe)
+    pool.fill()
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+def new_inbound_call(settings: Settings, ours: str) -> Call | None:
+    """A call to one of our numbers, before it is known who calls; None: nobody answers there."""
+    route = settings.inbound_route(ours)
+    if route is None:
+        return None
+    definition = catalogue.find(route.pipeline)
+    profile = route.over(definition.profile, default_voice=settings.gemini_voice)
+    return Call(
+        direction=Direction.INBOUND,
+        status=CallStatus.RINGING,
+        phone_number="unknown",
+        our_number=ours,
+        pipeline=definition.name,
+        profile=profile.model_dump(mode="json"),
+    )
 
 
 def _make_prewarming(

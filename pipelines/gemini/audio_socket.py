@@ -82,7 +82,7 @@ class AudioSocket(FastClientConnection):
         """The connection is lost."""
         super().connection_lost(exc)
         if self._drops_transport:
-            del self.transport
+            self.__dict__.pop("transport", None)
 
     def hear(self, pcm: bytes) -> bool:
         """Send one packet of PCM16 at 16 kHz now; False when the socket is not writable."""

@@ -33,7 +33,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from agent.conversation import Conversation
 from agent.measures import MeasureSink
-from agent.model_instructions import CALLER_WAITS, NOT_HEARD
+from agent.model_instructions import CALLER_WAITS, HINT, NOT_HEARD
 from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -46,6 +46,7 @@ from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
 from pipelines.gemini.handover import Situation, hand_over
 from pipelines.gemini.live_config import live_config
 from pipelines.gemini.messages import Words
+from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.reply_state import ReplyState
 from pipelines.gemini.retry_budget import SessionPatience
@@ -69,6 +70,10 @@ LATE_WORDS_SECS = 0.4
 MOST_TOKENS = 2**31 - 1
 # Of the turns that no handle covers, the newest are told: three of each side.
 MOST_LATELY = 6
+# A changed prompt waits at most so long for a moment in which nobody speaks.
+CHANGED_WITHIN_SECS = 20.0
+# A call that was told more has another trouble.
+MOST_HINTS = 100
 # A greeting that was kept is said in pieces of 400 ms, which take half a millisecond to convert.
 CHUNK_BYTES = GEMINI_SPEAKS_AT * 2 * 2 // 5
 
@@ -101,7 +106,7 @@ class GeminiLive(DirectProcessor):
         """
         super().__init__()
         self._profile = profile
-        self._tools = tuple(tools)
+        self._tools = self._all_tools = tuple(tools)
         self._hangup = hangup
         self._conversation = conversation
         self._record = record
@@ -156,6 +161,11 @@ class GeminiLive(DirectProcessor):
         self._settling: asyncio.TimerHandle | None = None
         # What the model was sent and has not replied to.
         self._prompts: list[str] = []
+        # What a supervisor has told the model, and of it, what waits for the end of a reply.
+        self._hints: list[str] = []
+        self._untold_hints: list[str] = []
+        # How many of them the newest handle covers.
+        self._hints_covered = 0
         # Turns that are over, and that the newest handle does not cover.
         self._lately: list[str] = []
         # Of the turn that goes on: something was said, it could be heard, it was cut, a tool runs.
@@ -269,7 +279,7 @@ class GeminiLive(DirectProcessor):
         if replays and not self._words_are_known:
             reply.heard_again()
         return Briefing(
-            first=[_note(note) for note in told.notes],
+            first=[_note(note) for note in (*told.notes, *self._hints_for(resumed))],
             then=[self._prompt(prompt) for prompt in told.prompts],
         )
 
@@ -292,6 +302,7 @@ class GeminiLive(DirectProcessor):
         """A handle covers all that was said so far."""
         self._tool_calls.kept()
         self._lately.clear()
+        self._hints_covered = len(self._hints) - len(self._untold_hints)
 
     def _is_quiet(self) -> bool:
         reply = self._reply
@@ -324,6 +335,8 @@ class GeminiLive(DirectProcessor):
 
     async def _say_filler(self, pcm: bytes, words: str) -> None:
         self._record.event("agent.filler")
+        if self._turn_sounded and not self._turn_audible:
+            await self._drop_near_silence()
         await self._push_all(self._reply.reconnected())
         self._resampler.reset()
         reply = ReplyState()
@@ -333,6 +346,11 @@ class GeminiLive(DirectProcessor):
             await asyncio.sleep(0)
         await self._push_all(reply.completed())
         self._heard_before = self._playback.last_sound
+
+    async def _drop_near_silence(self) -> None:
+        """Take back what nobody hears from the phone: it would delay what comes."""
+        if self._hangup.is_talking:
+            await self.broadcast_interruption()
 
     def _give_up(self, cause: str) -> None:
         """Neither session answers: a person does, or the call ends with an apology."""
@@ -354,10 +372,12 @@ class GeminiLive(DirectProcessor):
             self._watchdog.answered()
             self._filled = False
             return
-        if not is_empty or not self._watchdog.empty_turn(near_silent=sounded):
+        if not is_empty:
             return
         if sounded:
-            await self.broadcast_interruption()  # what nobody hears would delay what comes
+            await self._drop_near_silence()
+        if not self._watchdog.empty_turn(near_silent=sounded):
+            return
         text = NOT_HEARD if sounded else CALLER_WAITS
         self._session.send(_text(text))
 
@@ -377,6 +397,44 @@ class GeminiLive(DirectProcessor):
         # One that could not be sent waits still, behind the one for this session.
         if not self._reply.has_spoken:
             await self._greeting.ask(session)
+
+    # --- what is changed from outside --------------------------------------------------------
+
+    def change(self, change: Change) -> None:
+        """Go on with another prompt, voice or tools, from the next turn on. Raises: UnknownTool."""
+        if change.tools is not None:
+            known = {tool.name: tool for tool in self._all_tools}
+            if unknown := [name for name in change.tools if name not in known]:
+                there = ", ".join(known) or "none"
+                raise UnknownTool(f"There is no tool {unknown[0][:64]!r}; there are: {there}.")
+            self._tools = tuple(known[name] for name in dict.fromkeys(change.tools))
+            self._tool_calls.use(self._tools)
+        given = {"system_prompt": change.system_prompt, "voice": change.voice}
+        update = {name: value for name, value in given.items() if value is not None}
+        self._profile = self._profile.model_copy(update=update)
+        changed = [*update, *(["tools"] if change.tools is not None else [])]
+        self._record.event("call.changed", {"fields": changed})
+        self._session.renew(CHANGED_WITHIN_SECS)
+
+    def hint(self, text: str) -> None:
+        """Tell the model something for itself alone, when it does not generate."""
+        self._record.event("call.hint", {"text": text})
+        if len(self._hints) >= MOST_HINTS:
+            return
+        self._hints.append(HINT.format(" ".join(text.split())))
+        self._untold_hints.append(self._hints[-1])
+        self._tell_hints()
+
+    def _hints_for(self, resumed: bool) -> list[str]:
+        told = len(self._hints) - len(self._untold_hints)
+        return self._hints[self._hints_covered if resumed else 0 : told]
+
+    def _tell_hints(self) -> None:
+        if self._reply.is_replying:
+            return  # content interrupts what is being generated
+        for told in self._untold_hints:
+            self._session.send(_note(told))
+        self._untold_hints.clear()
 
     # --- messages out ------------------------------------------------------------------------
 
@@ -427,6 +485,7 @@ class GeminiLive(DirectProcessor):
             self._remember_turn()
             await self._push_all(self._reply.completed())
             await self._turn_is_over()
+            self._tell_hints()
             if (reason := content.turn_complete_reason) is not None:
                 self._record.event("model.turn_complete", {"reason": plain_name(reason.value)})
 

@@ -231,6 +231,14 @@ class GeminiSession:
         self._record.event("model.hedged", {"cause": cause})
         self._open_beside(Purpose.HEDGE)
 
+    def renew(self, within_secs: float) -> None:
+        """Go on with the config as it is now: the next connection takes over between two turns.
+
+        Without a quiet moment `within_secs`, it takes over then.
+        """
+        if (leg := self._legs.serving) is not None:
+            self._depart(leg, asyncio.get_running_loop().time() + within_secs)
+
     def leave_out(self, left: LeftOut) -> None:
         """Count what was not used of a message; report each kind once."""
         self._measure(ModelLeftOut(left.what))
@@ -301,7 +309,8 @@ class GeminiSession:
         elif leg.resumes is not None and leg.resumes == self._handle:
             self._handle = None  # accepted, and of no use: as good as refused
         else:
-            await self._pause(reason, said)
+            hopeless = reason in HOPELESS and not self._rules.has_another_way
+            await self._pause(reason, said, hopeless=hopeless)
 
     def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
         """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
@@ -333,7 +342,8 @@ class GeminiSession:
                     continue
                 if reason in HOPELESS_AT_FIRST and not self._was_open:
                     raise _no_model(reason, said) from None
-                await self._pause(reason, said, since=attempted)
+                hopeless = reason in HOPELESS
+                await self._pause(reason, said, hopeless=hopeless, since=attempted)
             else:
                 self._attempt = None
                 return self._opened(opened, handle, attempted)
@@ -385,10 +395,12 @@ class GeminiSession:
             start = unkept.speech_from(unkept.answered)
         return start
 
-    async def _pause(self, trouble: str, said: str, *, since: float | None = None) -> None:
+    async def _pause(
+        self, trouble: str, said: str, *, hopeless: bool, since: float | None = None
+    ) -> None:
         """Wait before the next attempt. Raises: NoModel when the retry budget is used up."""
         loop = asyncio.get_running_loop()
-        pause = self._budget.next_pause(loop.time(), hopeless=trouble in HOPELESS, since=since)
+        pause = self._budget.next_pause(loop.time(), hopeless=hopeless, since=since)
         if pause is None:
             raise _no_model(trouble, said)
         if self._answered.is_set():

@@ -119,7 +119,7 @@ class ToolCalls:
         self._ledger.session_lost()
         for entry in self._briefed:
             if entry.status is Status.UNTOLD:
-                self._ledger.told(entry)
+                self._ledger.told(entry, briefed=True)
         self._briefed = []
 
     def kept(self) -> None:

@@ -32,6 +32,8 @@ class Entry:
     askers: list[str] = field(default_factory=list)
     status: Status = Status.RUNNING
     response: dict[str, Any] = field(default_factory=dict)
+    # The session was told in words, and may ask for it all the same while it answers the turn.
+    briefed: bool = False
 
 
 class ToolLedger:
@@ -65,8 +67,10 @@ class ToolLedger:
         """The entry of a call that a session asks for, and whether it has to be run."""
         key = f"{name} {json.dumps(arguments, sort_keys=True, default=str)}"
         entry = self._entries.get(key)
-        if entry is not None and entry.status is not Status.TOLD:
+        if entry is not None and (entry.status is not Status.TOLD or entry.briefed):
             entry.askers.append(call_id)
+            if entry.status is Status.TOLD:
+                entry.status = Status.UNTOLD
             return entry, False
         entry = self._entries[key] = Entry(name, arguments, [call_id])
         return entry, True
@@ -76,9 +80,10 @@ class ToolLedger:
         entry.response = response
         entry.status = Status.UNTOLD
 
-    def told(self, entry: Entry) -> None:
-        """Its result was sent to the session that is open."""
+    def told(self, entry: Entry, *, briefed: bool = False) -> None:
+        """Its result was sent to the session that is open, or is part of its briefing."""
         entry.status = Status.TOLD
+        entry.briefed = briefed
         entry.askers.clear()
 
     def canceled(self, call_id: str) -> Entry | None:

@@ -93,8 +93,9 @@ class Kind:
     script: Script = field(default_factory=script)
     connects: Sequence[ConnectFault] = ()
     behaviour: Mapping[str, Any] = field(default_factory=dict)
-    # The script of sessions that resume another one.
+    # The script of sessions that resume another one, and of all but the first.
     resumed: Script | None = None
+    later: Script | None = None
     with_tool: bool = False
 
 
@@ -236,10 +237,9 @@ AGAIN = frozenset({2, 3})
 
 
 async def _near_silent(scene: Scene) -> None:
-    await scene.between()
+    first = await scene.between()
     scene.gemini.behaviour.loudness = 0.004  # about -66 dBFS
-    await scene.replying()
-    await scene.until(lambda s: s.log.turns_complete >= 2)
+    await first.until(lambda s: s.log.turns_complete >= 2, STRIKES_WITHIN_SECS)
     scene.gemini.behaviour.loudness = 1.0
 
 
@@ -268,7 +268,7 @@ def all_kinds() -> list[Kind]:
         Kind("frozen for 5 s before the reply", _stall(Scene.thinking, 5.0)),
         Kind("turnComplete without audio", script=EMPTY),
         Kind("a reply at -66 dBFS", _near_silent),
-        Kind("generation stops half-way", script=HALF),
+        Kind("generation stops half-way", script=HALF, later=script()),
         Kind("connect hangs at the start", connects=[ConnectFault(stall=True, connects=FIRST)]),
         Kind("connect is refused (503) at the start", connects=[_http(503, FIRST)]),
         Kind("connect is refused (429) at the start", connects=[_http(429, FIRST)]),

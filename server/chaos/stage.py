@@ -97,9 +97,15 @@ async def _play_ours(kind: Kind) -> Verdict:
 
 
 async def _vendors(kind: Kind, stack: AsyncExitStack) -> tuple[GeminiLiveEmulator, TwilioEmulator]:
+    sessions = 0
+
     def choose(setup: Mapping[str, Any]) -> Script:
+        nonlocal sessions
         if NUMBER not in str(setup):
             return script()
+        sessions += 1
+        if kind.later is not None and sessions > 1:
+            return kind.later
         resumes = bool(setup.get("sessionResumption", {}).get("handle"))
         return kind.resumed if kind.resumed is not None and resumes else kind.script
 

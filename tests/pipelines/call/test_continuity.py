@@ -3,19 +3,21 @@
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.measures import DeadAir, ModelSwitch
+from agent.measures import DeadAir, ModelSwitch, TurnResponse
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
 from pipelines.definition import PipelineDefinition
+from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.steps import gemini_live, resample, transport_input, transport_output
 from tests import virtual_time
 from tests.pipelines.answering_model import AnsweringModel
 from tests.pipelines.call.test_run_call import OnStage, call, scene
-from tests.pipelines.model import PlayedModel, PlayedSession
+from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.tone import mulaw_tone
 
 TURN_SECS = 1.6
@@ -117,7 +119,7 @@ async def test_a_turn_that_a_handle_covers_is_not_sent_again() -> None:
 
 
 @scene
-async def test_after_a_second_1007_a_fresh_session_is_told_by_text_alone() -> None:
+async def test_after_a_second_1007_comes_a_fresh_session_and_after_a_third_one_no_audio() -> None:
     async with call() as stage:
         first = await patient_call(stage)
         first.content(input_transcription={"text": "When are you open?"})
@@ -129,10 +131,14 @@ async def test_after_a_second_1007_a_fresh_session_is_told_by_text_alone() -> No
         await second.until(lambda s: loud_packets(s) > TURN_PACKETS // 2)
         second.drops(1007)
         third = await stage.model.session(3)
-        await asyncio.sleep(1)
+        await third.until(lambda s: loud_packets(s) > TURN_PACKETS // 2)
         assert third.handle is None
-        assert loud_packets(third) == 0
-        assert "When are you open?" in third.texts[-1]
+        third.drops(1007)
+        fourth = await stage.model.session(4)
+        await asyncio.sleep(1)
+        assert fourth.handle is None
+        assert loud_packets(fourth) == 0
+        assert "When are you open?" in fourth.texts[-1]
 
 
 # --- tool calls ------------------------------------------------------------------------------
@@ -370,6 +376,55 @@ async def test_a_second_attempt_runs_beside_one_that_hangs() -> None:
         await session.until(lambda s: s.texts)
 
 
+# --- changes and hints -----------------------------------------------------------------------
+
+
+@scene
+async def test_another_prompt_takes_effect_between_two_turns_and_remembers_the_call() -> None:
+    async with call() as stage:
+        await patient_call(stage)
+        stage.running.controls.change(Change(system_prompt="Be brief.", voice="Kore", tools=[]))
+        second = await stage.model.session(2)
+        assert second.handle == "h1"
+        assert second.config.system_instruction == "Be brief."
+        assert second.config.tools is None
+        await asyncio.sleep(0.5)
+        assert [each.cause for each in stage.of(ModelSwitch)] == ["successor_planned"]
+        assert second.texts == [], "it greets nobody again"
+
+
+@scene
+async def test_a_tool_that_the_pipeline_does_not_have_changes_nothing() -> None:
+    async with call() as stage:
+        await patient_call(stage)
+        with pytest.raises(UnknownTool, match="there are: hang_up"):
+            stage.running.controls.change(Change(tools=["fly"]))
+        await asyncio.sleep(1)
+        assert len(stage.model.sessions) == 1
+
+
+@scene
+async def test_a_hint_waits_for_the_end_of_a_reply_and_is_told_to_fresh_sessions_too() -> None:
+    model = PlayedModel()
+    async with call(model) as stage:
+        first = await patient_call(stage)
+        first.speaks("Our hours are", 1.0, completes=False)
+        await asyncio.sleep(0.1)
+        stage.running.controls.hint("Offer a discount.")
+        await asyncio.sleep(0.2)
+        assert first.sent[1:] == []
+        first.content(generation_complete=True)
+        first.content(turn_complete=True)
+        await first.until(lambda s: len(s.sent) == 2)
+        kind, told = first.sent[-1]
+        assert (kind, "Offer a discount." in told) == ("remember", True)
+        model.refusals.append(refused(1011))
+        first.drops()
+        fresh = await model.session(2)
+        await asyncio.sleep(0.5)
+        assert any("Offer a discount." in text for _, text in fresh.sent)
+
+
 # --- whatever happens ------------------------------------------------------------------------
 
 FAULTS = ["drop", "freeze", "go_away", "refuse", "speak", "speak", "wait"]
@@ -407,3 +462,42 @@ def test_a_call_answers_whatever_happened_before_and_ends(
                 assert stage.running.is_over or now_given > replies
 
     virtual_time.run(play())
+
+
+# --- half an hour ----------------------------------------------------------------------------
+
+
+async def half_an_hour(minutes: int, go_away_every: int) -> tuple[list[float], int]:
+    """The response times of a call with a question every 15 s, and its connections."""
+    model = AnsweringModel()
+    async with call(model, answer_patience_secs=2.5, silence_seconds=60) as stage:
+        await stage.phone.pick_up()
+        await model.session()
+        await asyncio.sleep(3)
+        for quarter in range(minutes * 4):
+            if quarter and quarter % (go_away_every * 4) == 0:
+                model.newest.says({"go_away": {"time_left": "10s"}})
+            stage.phone.speak(mulaw_tone(0.8))
+            await asyncio.sleep(15)
+        assert not stage.running.is_over
+        assert dead_air(stage) == []
+        assert {each.cause for each in stage.of(ModelSwitch)} <= {"successor_planned"}
+        return [each.secs for each in stage.of(TurnResponse)], len(model.sessions)
+
+
+@scene
+async def test_six_minutes_with_a_go_away_every_two_are_as_quick_at_the_end() -> None:
+    responses, sessions = await half_an_hour(minutes=6, go_away_every=2)
+    assert (len(responses), sessions) == (24, 3)
+    assert sum(responses[-8:]) <= sum(responses[:8]) * 1.1
+
+
+@pytest.mark.long
+def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_at_the_end() -> None:
+    async def play() -> None:
+        responses, sessions = await half_an_hour(minutes=29, go_away_every=9)
+        assert len(responses) == 29 * 4
+        assert sessions >= 4
+        assert sum(responses[-20:]) <= sum(responses[:20]) * 1.1
+
+    virtual_time.run(play(), limit_secs=2_000)

@@ -41,6 +41,18 @@ def test_a_call_that_was_told_may_run_anew() -> None:
     assert ledger.asked("f2", "book", {})[1]
 
 
+def test_a_session_that_was_told_in_words_may_ask_all_the_same() -> None:
+    ledger = ToolLedger()
+    entry, _ = ledger.asked("f1", "book", {})
+    ledger.done(entry, {"result": "booked"})
+    ledger.session_lost()
+    ledger.told(entry, briefed=True)
+    assert ledger.asked("f2", "book", {}) == (entry, False)
+    assert (entry.status, entry.askers) == (Status.UNTOLD, ["f2"])
+    ledger.told(entry)
+    assert ledger.asked("f3", "book", {})[1]
+
+
 def test_what_a_lost_session_was_told_is_told_again_unless_a_handle_covers_it() -> None:
     ledger = ToolLedger()
     entry, _ = ledger.asked("f1", "book", {})
