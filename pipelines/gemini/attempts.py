@@ -11,16 +11,14 @@ from contextlib import suppress
 
 from pipelines.gemini.client import Connection, ModelSession
 
-Opened = tuple[Connection, ModelSession]
-
 
 async def open_first(
     connect: Callable[[], Connection],
     *,
     second_after_secs: float,
     somebody_waits: asyncio.Event,
-    leave: Callable[[Connection], None],
-) -> Opened:
+    leave: Callable[[Connection], object],
+) -> tuple[Connection, ModelSession]:
     """Enter a connection; whichever attempt is set up first is returned, the other one is left.
 
     Raises: what the last attempt that failed raises.
@@ -63,7 +61,7 @@ async def _enter(connection: Connection) -> ModelSession:
 
 
 def _left(
-    connection: Connection, leave: Callable[[Connection], None]
+    connection: Connection, leave: Callable[[Connection], object]
 ) -> Callable[[asyncio.Task[ModelSession]], None]:
     def leave_if_open(task: asyncio.Task[ModelSession]) -> None:
         with suppress(asyncio.CancelledError):

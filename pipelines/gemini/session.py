@@ -24,57 +24,45 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.measures import (
     MeasureSink,
-    ModelConnect,
     ModelDrop,
-    ModelLeftOut,
     ModelSwitch,
     UplinkShare,
 )
 from agent.model_instructions import CALLER_WAITS
 from agent.ports import Record
-from pipelines.gemini.attempts import Opened, open_first
 from pipelines.gemini.audible import is_audible
 from pipelines.gemini.audio_socket import AUDIO_TYPE, OnSpeech, OnWords
 from pipelines.gemini.client import Connection, ConnectModel, ModelSession
 from pipelines.gemini.close_rules import CloseRules, Replay
+from pipelines.gemini.connector import Connector, NoModel, Opened, told
 from pipelines.gemini.continuity import Continuity, Purpose, Verdict
-from pipelines.gemini.departure import Departure, Step, Successor
+from pipelines.gemini.departure import Successor
+from pipelines.gemini.departures import Departures
+from pipelines.gemini.left_out_report import LeftOutReport
 from pipelines.gemini.leg import Leg
 from pipelines.gemini.messages import Words
 from pipelines.gemini.refusals import (
     HOPELESS,
-    HOPELESS_AT_FIRST,
     close_reason,
-    presentable,
-    refusal,
     sentence,
 )
 from pipelines.gemini.resumption import Resumption
-from pipelines.gemini.retry_budget import RetryBudget, SessionPatience
+from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.send_queue import Send, SendQueue
 from pipelines.gemini.server_message import LeftOut
 from pipelines.gemini.unkept_audio import UnkeptAudio
 from pipelines.phone.packet_stamp import take_stamp
 
-# Of so many kinds of what was left out in one call, each is reported once.
-MOST_KINDS = 50
+__all__ = ["Briefing", "GeminiSession", "NoModel"]
+
 # How long a closing handshake may hold up what comes after it.
 CLOSED_WITHIN_SECS = 1.0
 # What was received before a connection broke is still read; it is there already.
 DRAINED_WITHIN_SECS = 1.0
-# How often a connection that has to go is looked at.
-DEPARTURE_LOOKS_EVERY_SECS = 0.05
 # Of a turn that is longer, the words are told instead: 8 s of audio are sent again in 2 s.
 MOST_REPLAYED_PACKETS = 400
 # A hedge that gives no sign of having heard anything is asked for an answer.
 HEDGE_ASKED_AFTER_SECS = 1.2
-
-
-class NoModel(Exception):
-    """Gemini could not be reached within the retry budget.
-
-    The message is the last refusal, and what Gemini said of it.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +105,6 @@ class GeminiSession:
         all that was said. `marks_speech`: the model does not detect speech itself.
         """
         self._client = client
-        self._config = config
         self._on_message = on_message
         self._on_speech = on_speech
         self._on_words = on_words
@@ -129,6 +116,9 @@ class GeminiSession:
         self._record = record
         self._measure = measure
         self._patience = patience
+        self._connector = Connector(
+            client, config, record, measure, patience, leave=self._leave_soon
+        )
         self._stopwatch = stopwatch
         self._marks_speech = marks_speech
         self._speaks = False
@@ -140,24 +130,23 @@ class GeminiSession:
         self._rules = CloseRules()
         self._replay = Replay()
         self._waiting = SendQueue()
-        self._budget = RetryBudget(patience)
-        self._budget.somebody_waits = False
-        # The phone was answered.
-        self._answered = asyncio.Event()
-        # The attempt to connect that is under way.
-        self._attempt: asyncio.Timeout | None = None
-        # This call had a session before.
-        self._was_open = False
         # What Gemini said when it closed the last session.
         self._said = ""
-        self._kinds_left_out: set[str] = set()
+        self._left_out = LeftOutReport(record, measure, client.secrets)
+        self.leave_out = self._left_out.add
         # Connections that are being closed, beside what goes on.
         self._closing: set[asyncio.Task[None]] = set()
-        # A second connection that is being opened, and the planned end of the first one.
+        # A second connection that is being opened.
         self._opening: asyncio.Task[None] | None = None
         self._opening_is_hedge = False
-        self._departing: asyncio.Task[None] | None = None
-        self._life: asyncio.TimerHandle | None = None
+        self._departures = Departures(
+            is_quiet=self._loses_nothing,
+            successor=self._next_one,
+            open_next=self._open_next,
+            discard=lambda: self._dismiss("somebody_spoke"),
+            take_over=self._take_over,
+            leave=self._leave_now,
+        )
 
     # --- what is sent ------------------------------------------------------------------------
 
@@ -195,15 +184,7 @@ class GeminiSession:
 
     def answered(self) -> None:
         """Somebody waits from now on, for what is left of the patience."""
-        self._budget.somebody_waits = True
-        self._answered.set()
-        if self._legs.serving is not None:
-            self._budget.reset()
-            return
-        now = asyncio.get_running_loop().time()
-        attempt = self._attempt
-        if attempt is not None and not attempt.expired() and self._budget.is_spent(now):
-            attempt.reschedule(now)
+        self._connector.answered(has_session=self._legs.serving is not None)
 
     # --- what the model's step notices -------------------------------------------------------
 
@@ -236,21 +217,8 @@ class GeminiSession:
 
         Without a quiet moment `within_secs`, it takes over then.
         """
-        if (leg := self._legs.serving) is not None:
-            self._depart(leg, asyncio.get_running_loop().time() + within_secs)
-
-    def leave_out(self, left: LeftOut) -> None:
-        """Count what was not used of a message; report each kind once."""
-        self._measure(ModelLeftOut(left.what))
-        kind = f"{left.what}: {left.name}"
-        if kind in self._kinds_left_out or len(self._kinds_left_out) >= MOST_KINDS:
-            return
-        self._kinds_left_out.add(kind)
-        detail = {"what": left.what, "name": left.name}
-        if said := presentable(left.said, self._client.secrets):
-            detail["said"] = said
-        self._record.event("model.left_out", detail)
-        logger.bind(**detail).warning("model sent what is not known; it is left out")
+        if self._legs.serving is not None:
+            self._departures.begin(asyncio.get_running_loop().time() + within_secs)
 
     # --- connections, one after the other ----------------------------------------------------
 
@@ -262,7 +230,8 @@ class GeminiSession:
         try:
             while True:
                 if self._legs.serving is None:
-                    leg = await self._connect()
+                    opened = await self._connector.connect(self._handle)
+                    leg = self._leg(opened)
                     self._legs.serve(leg)
                     await self._begin(leg)
                 await self._serve()
@@ -288,13 +257,15 @@ class GeminiSession:
         """The connection that serves is gone: the one beside takes over, or a new one is due."""
         sent_until = self._unkept.end if leg.is_live else leg.next_packet
         self._legs.lost(leg)
-        self._stop_departing()
+        self._departures.stop()
+        if self._opening is not None and not self._opening_is_hedge and not self._opening.done():
+            self._dismiss("dropped")
         self._waiting.drop_sound()
         await self._leave(leg.connection)
         self._measure(ModelDrop(reason))
         said, self._said = self._said, ""
-        self._record.event("model.dropped", _told(reason, said))
-        logger.bind(**_told(reason, said)).info("model session ended; connecting again")
+        self._record.event("model.dropped", told(reason, said))
+        logger.bind(**told(reason, said)).info("model session ended; connecting again")
         self._replay = self._rules.closed(reason)
         for number in range(sent_until - self._replay.all_but, sent_until):
             self._unkept.blank(number)
@@ -305,12 +276,12 @@ class GeminiSession:
             return
         lasted = asyncio.get_running_loop().time() - leg.opened_at
         if lasted >= self._patience.short_session_secs:
-            self._budget.reset()
+            self._connector.lasted()
         elif leg.resumes is not None and leg.resumes == self._handle:
             self._handle = None  # accepted, and of no use: as good as refused
         else:
             hopeless = reason in HOPELESS and not self._rules.has_another_way
-            await self._pause(reason, said, hopeless=hopeless)
+            await self._connector.pause(reason, said, hopeless=hopeless)
 
     def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
         """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
@@ -322,48 +293,10 @@ class GeminiSession:
 
         return timed
 
-    async def _connect(self) -> Leg:
-        loop = asyncio.get_running_loop()
-        while True:
-            attempted, handle = loop.time(), self._handle
-            try:
-                async with asyncio.timeout(self._patience.attempt_secs) as self._attempt:
-                    opened = await open_first(
-                        lambda: self._client.connect(self._config(self._handle)),
-                        second_after_secs=self._patience.second_attempt_secs,
-                        somebody_waits=self._answered,
-                        leave=lambda connection: self._leave_soon(connection),
-                    )
-            except Exception as error:
-                reason, said = self._refused(error, attempted)
-                self._attempt = None
-                if handle is not None:
-                    self._handle = None
-                    continue
-                if reason in HOPELESS_AT_FIRST and not self._was_open:
-                    raise _no_model(reason, said) from None
-                hopeless = reason in HOPELESS
-                await self._pause(reason, said, hopeless=hopeless, since=attempted)
-            else:
-                self._attempt = None
-                return self._opened(opened, handle, attempted)
-
-    def _refused(self, error: Exception, attempted: float) -> tuple[str, str]:
-        reason, said = refusal(error), sentence(error, self._client.secrets)
-        lasted = asyncio.get_running_loop().time() - attempted
-        self._measure(ModelConnect(reason, lasted))
-        self._record.event("model.refused", _told(reason, said))
-        logger.bind(**_told(reason, said)).warning("model refused a session")
-        return reason, said
-
-    def _opened(self, opened: Opened, handle: str | None, attempted: float) -> Leg:
-        connection, session = opened
-        now = asyncio.get_running_loop().time()
-        self._measure(ModelConnect("ok", now - attempted))
-        self._record.event("model.connected", {"resumed": handle is not None})
-        leg = Leg(connection, session, handle, now)
-        leg.resumption = Resumption(handle)
-        session.listen(partial(self._take_speech, leg), partial(self._take_words, leg))
+    def _leg(self, opened: Opened) -> Leg:
+        leg = Leg(opened.connection, opened.session, opened.handle, opened.at)
+        leg.resumption = Resumption(opened.handle)
+        leg.session.listen(partial(self._take_speech, leg), partial(self._take_words, leg))
         leg.pump = asyncio.create_task(self._pump(leg), name="model connection")
         return leg
 
@@ -371,7 +304,7 @@ class GeminiSession:
         """A connection serves from now on: brief it, and send it what the caller said."""
         replay, self._replay = self._replay, Replay()
         start = self._replay_from() if replay.audio else None
-        if not self._was_open and self._unkept.first < self._unkept.end:
+        if not self._connector.was_open and self._unkept.first < self._unkept.end:
             start = self._unkept.first
         await self._brief_and_start(leg, start, serves=True)
 
@@ -380,11 +313,11 @@ class GeminiSession:
         briefing = self._brief(leg.resumes is not None, start is not None)
         leg.first, leg.then = briefing.first, briefing.then
         if serves:
-            self._was_open = True
+            self._connector.was_open = True
             self._handle = leg.resumption.handle
             await self._on_connected()
             leg.serves.set()
-            self._expect_its_end(leg)
+            self._departures.expect(leg.opened_at + self._patience.connection_life_secs)
         leg.begins.set()
 
     def _replay_from(self) -> int | None:
@@ -394,23 +327,6 @@ class GeminiSession:
         if start is None or unkept.end - start > MOST_REPLAYED_PACKETS:
             start = unkept.speech_from(unkept.answered)
         return start
-
-    async def _pause(
-        self, trouble: str, said: str, *, hopeless: bool, since: float | None = None
-    ) -> None:
-        """Wait before the next attempt. Raises: NoModel when the retry budget is used up."""
-        loop = asyncio.get_running_loop()
-        pause = self._budget.next_pause(loop.time(), hopeless=hopeless, since=since)
-        if pause is None:
-            raise _no_model(trouble, said)
-        if self._answered.is_set():
-            await asyncio.sleep(pause)
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._answered.wait()
-        if self._budget.is_spent(loop.time()):
-            raise _no_model(trouble, said)
 
     # --- one connection ----------------------------------------------------------------------
 
@@ -488,8 +404,8 @@ class GeminiSession:
         if message.go_away is not None:
             left = message.go_away.time_left
             self._record.event("model.go_away", {"time_left": left})
-            now = asyncio.get_running_loop().time()
-            self._depart(leg, now + _secs(left))
+            if leg is self._legs.serving:
+                self._departures.begin(asyncio.get_running_loop().time() + _secs(left))
 
     async def _take_speech(self, leg: Leg, pcm: bytes) -> None:
         leg.resumption.spoke()
@@ -510,10 +426,7 @@ class GeminiSession:
         try:
             await taking
         except Exception as error:
-            name = type(error).__name__
-            if f"failed: {name}" not in self._kinds_left_out:
-                logger.opt(exception=error).error("a message of the model could not be taken")
-            self.leave_out(LeftOut("failed", name))
+            self._left_out.failed(error)
 
     # --- a second connection -----------------------------------------------------------------
 
@@ -546,17 +459,18 @@ class GeminiSession:
         briefed = leg.begins.is_set()
         quiet = cause == "planned"
         old = self._legs.take_over()
+        self._opening = None
         self._measure(ModelSwitch(f"{purpose.value if purpose else ''}_{cause}"))
         self._record.event("model.switched", {"cause": cause, "was_open": old is not None})
         self._waiting.drop_sound()
-        self._stop_departing()
+        self._departures.stop()
         if briefed:
             # It knows the call already.
-            self._was_open = True
+            self._connector.was_open = True
             self._handle = leg.resumption.handle
             await self._on_connected()
             leg.serves.set()
-            self._expect_its_end(leg)
+            self._departures.expect(leg.opened_at + self._patience.connection_life_secs)
         else:
             start = None if quiet else self._replay_from()
             await self._brief_and_start(leg, start, serves=True)
@@ -574,15 +488,10 @@ class GeminiSession:
         self._opening = asyncio.create_task(self._opens(purpose, handle), name="beside")
 
     async def _opens(self, purpose: Purpose, handle: str | None) -> None:
-        attempted = asyncio.get_running_loop().time()
-        connection = self._client.connect(self._config(handle))
-        try:
-            async with asyncio.timeout(self._patience.attempt_secs):
-                session = await connection.__aenter__()
-        except Exception as error:
-            self._refused(error, attempted)
+        opened = await self._connector.connect_once(handle)
+        if opened is None:
             return
-        leg = self._opened((connection, session), handle, attempted)
+        leg = self._leg(opened)
         self._legs.stand_by(leg, purpose)
         assert leg.pump is not None
         leg.pump.add_done_callback(lambda _: self._beside_ended(leg))
@@ -596,78 +505,43 @@ class GeminiSession:
 
     def _dismiss(self, why: str) -> None:
         """The connection beside is not needed, or came too late."""
-        if self._opening is not None and not self._opening.done():
-            self._opening.cancel()
-        self._opening = None
+        opening, self._opening = self._opening, None
+        if opening is not None and opening is not asyncio.current_task():
+            opening.cancel()
         if (leg := self._legs.dismiss()) is not None:
             self._record.event("model.dismissed", {"why": why})
             self._leave_soon(leg.connection, leg.pump)
 
     # --- a connection that has to go ---------------------------------------------------------
 
-    def _expect_its_end(self, leg: Leg) -> None:
-        loop = asyncio.get_running_loop()
-        self._life = loop.call_later(
-            self._patience.connection_life_secs, lambda: self._depart(leg, None)
-        )
+    def _loses_nothing(self) -> bool:
+        leg = self._legs.serving
+        return leg is not None and leg.resumption.is_covered and self._is_quiet()
 
-    def _depart(self, leg: Leg, deadline: float | None) -> None:
-        """Look for a moment to leave a connection for the next one."""
-        if leg is not self._legs.serving:
-            return
-        self._stop_departing()
-        self._departing = asyncio.create_task(
-            self._departs(leg, Departure(deadline)), name="departing"
-        )
-
-    async def _departs(self, leg: Leg, departure: Departure) -> None:
-        opened = False
-        while leg is self._legs.serving:
-            quiet = leg.resumption.is_covered and self._is_quiet()
-            now = asyncio.get_running_loop().time()
-            match departure.step(now, quiet=quiet, successor=self._successor(opened)):
-                case Step.OPEN:
-                    opened = True
-                    if self._legs.beside is not None or self._opening_is_hedge:
-                        self._dismiss("departing")
-                    self._open_beside(Purpose.SUCCESSOR)
-                case Step.DISCARD:
-                    opened = False
-                    self._dismiss("somebody_spoke")
-                case Step.SWITCH:
-                    self._departing = None
-                    await self._take_over("planned" if quiet else "forced")
-                    return
-                case Step.LEAVE:
-                    self._departing = None
-                    self._dismiss("departing")
-                    assert leg.pump is not None
-                    leg.pump.cancel()
-                    return
-                case Step.WAIT:
-                    await asyncio.sleep(DEPARTURE_LOOKS_EVERY_SECS)
-
-    def _successor(self, opened: bool) -> Successor:
-        if not opened:
-            return Successor.NONE
-        if self._legs.beside is not None:
+    def _next_one(self) -> Successor:
+        """How far the connection is that is to take over."""
+        if self._legs.purpose is Purpose.SUCCESSOR:
             return Successor.OPEN
-        is_opening = self._opening is not None and not self._opening.done()
-        return Successor.OPENING if is_opening else Successor.REFUSED
+        if self._opening is None:
+            return Successor.NONE
+        return Successor.REFUSED if self._opening.done() else Successor.OPENING
 
-    def _stop_departing(self) -> None:
-        if self._life is not None:
-            self._life.cancel()
-            self._life = None
-        departing, self._departing = self._departing, None
-        if departing is not None and departing is not asyncio.current_task():
-            departing.cancel()
+    def _open_next(self) -> None:
+        if self._legs.beside is not None or self._opening is not None:
+            self._dismiss("departing")
+        self._open_beside(Purpose.SUCCESSOR)
+
+    def _leave_now(self) -> None:
+        """End the connection that serves, as if it were lost."""
+        self._dismiss("departing")
+        if (leg := self._legs.serving) is not None and leg.pump is not None:
+            leg.pump.cancel()
 
     # --- leaving -----------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         """Leave all connections."""
-        self._stop_departing()
+        self._departures.stop()
         if self._opening is not None:
             self._opening.cancel()
         legs = [leg for leg in (self._legs.serving, self._legs.beside) if leg is not None]
@@ -703,14 +577,6 @@ def _secs(duration: str | None) -> float:
         return max(0.0, float((duration or "").removesuffix("s")))
     except ValueError:
         return 10.0
-
-
-def _told(reason: str, said: str) -> dict[str, str]:
-    return {"reason": reason, "said": said} if said else {"reason": reason}
-
-
-def _no_model(reason: str, said: str) -> NoModel:
-    return NoModel(f"{reason}: {said}" if said else reason)
 
 
 async def _close(connection: Connection, pump: asyncio.Task[str] | None) -> None:
