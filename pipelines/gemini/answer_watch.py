@@ -1,8 +1,9 @@
 """AnswerWatch: decides what is done about silence at the phone while the caller waits.
 
     caller   ==speaks==|
-    phone              |<-- patience -->|"One moment, please."|<-- patience -->|
-    action                              FILL, and a hedge                      GIVE_UP
+    phone              |<-- patience -->|"One moment, please."
+    action                              FILL, and a hedge
+                                        |<---- twice the patience, silent ---->| GIVE_UP
 
 It is quiet while the caller speaks, while a tool runs, and when nobody waits. Whatever is heard of
 the agent starts the patience anew. A reply that stops half-way is waited for like a missing one.
@@ -48,6 +49,7 @@ class AnswerWatch:
         self.cause = "no_answer"
         # How often something was done in this turn.
         self._actions = 0
+        self._filled_at = 0.0
         self._prompted = False
 
     @property
@@ -90,9 +92,13 @@ class AnswerWatch:
         times = (self.waits_since, silence.caller_last, silence.agent_last)
         since = max(time for time in times if time is not None)
         due = since + self._patience_secs - LEAD_SECS
+        if self._actions:
+            # The hedge has to be opened, told, and to answer.
+            due = max(due, self._filled_at + 2 * (self._patience_secs - LEAD_SECS))
         if now < due - 1e-6:
             return Action.NOTHING, due
         self._actions += 1
         if self._actions == 1:
-            return Action.FILL, now + self._patience_secs - LEAD_SECS
+            self._filled_at = now
+            return Action.FILL, now + 2 * (self._patience_secs - LEAD_SECS)
         return Action.GIVE_UP, None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from google.genai import types
 from loguru import logger
@@ -82,11 +83,11 @@ class Connector:
         """Open a connection, without the handle if that is refused. Raises: NoModel."""
         loop = asyncio.get_running_loop()
         while True:
-            attempted, resume = loop.time(), handle
+            attempted = loop.time()
             try:
                 async with asyncio.timeout(self._patience.attempt_secs) as self._attempt:
                     connection, session = await open_first(
-                        lambda resume=resume: self._client.connect(self._config(resume)),
+                        partial(self._make, handle),
                         second_after_secs=self._patience.second_attempt_secs,
                         somebody_waits=self._answered,
                         leave=self._leave,
@@ -107,7 +108,7 @@ class Connector:
     async def connect_once(self, handle: str | None) -> Opened | None:
         """Open a connection beside another one; None when it is refused, or hangs."""
         attempted = asyncio.get_running_loop().time()
-        connection = self._client.connect(self._config(handle))
+        connection = self._make(handle)
         try:
             async with asyncio.timeout(self._patience.attempt_secs):
                 session = await connection.__aenter__()
@@ -132,6 +133,9 @@ class Connector:
                 await self._answered.wait()
         if self._budget.is_spent(loop.time()):
             raise no_model(trouble, said)
+
+    def _make(self, handle: str | None) -> Connection:
+        return self._client.connect(self._config(handle))
 
     def _opened(
         self, connection: Connection, session: ModelSession, handle: str | None, attempted: float

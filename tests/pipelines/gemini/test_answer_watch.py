@@ -21,7 +21,7 @@ def played(watch: AnswerWatch, until: float, agent_last: float | None = None) ->
 def test_the_caller_is_told_to_wait_within_the_patience_and_then_given_up() -> None:
     watch = AnswerWatch(2.5)
     watch.waits(10.0)
-    assert played(watch, 100.0) == [12.4, 14.8]
+    assert played(watch, 100.0) == [12.4, 17.2]
 
 
 def test_the_sentence_that_bridges_the_wait_is_waited_for() -> None:
@@ -29,9 +29,9 @@ def test_the_sentence_that_bridges_the_wait_is_waited_for() -> None:
     watch.waits(10.0)
     action, _ = watch.look(Silence(12.4, 10.0, None))
     assert action is Action.FILL
-    action, again = watch.look(Silence(14.8, 10.0, 13.6))
-    assert (action, again) == (Action.NOTHING, 13.6 + 2.5 - LEAD_SECS)
-    assert watch.look(Silence(16.0, 10.0, 13.6)) == (Action.GIVE_UP, None)
+    action, again = watch.look(Silence(14.8, 10.0, 15.6))
+    assert (action, again) == (Action.NOTHING, 15.6 + 2.5 - LEAD_SECS)
+    assert watch.look(Silence(18.0, 10.0, 15.6)) == (Action.GIVE_UP, None)
 
 
 def test_nothing_is_done_while_the_caller_speaks_or_a_tool_runs() -> None:
@@ -53,7 +53,7 @@ def test_an_answer_ends_the_wait_and_the_next_turn_begins_anew() -> None:
     assert watch.look(Silence(60.0, 10.0, 12.0)) == (Action.NOTHING, None)
     watch.waits(70.0)
     assert watch.cause == "no_answer"
-    assert played(watch, 80.0) == [72.4, 74.8]
+    assert played(watch, 80.0) == [72.4, 77.2]
 
 
 def test_a_reply_that_stops_half_way_is_waited_for_from_its_last_sound_on() -> None:
