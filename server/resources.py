@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 from fastapi import Depends
 from google.genai import types
@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
-from agent.ports import Record
+from agent.ports import Record, Telephone
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call, CallStatus, Direction
@@ -43,10 +43,13 @@ from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
 from server.settings.settings import Settings, names_set
-from server.twilio.rest_client import NoTelephone, TwilioTelephone
+from server.twilio.no_telephone import NoTelephone
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
+
+if TYPE_CHECKING:
+    from server.twilio.rest_client import TwilioTelephone
 
 REDIS_TIMEOUT_SECS = 3.0
 
@@ -231,9 +234,11 @@ def _open_sentences(
     return sentences
 
 
-def _open_telephone(settings: Settings, call_log: CallLog) -> TwilioTelephone | NoTelephone:
+def _open_telephone(settings: Settings, call_log: CallLog) -> "TwilioTelephone | NoTelephone":
     if not settings.twilio_account_sid or settings.twilio_auth_token is None:
         return NoTelephone()
+    # Twilio's SDK and `requests` are for servers that can dial.
+    from server.twilio.rest_client import TwilioTelephone
 
     async def known(twilio_sid: str) -> bool:
         return await call_log.find_by_sid(twilio_sid) is not None
@@ -351,7 +356,7 @@ def _make_registry(
 
 def _open_lifecycle(
     call_log: CallLog,
-    telephone: TwilioTelephone | NoTelephone,
+    telephone: Telephone,
     registry: CallRegistry,
     clock: Clock,
     metrics: Metrics,

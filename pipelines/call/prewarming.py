@@ -4,9 +4,11 @@
                  │         │        │ ▲ │
                  ▼         ▼        │ │ └ nobody answers ─▶ drop ─▶ WarmWaste: its tokens
               given up: answered    │ └─ too old: replaced by a fresh one
-              cold                  └──▶ failed: given up
+              cold                  ├──▶ failed: given up
+                                    └──▶ no model: kept, so that who answers is told at once
 
-When prewarming fails, the call starts cold. Each ends in one `WarmUp` with its outcome.
+When prewarming fails in another way, the call starts cold. Each ends in one `WarmUp` with its
+outcome.
 """
 
 import asyncio
@@ -22,6 +24,8 @@ from pipelines.call.run_call import RunningCall
 
 # A prepared session is replaced after this time: Gemini ends connections after ten minutes.
 WARM_FOR_SECS = 240.0
+
+_NO_MODEL = f"failed_{EndReason.NO_MODEL.value}"
 
 StartCall = Callable[[Call], RunningCall]
 FindCall = Callable[[str], Awaitable[Call]]
@@ -67,7 +71,7 @@ class Prewarming:
     @property
     def open(self) -> int:
         """How many sessions are open, or being opened, for ringing calls."""
-        return self._opening + len(self._running)
+        return self._opening + sum(not running.has_no_model for running in self._running)
 
     async def prepare(self, call_id: str, known: Call | None = None) -> None:
         """Start the call's pipeline within the limit; its first stream may `take` it.
@@ -109,20 +113,26 @@ class Prewarming:
         ringing.keeping = asyncio.create_task(self._keep(call, ringing), name=f"ringing-{call.id}")
 
     def take(self, call_id: str) -> RunningCall | None:
-        """Hand over the pipeline of a call that was answered; None when nothing is prepared."""
+        """Hand over the pipeline of a call that was answered; None when nothing is prepared.
+
+        One that found no model is over. Another attempt would keep the callee waiting.
+        """
         ringing = self._calls.pop(call_id, None)
+        running = None
         if ringing is not None:
             self._let_go(ringing)
-            if ringing.running is not None and ringing.running.is_over:
-                self._end(ringing.running, None)  # just now: `_keep` has not noticed yet
-                ringing.running = None
-        if ringing is None or ringing.running is None:
+            running = ringing.running
+        if running is not None and running.is_over and not running.has_no_model:
+            self._end(running, None)  # just now: `_keep` has not noticed yet
+            running = None
+        if running is None:
             self._measure(WarmUp("cold", 0.0))
             return None
-        began = self._running.pop(ringing.running)
-        outcome = "used" if ringing.running.is_prepared else "joined"
+        began = self._running.pop(running)
+        ready = "used" if running.is_prepared else "joined"
+        outcome = _NO_MODEL if running.has_no_model else ready
         self._measure(WarmUp(outcome, _now() - began))
-        return ringing.running
+        return running
 
     async def until_settled(self, call_id: str) -> None:
         """Wait until the call's greeting is ready, or is known to never be."""
@@ -180,7 +190,8 @@ class Prewarming:
         return ending
 
     async def _discard(self, running: RunningCall, outcome: str | None) -> None:
-        outcome = outcome or await _failure(running)
+        if outcome is None or running.has_no_model:
+            outcome = await _failure(running)
         lasted = _now() - self._running[running]
         try:
             await running.end()
@@ -203,6 +214,8 @@ class Prewarming:
                         failed = await _fails_within(self._for_secs, running)
                     if failed is None:
                         await self._renew(call, ringing, running)
+                    elif running.has_no_model:
+                        return
                     else:
                         # The call starts cold when it is answered.
                         ringing.running = None

@@ -128,6 +128,11 @@ class RunningCall:
         """Whether the conversation is over, as `ended` waits for."""
         return self._over.done()
 
+    @property
+    def has_no_model(self) -> bool:
+        """Whether the conversation is over because no session of the model could be opened."""
+        return self._over.done() and self._over.result().reason is EndReason.NO_MODEL
+
     async def prepared(self) -> None:
         """Wait until `is_prepared`."""
         await self._playback.prepared.wait()

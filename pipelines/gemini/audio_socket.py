@@ -19,8 +19,6 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from websockets.protocol import State
-
 from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
 from pipelines.gemini.server_message import opens_session
@@ -55,6 +53,7 @@ class AudioSocket(FastClientConnection):
         self._on_words: OnWords = _unheard
         self._listens = False
         self._drops_transport = False
+        self._is_lost = False
 
     def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
         """Call these for messages that hold only speech, or only a piece of a transcript.
@@ -73,16 +72,17 @@ class AudioSocket(FastClientConnection):
         self._drops_transport = True
         if not hasattr(self, "transport"):
             return
-        if self.protocol.state is State.CLOSED:
+        if self._is_lost:
             del self.transport
         else:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is lost."""
+        """The connection is lost: some turns of the loop after the protocol's state is CLOSED."""
         super().connection_lost(exc)
+        self._is_lost = True
         if self._drops_transport:
-            self.__dict__.pop("transport", None)
+            del self.transport
 
     def hear(self, pcm: bytes) -> bool:
         """Send one packet of PCM16 at 16 kHz now; False when the socket is not writable."""

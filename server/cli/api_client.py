@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import httpx
 import typer
 
 from server.cli.environment import echo, settings_or_exit
+
+if TYPE_CHECKING:
+    import httpx
 
 ServerOption = Annotated[
     str | None,
@@ -24,6 +26,9 @@ class CallsApi:
     """A client of the calls API; use it as a context manager."""
 
     def __init__(self, server: str | None, api_key: str | None) -> None:
+        # Neither `--help` nor `serve` needs it.
+        import httpx
+
         if server is None or api_key is None:
             settings = settings_or_exit()
             server = server or f"http://127.0.0.1:{settings.port}"
@@ -46,11 +51,11 @@ class CallsApi:
 
     def get(
         self, path: str, params: Mapping[str, Any] | None = None, *, timeout: float = 30
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         """Read something."""
         return self._ask("GET", path, params=dict(params or {}), timeout=timeout)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> "httpx.Response":
         """Ask for something to be done."""
         return self._ask("POST", path, json=body)
 
@@ -72,7 +77,7 @@ class CallsApi:
             part.unlink(missing_ok=True)
         return to.stat().st_size
 
-    def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, **how: Any) -> "httpx.Response":
         with self._sentences():
             answer = self._http.request(method, path, **how)
         if answer.is_error:
@@ -82,6 +87,8 @@ class CallsApi:
     @contextmanager
     def _sentences(self) -> Iterator[None]:
         """Say what went wrong with the server itself."""
+        import httpx
+
         try:
             yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
@@ -101,7 +108,7 @@ def _failed(*sentences: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _sentences(answer: httpx.Response) -> list[str]:
+def _sentences(answer: "httpx.Response") -> list[str]:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):

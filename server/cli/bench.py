@@ -10,7 +10,7 @@ from server.cli.bench_audio import audio
 from server.cli.bench_chaos import chaos
 from server.cli.bench_load import load
 from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
-from server.cli.environment import exit_without_package
+from server.cli.environment import echo_lines, exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(audio)
@@ -75,7 +75,7 @@ def latency(
 
             result = asyncio.run(run_latency(options, tell))
     except StageError as error:
-        typer.echo(f"The server did not start:\n{error}", err=True)
+        echo_lines(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
     print_result(result, Console())
     write_json(json_file, as_json(result))

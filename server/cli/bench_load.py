@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
-from server.cli.environment import exit_without_package
+from server.cli.environment import echo, echo_lines, exit_without_package
 
 if TYPE_CHECKING:
     from server.bench.load.run import LoadBench
@@ -96,12 +96,12 @@ def _run(asked: "LoadBench", json_file: JsonFile) -> bool:
     from server.demo.stage import StageError
 
     try:
-        result = run_load_bench(asked, tell=lambda line: typer.echo(line, err=True))
+        result = run_load_bench(asked, tell=lambda line: echo(line, err=True))
     except NoPriority as error:
-        typer.echo(f"--priority: {error}.", err=True)
+        echo(f"--priority: {error}.", err=True)
         return False
     except StageError as error:
-        typer.echo(f"The server did not start:\n{error}", err=True)
+        echo_lines(f"The server did not start:\n{error}", err=True)
         return False
     write_json(json_file, result.told)
     return not result.problems

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.environment import echo, exit_without_package, make_folder_or_exit
+from server.cli.environment import echo, echo_lines, exit_without_package, make_folder_or_exit
 
 
 def demo(
@@ -24,17 +24,17 @@ def demo(
     try:
         report = asyncio.run(run_demo(out, _teller()))
     except StageError as error:
-        typer.echo(f"The server did not start:\n{error}", err=True)
+        echo_lines(f"The server did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
     typer.echo()
     width = max(len(figure.name) for figure in report.figures)
     for figure in report.figures:
-        typer.echo(f"  {figure.name:<{width}}  {figure.value}")
+        echo(f"  {figure.name:<{width}}  {figure.value}")
     typer.echo(
         f"\n  {out / 'demo.wav'}: caller left, agent right\n  {out / 'demo.txt'}: transcript"
     )
     for sentence in report.wrong:
-        typer.echo(f"WRONG: {sentence}", err=True)
+        echo(f"WRONG: {sentence}", err=True)
     if report.wrong:
         raise typer.Exit(1)
 

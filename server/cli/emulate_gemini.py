@@ -61,13 +61,13 @@ def gemini(
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         async with emulator:
             for variable, value in emulator.environment().items():
-                typer.echo(f"{variable}={value}")
+                echo(f"{variable}={value}")
             await stop.wait()
 
     try:
         asyncio.run(run())
     except OSError as problem:
-        typer.echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
+        echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -75,7 +75,7 @@ def twilio(
     try:
         asyncio.run(_run(emulator, call))
     except OSError as problem:
-        typer.echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
+        echo(f"Cannot listen on {host}:{port}: {problem.strerror}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -86,7 +86,7 @@ async def _run(emulator: TwilioEmulator, begin: Callable[[], Awaitable[None]]) -
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with emulator:
         for variable, value in emulator.environment().items():
-            typer.echo(f"{variable}={value}")
+            echo(f"{variable}={value}")
         await begin()
         await stop.wait()
         await _hang_up_all(emulator)
@@ -110,6 +110,6 @@ def _teller(wav: Path | None) -> Callable[[EmulatedCall, Moment], None]:
         if wav is not None and is_over and call.line is not None:
             path = wav / f"{call.sid}.wav"
             call.write_wav(path)
-            typer.echo(f"{call.sid[:8]}  written to {path}")
+            echo(f"{call.sid[:8]}  written to {path}")
 
     return tell

@@ -14,12 +14,18 @@ def echo(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
+def echo_lines(lines: object, *, err: bool = False) -> None:
+    """Print text of several lines that may quote anybody; only its line ends are obeyed."""
+    for line in str(lines).splitlines():
+        echo(line, err=err)
+
+
 def settings_or_exit(port: int | None = None) -> Settings:
     """The settings; a wrong one ends the command with a sentence. `port` wins over PORT."""
     try:
         return read_settings(port=port)
     except SettingsError as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(2) from None
 
 
@@ -28,7 +34,7 @@ def make_folder_or_exit(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        typer.echo(f"Cannot write to {folder}: {error.strerror or error}.", err=True)
+        echo(f"Cannot write to {folder}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from loguru import logger
 
+from server.cli.environment import echo, echo_lines
+
 app = typer.Typer(help="List the pipelines, or draw one.", invoke_without_command=True)
 
 
@@ -16,7 +18,7 @@ def list_pipelines(context: typer.Context) -> None:
         return
     catalogue = _catalogue_or_exit()
     for name in catalogue.names():
-        typer.echo(f"{name:<24} {catalogue.find(name).description}".rstrip())
+        echo(f"{name:<24} {catalogue.find(name).description}".rstrip())
 
 
 @app.command()
@@ -31,7 +33,7 @@ def show(
     try:
         definition = catalogue.find(name)
     except catalogue.UnknownPipeline as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(1) from None
     if not mermaid:
         typer.echo(definition.as_text())
@@ -49,6 +51,6 @@ def _catalogue_or_exit() -> ModuleType:
     try:
         catalogue.names()
     except catalogue.BrokenPipeline as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(1) from None
     return catalogue

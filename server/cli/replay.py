@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from server.cli.environment import exit_without_package, settings_or_exit
+from server.cli.environment import echo_lines, exit_without_package, settings_or_exit
 
 if TYPE_CHECKING:
     from server.replay.player import PlayOptions
@@ -68,7 +68,7 @@ def replay(
     try:
         held = replay_and_report(paths, only, options, Outputs(junit, wav, html))
     except ReplayError as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if held else 1)
 

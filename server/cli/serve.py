@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from loguru import logger
 
-from server.cli.environment import settings_or_exit
+from server.cli.environment import echo, echo_lines, settings_or_exit
 from server.settings.settings import Settings, SettingsError, names_that_differ
 
 
@@ -39,10 +39,10 @@ def serve(
         app = create_app(settings)
         bound = listen(host, settings.port)
     except (SettingsError, BrokenPipeline) as error:
-        typer.echo(str(error), err=True)
+        echo_lines(error, err=True)
         raise typer.Exit(2) from None
     except OSError as error:
-        typer.echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
+        echo(f"Cannot listen on {host}:{settings.port}: {error.strerror or error}.", err=True)
         raise typer.Exit(1) from None
     _migrate(settings.database_url)
     warm_up()
@@ -60,14 +60,14 @@ def serve(
 
 def _check_the_way_to_twilio(settings: Settings) -> None:
     """The proxy and the certificates of the environment; wrong ones end the command."""
-    from server.twilio.rest_http import REST_ROOT, TwilioHttp
-
     if not settings.twilio_is_configured:
         return
+    from server.twilio.rest_http import REST_ROOT, TwilioHttp
+
     try:
         TwilioHttp(settings.twilio_api_base_url or REST_ROOT, timeout_secs=1, connections=1)
     except (OSError, ValueError) as error:
-        typer.echo(f"Twilio's REST API cannot be asked: {error}", err=True)
+        echo(f"Twilio's REST API cannot be asked: {error}", err=True)
         raise typer.Exit(2) from None
 
 
@@ -82,5 +82,5 @@ def _migrate(database_url: str) -> None:
         logger.opt(exception=error).debug("The database cannot be used")
         cause = getattr(error, "orig", None) or error
         says = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        typer.echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
+        echo(f"DATABASE_URL: the database cannot be used: {says}", err=True)
         raise typer.Exit(1) from None

@@ -5,41 +5,52 @@ and from several processes at once. `__main__.py` writes new revisions.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.record.database import open_engine, writing_engine
+
+# The last of `versions`: a database that has it is not migrated.
+NEWEST = "0004"
 
 # Any number that nothing else in the database locks.
 _POSTGRES_LOCK = 7_265_190_113
 
 
-def config(connection: Connection) -> Config:
-    """Alembic's settings for an open connection."""
-    settings = Config()
-    # Alembic reads a percent sign as the start of a variable.
-    settings.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    settings.set_main_option("path_separator", "os")
-    settings.attributes["connection"] = connection
-    return settings
-
-
 async def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring the database to `revision`: all of it or, on an error, none."""
-    await _migrate(database_url, lambda settings: command.upgrade(settings, revision))
+    if revision == "head" and await _is_newest(database_url):
+        return
+    # Alembic is a tenth of what a start imports.
+    from server.migrations import schema_changes
+
+    await migrate(database_url, lambda opened: schema_changes.upgrade(opened, revision))
 
 
 async def downgrade(database_url: str, revision: str) -> None:
     """Take the database back to `revision`, `base` being the empty database."""
-    await _migrate(database_url, lambda settings: command.downgrade(settings, revision))
+    from server.migrations import schema_changes
+
+    await migrate(database_url, lambda opened: schema_changes.downgrade(opened, revision))
 
 
-async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:
+async def _is_newest(database_url: str) -> bool:
+    engine = open_engine(database_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+            return found.scalars().all() == [NEWEST]
+    except DBAPIError:
+        return False  # there is no such table yet, or no database: migrating says which
+    finally:
+        await engine.dispose()
+
+
+async def migrate(database_url: str, change: Callable[[Connection], None]) -> None:
+    """Change the schema in one transaction, while no other process does."""
     engine = open_engine(database_url, pool_size=1)
     try:
         # The lock is held to the end of the transaction: whoever comes second finds the work done.
@@ -47,7 +58,7 @@ async def _migrate(database_url: str, change: Callable[[Config], None]) -> None:
             if connection.dialect.name == "postgresql":
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _POSTGRES_LOCK})
-            await connection.run_sync(lambda opened: change(config(opened)))
+            await connection.run_sync(change)
     finally:
         await engine.dispose()
 

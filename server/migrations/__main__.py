@@ -9,11 +9,12 @@ import sys
 from alembic import command
 
 from agent.record.database import open_engine
-from server.migrations import config, upgrade
+from server.migrations import migrate
+from server.migrations.schema_changes import config, upgrade
 
 
 async def _write(database_url: str, message: str) -> None:
-    await upgrade(database_url)
+    await migrate(database_url, lambda opened: upgrade(opened, "head"))
     engine = open_engine(database_url, pool_size=1)
     try:
         async with engine.connect() as connection:

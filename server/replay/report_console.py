@@ -21,6 +21,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from server.observability.printable import printable
 from server.replay.page.figures import SPACE, length, milliseconds, p50, repeated, speed, title
 from server.replay.results import Failure, Replay, Verdict
 from server.replay.scenario import Scenario
@@ -167,16 +168,16 @@ def print_results(
         name = title(replay.scenario.name, replay.repetition)
         if replay.verdict is Verdict.BROKEN:
             say(
-                (f"{_plain(str(replay.scenario.where))}: ", "bold"),
-                (name, "magenta"),
+                (f"{printable(str(replay.scenario.where))}: ", "bold"),
+                (printable(name), "magenta"),
                 " broke: ",
-                _plain(replay.problem),
+                printable(replay.problem),
             )
         for failure in replay.failures:
             say(
-                (f"{_plain(str(failure.where))}: ", "bold"),
+                (f"{printable(str(failure.where))}: ", "bold"),
                 _in_words(failure),
-                (f"  ({_plain(name)})", "dim"),
+                (f"  ({printable(name)})", "dim"),
             )
     for line in _unchecked(replays):
         say(("not checked: ", "yellow"), line)
@@ -189,23 +190,23 @@ def print_results(
 
 def _first_reason(replay: Replay) -> str:
     if replay.problem:
-        return _plain(replay.problem)
+        return printable(replay.problem)
     if replay.failures:
         failure = replay.failures[0]
-        return f"{_plain(str(failure.where))}: {_in_words(failure)}"
+        return f"{printable(str(failure.where))}: {_in_words(failure)}"
     if replay.verdict is Verdict.NOT_CHECKED and replay.not_checked:
-        return _plain(replay.not_checked[0].what)
+        return printable(replay.not_checked[0].what)
     return ""
 
 
 def _in_words(failure: Failure) -> str:
-    return f"expected {_plain(failure.expected)} — saw {_plain(failure.seen)}"
+    return f"expected {printable(failure.expected)} — saw {printable(failure.seen)}"
 
 
 def _unchecked(replays: Sequence[Replay]) -> list[str]:
     """Each thing once, however often it was repeated."""
     seen = {it: None for replay in replays for it in replay.not_checked}
-    return [_plain(f"{it.where}: {it.what}") for it in seen]
+    return [printable(f"{it.where}: {it.what}") for it in seen]
 
 
 def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
@@ -218,7 +219,7 @@ def _flakes(replays: Sequence[Replay], many: frozenset[str]) -> list[str]:
         passed = sum(replay.verdict is Verdict.PASSED for replay in of_name)
         others = [str(it.repetition) for it in of_name if it.verdict is not Verdict.PASSED]
         lines.append(
-            f"{_plain(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
+            f"{printable(name)}: {passed} of {len(of_name)} passed (not: {', '.join(others)})"
         )
     return lines
 
@@ -235,13 +236,8 @@ def _totals(replays: Sequence[Replay], took_secs: float | None) -> str:
 
 def _fitted(text: str, width: int) -> str:
     """So wide, whatever it says; what is too long loses its middle."""
-    text = _plain(text)
+    text = printable(text)
     if len(text) > width:
         kept = width - 1
         text = f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
     return f"{text:<{width}}"
-
-
-def _plain(text: str) -> str:
-    """On one line, and without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)

@@ -159,25 +159,3 @@ class TwilioTelephone:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-class NoTelephone:
-    """`Telephone` without credentials: refuses every call."""
-
-    async def dial(self, request: DialRequest) -> str:
-        """Refuse."""
-        raise DialRefused("Twilio is not configured: set the TWILIO_* variables.")
-
-    async def hang_up(self, twilio_sid: str) -> None:
-        """There is nothing to hang up."""
-
-    async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
-        """There is no call."""
-        return None
-
-    async def find(self, request: DialRequest) -> TelephoneCall | None:
-        """There is no call."""
-        return None
-
-    def close(self) -> None:
-        """There is nothing to close."""

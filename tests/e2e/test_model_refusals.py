@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from server.cli.main import app
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator
+from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.twilio import Answer, Handset, HangUp, Person, WaitForAgent
 from tests.e2e.conftest import APOLOGY, GREETING, World, heard, turns
 from tests.server.conftest import ServerFactory, TwilioEmulator
@@ -82,6 +84,15 @@ def an_unknown_authority(
     return "certificate"
 
 
+def an_expired_certificate(
+    patch: pytest.MonkeyPatch, gemini: GeminiLiveEmulator, folder: Path
+) -> str:
+    expired = make_certificate(folder, valid_for=timedelta(minutes=-30))
+    gemini.present(expired)
+    patch.setenv("SSL_CERT_FILE", str(expired.ca_file))
+    return "certificate"
+
+
 def an_unknown_name(patch: pytest.MonkeyPatch, gemini: GeminiLiveEmulator, folder: Path) -> str:
     patch.setenv("GOOGLE_GEMINI_BASE_URL", "https://gemini.invalid")
     real = socket.getaddrinfo
@@ -105,10 +116,14 @@ def a_forbidden_key(patch: pytest.MonkeyPatch, gemini: GeminiLiveEmulator, folde
     return "refused_403"
 
 
+SAYS = {an_unknown_authority: "unable to get local issuer", an_expired_certificate: "has expired"}
+
+
 @pytest.mark.parametrize(
-    "breaks", [an_unknown_authority, an_unknown_name, a_wrong_key, a_forbidden_key]
+    "breaks",
+    [an_unknown_authority, an_expired_certificate, an_unknown_name, a_wrong_key, a_forbidden_key],
 )
-async def test_what_cannot_succeed_is_tried_once_while_it_rings_and_once_when_answered(
+async def test_what_cannot_succeed_is_tried_once_while_it_rings_and_told_when_answered(
     start_server: ServerFactory,
     gemini: GeminiLiveEmulator,
     twilio: TwilioEmulator,
@@ -121,7 +136,9 @@ async def test_what_cannot_succeed_is_tried_once_while_it_rings_and_once_when_an
         world = World(server, gemini, twilio)
         call = await world.dial(Answer(Person(), ring_secs=3))
         result = await world.result(call)
-        assert connects(result, await refused(world, result)) == [reason] * 2
+        details = await refused(world, result)
+        assert connects(result, details) == [reason]
+        assert SAYS.get(breaks, "") in details[0].get("said", "")
         assert heard(call, APOLOGY, GREETING) == [APOLOGY]
         answered, says = call.record.first("answered"), call.record.first("twilio.says")
     assert says is not None

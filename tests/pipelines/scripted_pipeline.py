@@ -29,6 +29,12 @@ class ScriptedPipeline:
     def is_over(self) -> bool:
         return self.over.done()
 
+    @property
+    def has_no_model(self) -> bool:
+        if not self.over.done() or self.over.exception() is not None:
+            return False
+        return self.over.result().reason is EndReason.NO_MODEL
+
     async def prepared(self) -> None:
         await self._ready.wait()
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import HTTPException
+from loguru import logger
 from starlette.types import Receive, Scope, Send
 
 from agent.record.call_log import DatabaseUnavailable, NoSuchCall
@@ -22,6 +23,27 @@ def test_a_number_for_a_pipeline_that_there_is_not_stops_the_start() -> None:
     settings = Settings.model_validate({"inbound_numbers": "+15550100=no_such_pipeline"})
     with pytest.raises(SettingsError, match=r"INBOUND_NUMBERS: \+15550100: .*no_such_pipeline"):
         create_app(settings)
+
+
+@pytest.mark.parametrize("name", ["TWILIO_REGION", "TWILIO_EDGE"])
+@pytest.mark.parametrize("root_is_set", [True, False])
+async def test_a_root_of_twilios_api_that_wins_over_a_region_says_so(
+    start_server: ServerFactory, monkeypatch: pytest.MonkeyPatch, name: str, root_is_set: bool
+) -> None:
+    monkeypatch.setenv(name, "ie1")
+    logged: list[tuple[str, object]] = []
+    sink = logger.add(
+        lambda line: logged.append((line.record["message"], line.record["extra"].get("not_used"))),
+        level="WARNING",
+    )
+    changes = {} if root_is_set else {"twilio_api_base_url": None}
+    try:
+        async with start_server(**changes):
+            pass
+    finally:
+        logger.remove(sink)
+    told = [line for line in logged if "wins" in line[0]]
+    assert told == ([("TWILIO_API_BASE_URL is set, and wins", name)] if root_is_set else [])
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,15 @@
 
 import asyncio
 
+import pytest
+from sqlalchemy import make_url
+
+from agent.record import call_log
 from server.emulators.twilio import Busy, NoAnswer, TwilioEmulator
+from tests.postgres import OTHERS_LEAVE, Postgres
 from tests.server.conftest import THEIRS, ServerFactory
+
+READY = "/health/ready"
 
 
 async def test_a_call_is_placed_read_back_and_erased(
@@ -46,3 +53,42 @@ async def test_servers_that_share_a_database_share_its_keys_and_its_limit(
         # Whoever was refused holds no place.
         held = [await s.metric("voice_ai_active_calls") for s in (one, other)]
         assert sum(held) == 3
+
+
+@pytest.mark.parametrize("database_server", ["postgresql"], indirect=True)
+async def test_a_database_that_cannot_be_written_is_not_ready_until_it_can(
+    start_server: ServerFactory,
+    twilio: TwilioEmulator,
+    database_server: Postgres,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_log, "_PROBE_AFTER_SECS", 0.0)
+    twilio.anyone = NoAnswer()
+    name = make_url(database_url).database
+    assert name is not None
+
+    async def change(setting: str) -> None:
+        """As a standby that was promoted away, or a disk that the provider locked, does."""
+        async with database_server.administrator() as administrator:
+            await administrator.execute(f"ALTER DATABASE {name} {setting}")
+        async with database_server.administrator(name) as administrator:
+            await administrator.execute(OTHERS_LEAVE)
+
+    async with start_server(database_url=database_url) as server:
+        assert (await server.http.get(READY)).json()["checks"]["database"] == "ok"
+        await change("SET default_transaction_read_only = on")
+        async with asyncio.timeout(20):
+            # The pool may hold connections from before for a moment.
+            while "cannot be written" not in (ready := await server.http.get(READY)).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert ready.status_code == 503
+        assert (await server.http.get("/calls")).json()["calls"] == []
+        refused = await server.http.post("/calls", json={"phone_number": THEIRS})
+        assert refused.status_code == 503
+        assert twilio.calls == []
+        await change("RESET default_transaction_read_only")
+        async with asyncio.timeout(20):
+            while (await server.http.get(READY)).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert (await server.place())["status"] in ("initiated", "ringing")

@@ -11,10 +11,12 @@ from typing import TypeVar
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
 import server
+import server.migrations
 from agent.record.call_log import CallLog, DailyLimitReached
 from agent.record.database import open_engine
 from agent.record.models import Call, CallEvent, CallStatus, Direction
@@ -176,3 +178,8 @@ async def test_a_new_revision_is_written_from_what_the_models_have_more(tmp_path
     (written,) = (tmp_path / "server/migrations/versions").glob("*_nothing_more.py")
     assert "op.add_column" not in written.read_text()
     assert "batch_op" not in written.read_text()
+
+
+def test_the_newest_revision_is_the_last_of_the_files():
+    scripts = ScriptDirectory(str(Path(server.migrations.__file__).parent))
+    assert scripts.get_heads() == [server.migrations.NEWEST]

@@ -43,8 +43,11 @@ class LoopbackCertificate:
         return ssl.create_default_context(cafile=str(self.ca_file))
 
 
-def make_certificate(folder: Path) -> LoopbackCertificate:
-    """Make both in `folder`. Nobody keeps the authority's key."""
+def make_certificate(folder: Path, valid_for: timedelta = VALID_FOR) -> LoopbackCertificate:
+    """Make both in `folder`. Nobody keeps the authority's key.
+
+    Less than nothing of `valid_for`, and not an hour less, is a certificate that has expired.
+    """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("Voice AI emulator authority")
     authority = (
@@ -55,7 +58,7 @@ def make_certificate(folder: Path) -> LoopbackCertificate:
     )
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(_name("localhost"), authority_name, key.public_key())
+        _builder(_name("localhost"), authority_name, key.public_key(), valid_for)
         .add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -79,7 +82,10 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    valid_for: timedelta = VALID_FOR,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -89,7 +95,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + VALID_FOR)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -90,6 +90,7 @@ class GeminiLiveEmulator:
         self._connect_faults: dict[UUID, ConnectFault] = {}
         self._folder: TemporaryDirectory[str] | None = None
         self._certificate: LoopbackCertificate | None = None
+        self._tls: ssl.SSLContext | None = None
         self._server: Server | None = None
 
     @property
@@ -102,6 +103,12 @@ class GeminiLiveEmulator:
         """PEM of the authority to trust, for `SSL_CERT_FILE`."""
         assert self._certificate is not None, "the emulator is not open"
         return self._certificate.ca_file
+
+    def present(self, certificate: LoopbackCertificate) -> None:
+        """Show this certificate to clients from now on, for instance one that has expired."""
+        assert self._tls is not None, "the emulator is not open"
+        self._certificate = certificate
+        self._tls.load_cert_chain(certificate.certificate_file, certificate.key_file)
 
     def client_context(self) -> ssl.SSLContext:
         """TLS for a client that trusts the emulator alone."""
@@ -133,11 +140,12 @@ class GeminiLiveEmulator:
         self._folder = TemporaryDirectory(prefix="voice-ai-gemini-")
         try:
             self._certificate = make_certificate(Path(self._folder.name))
+            self._tls = self._certificate.server_context()
             self._server = await serve(
                 self._serve,
                 self._host,
                 self._port,
-                ssl=self._certificate.server_context(),
+                ssl=self._tls,
                 process_request=self._admit,
                 compression=None,
                 max_size=LARGEST_MESSAGE_BYTES,

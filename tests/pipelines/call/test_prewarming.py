@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.measures import Measure, WarmUp, WarmWaste
-from agent.record.models import Call
+from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import WARM_FOR_SECS, Prewarming
 from tests import virtual_time
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
@@ -169,9 +169,10 @@ async def test_why_a_call_could_not_be_prepared_is_counted() -> None:
     await hall.warm.prepare("4")
     hall.pipelines[1].over.set_exception(RuntimeError("broken"))
     await ticks()
-    failed = ["failed_record", "failed_system", "failed_no_model", "failed_system"]
-    assert hall.outcomes == failed
-    assert [hall.warm.take(number) for number in "1234"] == [None] * 4
+    assert hall.outcomes == ["failed_record", "failed_system", "failed_system"]
+    assert [hall.warm.take(number) for number in "124"] == [None] * 3
+    assert hall.warm.take("3") is hall.pipelines[0]
+    assert hall.outcomes[3:] == ["cold"] * 3 + ["failed_no_model"]
     assert hall.warm.open == 0
 
 
@@ -180,11 +181,43 @@ async def test_who_answers_at_the_moment_when_it_fails_is_answered_cold() -> Non
     hall = Hall()
     await hall.warm.prepare("1")
     await ticks()
-    hall.pipelines[0].fails()
+    hall.pipelines[0].fails(EndReason.SYSTEM)
     assert hall.warm.take("1") is None
     await ticks()
-    assert hall.outcomes == ["cold", "failed_no_model"]
+    assert hall.outcomes == ["cold", "failed_system"]
     assert hall.warm.open == 0
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_who_answers_where_there_was_no_model_is_told_and_nothing_is_tried_again(
+    noticed: bool,
+) -> None:
+    @scene
+    async def play() -> None:
+        hall = Hall(limit=1)
+        await hall.warm.prepare("1")
+        await ticks()
+        hall.pipelines[0].fails()
+        if noticed:
+            await ticks()
+            await hall.warm.until_settled("1")
+        assert hall.warm.open == 0, "its place is free"
+        assert hall.warm.take("1") is hall.pipelines[0]
+        assert hall.outcomes == ["failed_no_model"]
+
+    play()
+
+
+@scene
+async def test_of_what_found_no_model_nothing_is_left_when_nobody_answers() -> None:
+    hall = Hall()
+    await hall.warm.prepare("1")
+    hall.pipelines[0].fails()
+    await ticks()
+    assert hall.log == []
+    await hall.warm.drop("1")
+    assert hall.outcomes == ["failed_no_model"]
+    assert hall.log == ["pipeline ended"]
 
 
 @scene

@@ -5,7 +5,7 @@ import base64
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -231,11 +231,18 @@ def test_a_session_that_was_left_needs_no_collector_to_be_gone(
         gc.enable()
 
 
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
 @pytest.mark.parametrize("fault", [ConnectFault(http_status=503), ConnectFault(close=1011)])
 def test_of_a_session_that_was_refused_no_tls_waits_for_the_collector(
-    monkeypatch: pytest.MonkeyPatch, fault: ConnectFault
+    monkeypatch: pytest.MonkeyPatch,
+    fault: ConnectFault,
+    run: Callable[[Coroutine[Any, Any, None]], None],
 ) -> None:
+    problems: list[dict[str, Any]] = []
+
     async def be_refused() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
         async with GeminiLiveEmulator(SCRIPT) as emulator:
             emulator.faults.append(fault)
             for name, value in emulator.environment().items():
@@ -249,9 +256,10 @@ def test_of_a_session_that_was_refused_no_tls_waits_for_the_collector(
     gc.collect()
     gc.disable()
     try:
-        uvloop.run(be_refused())
+        run(be_refused())
         left = [one for one in gc.get_objects() if type(one) is AudioSocket]
         assert [socket for socket in left if "transport" in vars(socket)] == []
+        assert problems == []
     finally:
         gc.enable()
 

@@ -123,8 +123,11 @@ async def test_waiting_for_a_session_is_not_our_share() -> None:
         packets = await talk(stage, 6.5)
         shares = stage.of(UplinkShare)
         session = await stage.model.session()
-        # 20 ms at 16 kHz each; some go out together.
+        # 20 ms at 16 kHz each. What came in one go while nothing was sent goes out as one message,
+        # so that messages are fewer than packets.
         assert sum(map(len, session.audio)) == packets * 640
+        assert {len(message) % 640 for message in session.audio} == {0}
+        assert packets - 10 < len(session.audio) <= packets
     assert 1 <= len(shares) < packets // STAMPED_EVERY
     assert max(share.secs for share in shares) < 0.001
 

@@ -266,13 +266,26 @@ async def test_who_is_not_prepared_has_a_place_and_is_answered_cold() -> None:
 async def test_what_cannot_be_prepared_is_no_failure_of_the_call() -> None:
     stage = RegistryStage(warm=5)
     await stage.registry.warm("1")
-    stage.pipelines[0].fails()
+    stage.pipelines[0].fails(EndReason.SYSTEM)
     await stage.registry.until_prepared("1", 10)
     await stage.registry.carry(a_call(), stage.stream("MZ1"))
     await stage.registry.close()
     assert len(stage.pipelines) == 2
-    assert stage.warm_ups() == ["cold", "failed_no_model"]
+    assert stage.warm_ups() == ["cold", "failed_system"]
     assert stage.life.events == []
+
+
+async def test_a_model_that_was_not_there_while_it_rang_is_told_when_it_is_answered() -> None:
+    stage = RegistryStage(warm=5)
+    await stage.registry.warm("1")
+    stage.pipelines[0].fails()
+    await stage.registry.until_prepared("1", 10)
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    await stage.registry.until_reported("1")
+    assert stage.life.events == [ConversationEnded(1.0, "no_model", error="refused")]
+    assert len(stage.pipelines) == 1
+    assert stage.warm_ups() == ["failed_no_model"]
+    await stage.registry.close()
 
 
 async def test_no_more_than_the_patience_is_waited_for_the_first_words() -> None:

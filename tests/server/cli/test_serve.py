@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,36 @@ def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
     assert line.startswith("Twilio's REST API cannot be asked: ")
     assert why in line
     assert "geheim" not in line
+
+
+def test_what_a_database_says_is_one_line_without_control_characters(tmp_path: Path) -> None:
+    said = b"SFATAL\0C28000\0M\x1b[31mred\xc2\x9b\r06:00:00 fake\0\0"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=refuse_all, args=(listening, said), daemon=True)
+        answering.start()
+        url = f"postgresql+asyncpg://someone:geheim@127.0.0.1:{listening.getsockname()[1]}/calls"
+        done = serve(THE_COMMAND, tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    (line,) = [one for one in done.stderr.split("\n") if "DATABASE_URL" in one]
+    assert "the database cannot be used: " in line
+    assert "\\x1b[31mred" in line
+    assert not set(done.stderr) & {"\x1b", "\x9b", "\r"}
+    assert "geheim" not in done.stderr
+
+
+def refuse_all(listening: socket.socket, said: bytes) -> None:
+    """Answer as PostgreSQL does that lets nobody in: no TLS, and an ErrorResponse.
+
+    Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
+    """
+    while True:
+        try:
+            peer, _ = listening.accept()
+        except OSError:
+            return
+        with peer:
+            asked = peer.recv(1000)
+            if len(asked) == 8:
+                peer.sendall(b"N")
+                peer.recv(1000)
+            peer.sendall(b"E" + (len(said) + 4).to_bytes(4, "big") + said)

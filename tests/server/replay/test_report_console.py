@@ -1,5 +1,6 @@
 """What is printed while replays run, and at the end."""
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -155,3 +156,28 @@ def test_words_from_outside_are_neither_markup_nor_obeyed() -> None:
     assert "[red]x[/red]" in line
     assert "\x1b" not in line
     assert line.endswith("second line  (appointments/opening_hours)")
+
+
+def test_nothing_that_a_scenario_or_a_server_says_reaches_the_terminal_raw() -> None:
+    text = "a\x1b[31mred\nfake\u202e\x9b"
+    escaped = "a\\x1b[31mred\\nfake\\u202e\\x9b"
+    samples_ = samples.one_of_each()
+    replays = [
+        replace(
+            replay,
+            scenario=replace(replay.scenario, name=text),
+            failures=[replace(it, expected=text, seen=text) for it in replay.failures],
+            problem=replay.problem and text,
+            end_reason=replay.end_reason and text,
+            not_checked=[replace(it, what=text) for it in replay.not_checked],
+        )
+        for replay in samples_
+    ]
+    console = plain()
+    run(console, replays)
+    print_results(replays, console)
+    written = said(console)
+    assert not set(written) & {"\x1b", "\u202e", "\x9b"}
+    assert not [line for line in written.splitlines() if line.startswith("fake")]
+    assert f"expected {escaped} — saw {escaped}" in written
+    assert f"{escaped} broke: {escaped}" in written

@@ -1,6 +1,7 @@
 """Twilio's webhooks through the real app: who is let in, and what Twilio is told."""
 
 import asyncio
+import io
 from typing import Any
 from xml.etree import ElementTree
 
@@ -8,6 +9,8 @@ import pytest
 from loguru import logger
 
 from server.emulators.twilio import NoAnswer, TwilioEmulator
+from server.observability.logs import set_up_logs
+from server.settings.settings import Settings
 from tests.server.conftest import OUR_NUMBER, SHARED, THEIRS, Running, ServerFactory
 
 WEBHOOKS = [
@@ -201,6 +204,38 @@ async def test_a_wrong_signature_is_one_warning_a_route_that_says_what_was_check
     ]
     assert "BASE_URL" in told[0]["usual_cause"]
     assert told[1]["forwarded_proto"] == "https"
+
+
+@pytest.mark.parametrize(
+    ("obeyed", "status", "shown"),
+    [
+        # httptools takes no such byte in a header.
+        (b"\x1b[31m", b"400", None),
+        (b"\x9b31m", b"403", "tunnel\\x9b31m.example"),
+        (b"\x85fake", b"403", "tunnel\\x85fake.example"),
+    ],
+)
+async def test_no_header_is_obeyed_by_who_reads_the_log(
+    start_server: ServerFactory, obeyed: bytes, status: bytes, shown: str | None
+) -> None:
+    written = io.StringIO()
+    async with start_server() as server:
+        set_up_logs(Settings(), written)
+        try:
+            port = int(server.url.rsplit(":", 1)[1])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"POST /twilio/inbound HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n"
+                b"X-Forwarded-Host: tunnel" + obeyed + b".example\r\n\r\na=b"
+            )
+            answer = await reader.read()
+            writer.close()
+        finally:
+            logger.remove()
+    assert answer.split(b" ")[1] == status
+    assert not set(written.getvalue()) & {"\x1b", "\x9b", "\x85"}
+    assert shown is None or shown in written.getvalue()
 
 
 @pytest.mark.parametrize("path", WEBHOOKS[1:4])

@@ -15,7 +15,8 @@ from agent.ports import DialRefused, DialRequest, DialUncertain
 from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.twilio import Hang, Invalid, NoAnswer, Refuse, ServerError, TwilioEmulator
 from server.http.serving import listen
-from server.twilio.rest_client import NoTelephone, TwilioTelephone
+from server.twilio.no_telephone import NoTelephone
+from server.twilio.rest_client import TwilioTelephone
 from tests.server.http_listener import (
     Does,
     answers_nonsense,

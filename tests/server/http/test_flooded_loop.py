@@ -1,0 +1,109 @@
+"""Peers without a key that flood the server: what they make one turn of the event loop cost.
+
+A packet of a live call waits for the turn in which it arrives, and for nothing else:
+
+    turn   │ a b c d │ packet e f g │ h i j k │ packet …
+             └ requests of strangers: a few in each turn, however many arrive
+
+Turns are measured by the processor time of the loop's thread, which other processes do not add to,
+and compared with the longest turn that one peer makes which asks politely.
+"""
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.server.conftest import Running, ServerFactory
+
+# Far more than a turn of one polite request, and far less than all that arrives at once.
+AT_MOST_TIMES = 12
+# Both floods are run by another process: argv are port, path, requests, connections, rounds.
+FLOOD = """
+import asyncio, sys
+port, path, requests, connections, rounds = int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+sent = b"GET %s HTTP/1.1\\r\\n\\r\\n" % path.encode() * requests
+
+async def peer():
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(0.5):
+            await writer.drain()
+            await asyncio.sleep(0.5)
+    except (TimeoutError, ConnectionError):
+        pass
+    writer.transport.abort()
+
+async def main():
+    for _ in range(rounds):
+        await asyncio.gather(*(peer() for _ in range(connections)))
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def timed_turns() -> Iterator[list[float]]:
+    """The processor time of each turn of the running loop, in seconds, while this lasts."""
+    loop = asyncio.get_running_loop()
+    turns: list[float] = []
+    began = time.thread_time()
+
+    def turn() -> None:
+        nonlocal began, ticking
+        now = time.thread_time()
+        turns.append(now - began)
+        began = now
+        ticking = loop.call_soon(turn)
+
+    ticking = loop.call_soon(turn)
+    try:
+        yield turns
+    finally:
+        ticking.cancel()
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """No garbage collection of what other tests left counts as a turn."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+async def longest_of_a_polite_peer(server: Running, path: str) -> float:
+    for _ in range(3):
+        await server.http.get(path)
+    with timed_turns() as turns:
+        for _ in range(20):
+            await server.http.get(path)
+    return max(turns)
+
+
+@pytest.mark.parametrize(
+    ("path", "requests", "connections", "rounds"),
+    [("/", 10_000, 10, 3), ("/openapi.json", 200, 50, 1)],
+)
+async def test_a_flood_makes_no_turn_much_longer_than_one_request_does(
+    start_server: ServerFactory, path: str, requests: int, connections: int, rounds: int
+) -> None:
+    async with start_server() as server:
+        alone = await longest_of_a_polite_peer(server, path)
+        port = server.url.rsplit(":", 1)[1]
+        numbers = (str(number) for number in (requests, connections, rounds))
+        with timed_turns() as turns:
+            flood = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", FLOOD, port, path, *numbers
+            )
+            assert await flood.wait() == 0
+        answered = sum(turns)
+    print(
+        f"{path}: alone {alone * 1e3:.1f} ms, flooded {max(turns) * 1e3:.1f} ms, {answered:.1f} s"
+    )
+    assert max(turns) < AT_MOST_TIMES * alone
