@@ -27,6 +27,8 @@ LOUDEST_NOISE = 1_000.0
 PAUSE_PACKETS = 20
 # Of so many answers without a handle, the newest count.
 MOST_MARKS = 20
+# Speech, or noise, that has gone on for longer than 4 s is looked at no further.
+MOST_SCANNED = 200
 # The line's noise is the quietest of the last second.
 NOISE_PACKETS = 50
 # So much before speech is sent again with it, so that its first sound is not clipped: 200 ms.
@@ -124,7 +126,8 @@ class UnkeptAudio:
         """Where the speech began that went on at the mark; the mark when nobody spoke."""
         threshold = self._threshold(mark)
         start, quiet = mark, 0
-        for number, pcm in zip(count(mark - 1, -1), self._before(mark), strict=False):
+        before = islice(self._before(mark), MOST_SCANNED)
+        for number, pcm in zip(count(mark - 1, -1), before, strict=False):
             if sound_level(pcm) >= threshold:
                 start, quiet = number, 0
             else:
