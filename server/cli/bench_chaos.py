@@ -9,6 +9,9 @@ import typer
 from server.cli.bench_options import JsonFile, write_json
 from server.cli.environment import exit_without_package
 
+# The table is wide, and a file has no edge.
+FILE_WIDTH = 160
+
 
 def chaos(
     only: Annotated[
@@ -38,6 +41,8 @@ def chaos(
         raise typer.BadParameter(f"no such system: {', '.join(sorted(unknown))}")
     options = ChaosOptions(only, systems, jobs)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=FILE_WIDTH)
     progress = Console(stderr=True)
     result = run_chaos(options, lambda of, kind: progress.print(f"{of}: {kind}", style="dim"))
     print_chaos(result, options, console)
