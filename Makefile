@@ -10,7 +10,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo test test-long test-floors check format lock clean
+.PHONY: install demo test test-long test-floors check check-terraform format lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -24,7 +24,7 @@ install: .venv/installed ## Set up .venv with the `voice-ai` command
 demo: install ## One whole conversation over the real wire, without any credential
 	$(BIN)/voice-ai demo
 
-test: install ## All tests
+test: install ## The tests, but for the long ones
 	$(PYTEST)
 
 test-long: install ## All tests and the long ones, each property with 500 new examples instead of the same 25
@@ -43,6 +43,9 @@ check: install ## What must hold before a commit: lint, format, types, import co
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+check-terraform: ## Format, validity and promises of terraform/, when the AWS provider is on this machine
+	scripts/check_terraform.sh
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -36,9 +36,11 @@ from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
+from server.calls.task_protection import TaskProtection
 from server.http.attempt_limit import AttemptLimit
 from server.http.shared_work import SharedWork
 from server.migrations import upgrade
+from server.observability.cloudwatch import CloudWatchMetrics
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
@@ -135,6 +137,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         life = _open_lifecycle(call_log, telephone, registry, clock, metrics, stack)
         _open_leases(settings, live_calls, registry, stack)
         pool = _open_pool(settings, begin, prewarming, metrics, stack)
+        _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
 
@@ -381,6 +384,23 @@ def _open_leases(
     )
     leases.open()
     stack.push_async_callback(leases.close)
+
+
+def _open_aws(
+    settings: Settings, registry: CallRegistry, metrics: Metrics, stack: AsyncExitStack
+) -> None:
+    if settings.ecs_agent_uri:
+        protection = TaskProtection(settings.ecs_agent_uri, lambda: registry.held)
+        protection.open()
+        stack.push_async_callback(protection.close)
+    if settings.cloudwatch_namespace:
+        cloudwatch = CloudWatchMetrics(
+            metrics.registry,
+            namespace=settings.cloudwatch_namespace,
+            capacity=settings.max_concurrent_calls,
+        )
+        cloudwatch.open()
+        stack.push_async_callback(cloudwatch.close)
 
 
 def _make_signatures(settings: Settings) -> TwilioSignatures:

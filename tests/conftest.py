@@ -13,6 +13,7 @@ from server.emulators.gemini_live.certificate import make_certificate
 from server.migrations import upgrade
 from tests.loop_stalls import Stall, watched_loop
 from tests.postgres import Postgres, running_postgres
+from tests.server.process_template import ProcessTemplate
 
 # A machine that is busy with something else is no finding.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +28,9 @@ def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Clients trust one authority: reading those of the world takes 25 ms a client."""
     made = make_certificate(tmp_path_factory.mktemp("authority"))
     with pytest.MonkeyPatch.context() as patch:
+        # They come before certifi where a machine has them.
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            patch.delenv(name, raising=False)
         patch.setattr(certifi, "where", lambda: str(made.ca_file))
         yield
 
@@ -45,6 +49,14 @@ def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
         asyncio.run(server.prepare())
         yield server
+
+
+@pytest.fixture(scope="session")
+def process_template() -> Iterator[ProcessTemplate]:
+    """Starts processes of `voice-ai` that need not import everything first."""
+    template = ProcessTemplate()
+    yield template
+    template.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

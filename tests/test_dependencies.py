@@ -4,7 +4,8 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -30,23 +31,34 @@ NEEDED = names(PROJECT["dependencies"])
 EXTRAS = names([one for extra in PROJECT["optional-dependencies"].values() for one in extra])
 
 
-def imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+@cache
+def imported(file: Path) -> frozenset[str]:
+    return frozenset(imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """The packages that bring each module."""
+    return packages_distributions()
+
+
 def undeclared(folders: tuple[str, ...], left_out: tuple[str, ...], declared: set[str]) -> set[str]:
     ours = {*OWN, *sys.stdlib_module_names}
-    known = packages_distributions()
+    known = distributions()
     return {
         f"{file.relative_to(REPO)}: {module}"
         for folder in folders
         for file in (REPO / folder).rglob("*.py")
         if not any(file.is_relative_to(REPO / room) for room in left_out)
-        for module in set(imported(file)) - ours
+        for module in imported(file) - ours
         if not declared & {normal(name) for name in known.get(module, [module])}
     }
 

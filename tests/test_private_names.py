@@ -5,9 +5,11 @@ says why each of these files goes past its library.
 """
 
 import ast
+import asyncio
 import importlib
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -45,15 +47,34 @@ def _library_bases(cls: type) -> list[type]:
 
 def _defined(cls: type) -> set[str]:
     """The names that a class defines, or sets on `self`, as its source says."""
-    names = set(vars(cls))
+    return set(vars(cls)) | _assigned(cls.__module__).get(cls.__qualname__, set())
+
+
+@cache
+def _assigned(module: str) -> dict[str, set[str]]:
+    """The attributes that each class of a module sets, by the qualified name of the class."""
     try:
-        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls)))
+        tree = ast.parse(inspect.getsource(importlib.import_module(module)))
     except (OSError, TypeError, SyntaxError):
-        return names
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            names.add(node.attr)
-    return names
+        return {}
+    found: dict[str, set[str]] = {}
+    _collect(tree, "", found)
+    return found
+
+
+def _collect(parent: ast.AST, prefix: str, found: dict[str, set[str]]) -> None:
+    for node in ast.iter_child_nodes(parent):
+        inside = prefix
+        if isinstance(node, ast.ClassDef):
+            inside = f"{prefix}{node.name}."
+            found.setdefault(prefix + node.name, set()).update(
+                each.attr
+                for each in ast.walk(node)
+                if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)
+            )
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = f"{prefix}{node.name}.<locals>."
+        _collect(node, inside, found)
 
 
 def _of_libraries(cls: type, tree: ast.ClassDef) -> set[str]:
@@ -61,8 +82,9 @@ def _of_libraries(cls: type, tree: ast.ClassDef) -> set[str]:
     theirs = {name for base in _library_bases(cls) for name in _defined(base) if _private(name)}
     used = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "super()"):
-            used.add(node.attr)
+        if isinstance(node, ast.Attribute):
+            if node.attr in theirs and ast.unparse(node.value) in ("self", "super()"):
+                used.add(node.attr)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             used.add(node.name)
     return used & theirs
@@ -75,16 +97,28 @@ def _found(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith(OWN):
             found |= {alias.name for alias in node.names if _private(alias.name)}
             found |= {part for part in node.module.split(".") if _private(part)}
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in OWN_OBJECTS:
-            found |= (
-                {node.attr} if _private(node.attr) and ast.unparse(node) not in PUBLIC else set()
-            )
+        elif (
+            isinstance(node, ast.Attribute)
+            and _private(node.attr)
+            and ast.unparse(node.value) not in OWN_OBJECTS
+            and ast.unparse(node) not in PUBLIC
+        ):
+            found.add(node.attr)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if classes:
         module = _module(path)
         for node in classes:
             found |= _of_libraries(getattr(module, node.name), node)
     return found
+
+
+def test_names_that_a_library_sets_in_its_methods_are_seen() -> None:
+    # Neither is an attribute of the class; a class inside a function has attributes of its own.
+    source = "class A:\n def f(self):\n  self._a = 1\n  class B:\n   def g(self): self._b = 2\n"
+    found: dict[str, set[str]] = {}
+    _collect(ast.parse(source), "", found)
+    assert found == {"A": {"_a", "_b"}, "A.f.<locals>.B": {"_b"}}
+    assert "_stream_reader_wr" in _defined(asyncio.StreamReaderProtocol)
 
 
 def test_private_names_of_libraries_are_those_that_are_listed() -> None:

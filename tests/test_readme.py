@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, chdir
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from server.cli.main import app
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import Person, TwilioEmulator
 from server.http.serving import held_port
+from tests.server.process_template import ProcessTemplate
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -73,7 +75,13 @@ async def run(command: str, folder: Path) -> tuple[int, str]:
 
 def run_here(command: str, folder: Path) -> tuple[int, str]:
     """As `run`, for `voice-ai`, without a process that imports everything anew."""
-    with chdir(folder), patch.dict(os.environ, clean_environment(), clear=True):
+    with (
+        chdir(folder),
+        patch.dict(os.environ, clean_environment(), clear=True),
+        pytest.MonkeyPatch.context() as modules,
+    ):
+        # `replay` would silence this process's log, too.
+        modules.setitem(sys.modules, "server.replay.quiet", ModuleType("quiet"))
         result = CliRunner().invoke(app, shlex.split(command)[1:])
     return result.exit_code, result.output
 
@@ -91,6 +99,8 @@ def test_what_make_test_and_check_run_is_what_ci_runs() -> None:
     assert "make check" in ci
 
 
+# `tests/e2e/test_demo.py` plays the same in virtual time.
+@pytest.mark.long
 def test_make_demo_plays_a_conversation_in_which_nothing_is_wrong() -> None:
     demo = subprocess.run(
         ["make", "demo"], cwd=REPO, capture_output=True, text=True, check=False, timeout=110
@@ -184,37 +194,34 @@ async def test_the_commands_work_against_the_server_they_speak_of(
 
 
 @pytest.mark.parametrize("command", REPLAYS)
-async def test_shipped_scenarios_are_replayed(command: str, folder: Path) -> None:
+def test_shipped_scenarios_are_replayed(command: str, folder: Path) -> None:
     # One of them stands for all: each is a test in `tests/scenarios`.
-    code, said = await run(f"{command} --filter hello_over_the_greeting", folder)
+    code, said = run_here(f"{command} --filter hello_over_the_greeting", folder)
     assert code == 0, said
     assert re.search(r"^1 passed in ", said, re.MULTILINE), said
     assert (folder / "out" / "replay.html").stat().st_size > 100_000
 
 
-async def test_the_scenario_holds(folder: Path) -> None:
+def test_the_scenario_holds(folder: Path) -> None:
     (folder / "bakery.yaml").write_text(blocks("yaml")[1])
-    code, said = await run(f"{VOICE_AI} replay bakery.yaml", folder)
+    code, said = run_here(f"{VOICE_AI} replay bakery.yaml", folder)
     assert (code, "1 passed in" in said) == (0, True), said
 
 
 @pytest.mark.parametrize("command", SERVERS[1:])
-async def test_an_emulator_prints_what_a_server_needs(command: str, folder: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *f"{command} --port 0".split(),
-        cwd=folder,
-        env=clean_environment(),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
+async def test_an_emulator_prints_what_a_server_needs(
+    command: str, folder: Path, process_template: ProcessTemplate
+) -> None:
+    words = f"{command} --port 0".split()[1:]
+    async with process_template.running(
+        *words, folder=folder, environment=clean_environment()
+    ) as process:
         said = b""
         while said.count(b"=") < 2:
             line = await process.stdout.readline()
             assert line, said
             said += line
         assert re.search(rb"GOOGLE_GEMINI_BASE_URL=|TWILIO_API_BASE_URL=", said)
-    finally:
         process.terminate()
         await process.wait()
 

@@ -1,8 +1,10 @@
 """Scenes that are played in virtual time."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+
+import pytest
 
 from server.replay.virtual_time import VirtualTimeLoop
 
@@ -16,3 +18,12 @@ def run(scene: Coroutine[Any, Any, None], limit_secs: float = 600.0) -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(limited())
+
+
+def loop_of_the_test(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """pytest-asyncio's hook: tests run in virtual time, unless they are marked `real_time`."""
+    if item.get_closest_marker("real_time"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualTimeLoop}

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     recording_max_secs: int = Field(default=3600, ge=1, le=86_400)
     recordings_keep_days: int = Field(default=30, ge=0, le=36_500)
 
+    cloudwatch_namespace: str | None = None
+    ecs_agent_uri: str | None = None
+
     @model_validator(mode="before")
     @classmethod
     def _stripped(cls, data: Any) -> Any:
@@ -116,13 +119,24 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
         return value.upper()
 
-    @field_validator("base_url", "instance_url", "twilio_api_base_url", "google_gemini_base_url")
+    @field_validator(
+        "base_url",
+        "instance_url",
+        "twilio_api_base_url",
+        "google_gemini_base_url",
+        "ecs_agent_uri",
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         return value if value is None else checked_web_address(value)
 
     @field_validator(
-        "twilio_account_sid", "gemini_model", "gemini_voice", "twilio_auth_token", "gemini_api_key"
+        "twilio_account_sid",
+        "gemini_model",
+        "gemini_voice",
+        "twilio_auth_token",
+        "gemini_api_key",
+        "cloudwatch_namespace",
     )
     @classmethod
     def _one_word(cls, value: Any) -> Any:

@@ -4,8 +4,7 @@ Played in virtual time, in which nothing is late but what a test makes late; tes
 `real_time` last as long as their calls.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from server.emulators.twilio import EmulatedCall, TwilioEmulator
 from server.emulators.twilio.emulator import Somebody
 from server.emulators.twilio.mulaw import RATE
 from server.replay.sqlite_work import ordered_sqlite
-from server.replay.virtual_time import VirtualTimeLoop
 from tests.server.conftest import (
     OUR_NUMBER,
     THEIRS,
@@ -27,8 +25,9 @@ from tests.server.conftest import (
     start_server,
     twilio,
 )
+from tests.virtual_time import loop_of_the_test as pytest_asyncio_loop_factories
 
-__all__ = ["own_environment", "start_server", "twilio"]
+__all__ = ["own_environment", "pytest_asyncio_loop_factories", "start_server", "twilio"]
 
 OPENING = "When do you open?"
 AT_NINE = "We open at nine in the morning."
@@ -45,15 +44,6 @@ SCRIPT = Script.parse(
         ]
     }
 )
-
-
-def pytest_asyncio_loop_factories(
-    item: pytest.Item,
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loop of a test here: in virtual time, unless it is marked `real_time`."""
-    if item.get_closest_marker("real_time"):
-        return {"real": asyncio.new_event_loop}
-    return {"virtual": VirtualTimeLoop}
 
 
 @dataclass

@@ -12,6 +12,7 @@ from server.emulators.twilio import Person, TwilioEmulator
 from tests.e2e.conftest import GREETING
 from tests.server.conftest import Running
 from tests.server.own_process import own_process
+from tests.server.process_template import ProcessTemplate
 
 pytestmark = pytest.mark.real_time
 
@@ -40,22 +41,29 @@ def outcome(result: dict[str, Any]) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 async def test_the_next_process_finds_out(
-    how: signal.Signals, environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+    how: signal.Signals,
+    environment: dict[str, str],
+    twilio: TwilioEmulator,
+    tmp_path: Path,
+    process_template: ProcessTemplate,
 ) -> None:
-    async with own_process(environment, tmp_path) as (server, process):
+    async with own_process(process_template, environment, tmp_path) as (server, process):
         path = await talk(server, twilio)
         process.send_signal(how)
         await process.wait()
         # Nobody answers Twilio what comes next.
         assert await twilio.calls[0].ended() == "completed"
         assert twilio.calls[0].hung_up_by is None
-    async with own_process(environment, tmp_path) as (server, _):
+    async with own_process(process_template, environment, tmp_path) as (server, _):
         result = await server.http.get(path, params={"wait": 20})
         assert outcome(result.json()) == OUTCOME
 
 
 async def test_a_process_that_still_answers_somebody_finds_out_by_itself(
-    environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+    environment: dict[str, str],
+    twilio: TwilioEmulator,
+    tmp_path: Path,
+    process_template: ProcessTemplate,
 ) -> None:
     sent = asyncio.Event()
 
@@ -63,7 +71,7 @@ async def test_a_process_that_still_answers_somebody_finds_out_by_itself(
         if name == "http11.send_request_body.complete":
             sent.set()
 
-    async with own_process(environment, tmp_path) as (server, process):
+    async with own_process(process_template, environment, tmp_path) as (server, process):
         path = await talk(server, twilio)
         result = asyncio.create_task(
             server.http.get(path, params={"wait": 20}, extensions={"trace": trace})

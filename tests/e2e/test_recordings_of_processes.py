@@ -18,6 +18,7 @@ from tests.e2e.conftest import GREETING, OPENING, SCRIPT, THANKS
 from tests.e2e.test_recordings import Samples, offset, on_the_phone, recording, unlike
 from tests.server.conftest import THEIRS, Running
 from tests.server.own_process import own_process
+from tests.server.process_template import ProcessTemplate
 from tests.server.test_full_disk import Disk
 
 pytestmark = pytest.mark.real_time
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.real_time
 
 @asynccontextmanager
 async def recording_process(
-    twilio: TwilioEmulator, folder: Path
+    process_template: ProcessTemplate, twilio: TwilioEmulator, folder: Path
 ) -> AsyncIterator[tuple[Running, Disk]]:
     """A server that records its calls, between both vendors, and its disk."""
     async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
@@ -35,15 +36,15 @@ async def recording_process(
             "GEMINI_API_KEY": "no-key",
             "RECORDINGS": "on",
         }
-        async with own_process(environment, folder) as (server, process):
+        async with own_process(process_template, environment, folder) as (server, process):
             yield server, Disk(process.pid)
 
 
 async def test_a_killed_process_leaves_what_can_be_played(
-    twilio: TwilioEmulator, tmp_path: Path
+    twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:
     twilio.people[THEIRS] = Person([WaitForAgent(), Say(OPENING), WaitForAgent("start")])
-    async with recording_process(twilio, tmp_path) as (server, disk):
+    async with recording_process(process_template, twilio, tmp_path) as (server, disk):
         call = await server.place(greeting=GREETING)
         phone = await twilio.call_placed()
         path = tmp_path / "recordings" / f"{call['id']}.wav"
@@ -78,12 +79,12 @@ async def frames(path: Path) -> int:
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_call(
-    twilio: TwilioEmulator, tmp_path: Path
+    twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:
     person = Person([WaitForAgent(), Say(OPENING), WaitForAgent(), Say(THANKS)])
     twilio.people[THEIRS] = person
     twilio.anyone = NoAnswer()
-    async with recording_process(twilio, tmp_path) as (server, disk):
+    async with recording_process(process_template, twilio, tmp_path) as (server, disk):
         call = await server.place(greeting=GREETING)
         phone = await twilio.call_placed()
         path = tmp_path / "recordings" / f"{call['id']}.wav"

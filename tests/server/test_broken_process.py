@@ -8,12 +8,17 @@ import pytest
 
 from server.emulators.twilio import TwilioEmulator
 from tests.server.conftest import ServerFactory
-from tests.server.own_process import VOICE_AI, own_process
+from tests.server.own_process import own_process
+from tests.server.process_template import VOICE_AI, ProcessTemplate
 
 # Routes by which a test breaks the process, as a bug of somebody's would.
 BREAKS = f"""
 import asyncio, sys
+from server.http import serving
 from server.routes import health
+
+# What hangs is not waited for as long as it usually is.
+serving.ENDS_WITHIN_SECS = 2
 
 @health.router.get("/break-loop")
 async def break_loop():
@@ -42,10 +47,10 @@ async def hang():
 
 @pytest.mark.parametrize("breaks", [["/break-record"], ["/hang", "/break-loop"]])
 async def test_a_process_that_is_broken_ends(
-    twilio: TwilioEmulator, tmp_path: Path, breaks: list[str]
+    twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate, breaks: list[str]
 ) -> None:
     environment = {**twilio.environment(), "GEMINI_API_KEY": "no-key"}
-    async with own_process(environment, tmp_path, BREAKS) as (server, process):
+    async with own_process(process_template, environment, tmp_path, BREAKS) as (server, process):
         assert (await server.http.get("/health/ready")).status_code == 200
         for path in breaks:
             assert (await server.http.get(path)).status_code == 200

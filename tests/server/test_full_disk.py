@@ -13,6 +13,7 @@ from tests.e2e.conftest import GOODBYE, GREETING, SCRIPT, THANKS, turns
 from tests.e2e.people import loses_the_stream
 from tests.server.conftest import THEIRS
 from tests.server.own_process import own_process
+from tests.server.process_template import ProcessTemplate
 from tests.server.routes.test_bad_input import rejected
 from tests.server.routes.test_twilio_media import kinds
 
@@ -34,14 +35,14 @@ class Disk:
 
 
 async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
-    twilio: TwilioEmulator, tmp_path: Path
+    twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:
     patient = Person([WaitForAgent(), Say(THANKS)])
     twilio.people[THEIRS] = patient
     twilio.anyone = NoAnswer()
     async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
         environment = {**gemini.environment(), **twilio.environment(), "GEMINI_API_KEY": "no-key"}
-        async with own_process(environment, tmp_path) as (server, process):
+        async with own_process(process_template, environment, tmp_path) as (server, process):
             disk = Disk(process.pid)
             call = await server.place(greeting=GREETING)
             path = f"/calls/{call['id']}"
@@ -82,7 +83,7 @@ async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
 
 
 async def test_a_stream_that_breaks_while_the_disk_is_full_is_followed_by_another(
-    twilio: TwilioEmulator, tmp_path: Path
+    twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:
     full = asyncio.Event()
 
@@ -94,7 +95,7 @@ async def test_a_stream_that_breaks_while_the_disk_is_full_is_followed_by_anothe
     twilio.people[THEIRS] = person
     async with GeminiLiveEmulator(SCRIPT, thinking_secs=0.2) as gemini:
         environment = {**gemini.environment(), **twilio.environment(), "GEMINI_API_KEY": "no-key"}
-        async with own_process(environment, tmp_path) as (server, process):
+        async with own_process(process_template, environment, tmp_path) as (server, process):
             disk = Disk(process.pid)
             call = await server.place(greeting=GREETING)
             phone = await twilio.call_placed()

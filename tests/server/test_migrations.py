@@ -1,6 +1,7 @@
 """The migrations lead to the models, there and back, once or often, by one process or several."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from agent.record.call_log import CallLog, DailyLimitReached
 from agent.record.database import open_engine
 from agent.record.models import Call, CallEvent, CallStatus, Direction
 from server.migrations import downgrade, upgrade
+from tests.server.process_template import ProcessTemplate
 
 T = TypeVar("T")
 ROOT = Path(server.__file__).parents[1]
@@ -135,16 +137,22 @@ async def test_wider_addresses_keep_the_calls_and_what_belongs_to_them(empty_dat
         await engine.dispose()
 
 
-async def test_processes_that_start_at_once_do_not_disturb_each_other(empty_database: str):
+async def test_processes_that_start_at_once_do_not_disturb_each_other(
+    empty_database: str, process_template: ProcessTemplate, tmp_path: Path
+):
     code = (
         "import asyncio, sys; from server.migrations import upgrade;"
         "asyncio.run(upgrade(sys.argv[1]))"
     )
-    started = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_database)
-        for _ in range(3)
-    ]
-    assert [await process.wait() for process in started] == [0, 0, 0]
+    ended = await asyncio.gather(
+        *(
+            process_template.run(
+                empty_database, folder=tmp_path, environment=os.environ, program=code
+            )
+            for _ in range(3)
+        )
+    )
+    assert [process.returncode for process in ended] == [0, 0, 0]
     assert await look(empty_database, differences) == []
 
 

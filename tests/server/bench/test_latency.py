@@ -22,6 +22,14 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, Any]]:
+    """One run of one system."""
+    file: Path = tmp_path_factory.mktemp("bench") / "new folder" / "latency.json"
+    result = CliRunner().invoke(app, [*WORDS, "--system", "warm", "--json", str(file)])
+    return result, json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, dict[str, Any]]:
     """One run of all three systems, for all tests of this file."""
     file: Path = tmp_path_factory.mktemp("bench") / "new folder" / "latency.json"
@@ -34,6 +42,29 @@ def p50(told: dict[str, Any], system: str, figure: Figure) -> float:
     return value
 
 
+def test_every_call_of_one_system_goes_as_it_should(ours: tuple[Result, dict[str, Any]]) -> None:
+    result, told = ours
+    assert told["systems"].keys() == {"warm"}
+    assert told["systems"]["warm"]["problems"] == []
+    assert result.exit_code == 0, result.output
+    assert "ours, warm" in result.output
+
+
+def test_one_system_has_every_figure(ours: tuple[Result, dict[str, Any]]) -> None:
+    _, told = ours
+    has_every_figure(told["systems"]["warm"])
+
+
+def has_every_figure(system: dict[str, Any]) -> None:
+    figures = system["figures"]
+    assert set(figures) == set(Figure)
+    assert figures[Figure.START_TO_MEDIA]["count"] == CALLS
+    assert figures[Figure.RESPONSE]["count"] == 2 * CALLS
+    assert figures[Figure.PACKET_TO_MODEL]["count"] > 50 * CALLS
+    assert system["load_generator"]["lag_ms"]["count"] > 100
+
+
+@pytest.mark.long
 def test_every_call_goes_as_it_should(run: tuple[Result, dict[str, Any]]) -> None:
     result, told = run
     assert [told["systems"][system]["problems"] for system in ("warm", "cold", "plain")] == [[]] * 3
@@ -42,17 +73,14 @@ def test_every_call_goes_as_it_should(run: tuple[Result, dict[str, Any]]) -> Non
     assert "plain Pipecat" in result.output
 
 
+@pytest.mark.long
 def test_every_system_has_every_figure(run: tuple[Result, dict[str, Any]]) -> None:
     _, told = run
     for system in ("warm", "cold", "plain"):
-        figures = told["systems"][system]["figures"]
-        assert set(figures) == set(Figure)
-        assert figures[Figure.START_TO_MEDIA]["count"] == CALLS
-        assert figures[Figure.RESPONSE]["count"] == 2 * CALLS
-        assert figures[Figure.PACKET_TO_MODEL]["count"] > 50 * CALLS
-        assert told["systems"][system]["load_generator"]["lag_ms"]["count"] > 100
+        has_every_figure(told["systems"][system])
 
 
+@pytest.mark.long
 def test_what_was_prepared_is_there_first_and_the_plain_bot_is_last(
     run: tuple[Result, dict[str, Any]],
 ) -> None:
@@ -65,6 +93,7 @@ def test_what_was_prepared_is_there_first_and_the_plain_bot_is_last(
     assert share < 0.5
 
 
+@pytest.mark.long
 def test_who_opens_a_session_only_when_the_phone_is_answered_waits_for_it(
     run: tuple[Result, dict[str, Any]],
 ) -> None:
@@ -74,6 +103,7 @@ def test_who_opens_a_session_only_when_the_phone_is_answered_waits_for_it(
         assert told["systems"][system]["figures"][Figure.ANSWER_TO_SOUND]["smallest"] > needed_ms
 
 
+@pytest.mark.long
 def test_our_share_of_a_reply_is_smaller_than_the_plain_bots(
     run: tuple[Result, dict[str, Any]],
 ) -> None:

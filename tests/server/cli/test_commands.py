@@ -3,9 +3,8 @@
 import asyncio
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -17,6 +16,7 @@ from pipelines.call import catalogue
 from server.emulators.twilio import Busy, Invalid, NoAnswer, TwilioEmulator
 from server.http.serving import listen
 from tests.server.conftest import THEIRS, Running, ServerFactory
+from tests.server.process_template import Ended, ProcessTemplate
 
 Command = Callable[..., Result]
 MAIN = [sys.executable, "-c", "from server.cli.main import app; app()"]
@@ -194,37 +194,32 @@ def test_a_demo_that_can_leave_nothing_is_not_played(voice_ai: Command) -> None:
     assert "rings" not in result.output
 
 
-def test_serve_listens_where_it_says_and_stops_when_told(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PORT": "0", "LOG_LEVEL": "WARNING"}
-    process = subprocess.Popen(
-        [*MAIN, "serve"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout
-        said = process.stdout.readline()
+async def test_serve_listens_where_it_says_and_stops_when_told(
+    process_template: ProcessTemplate, tmp_path: Path
+) -> None:
+    environment = os.environ | {"PORT": "0", "LOG_LEVEL": "WARNING"}
+    async with process_template.running(
+        "serve", folder=tmp_path, environment=environment
+    ) as process:
+        said = (await process.stdout.readline()).decode()
         found = re.match(r"Listening on (http://127\.0\.0\.1:\d+) ", said)
         assert found, said
-        with httpx.Client(timeout=30, trust_env=False) as client:
-            assert client.get(found.group(1) + "/health/live").status_code == 200
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            assert (await client.get(found.group(1) + "/health/live")).status_code == 200
         assert (tmp_path / "voice-ai.db").exists()
-    finally:
         process.terminate()
-        process.wait(timeout=30)
-    assert process.returncode in (0, -15)
+        async with asyncio.timeout(30):
+            assert await process.wait() in (0, -15)
 
 
-def test_serve_on_a_port_that_is_taken_is_a_sentence(tmp_path: Path, voice_ai: Command) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+async def test_serve_on_a_port_that_is_taken_is_a_sentence(
+    process_template: ProcessTemplate, tmp_path: Path
+) -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*MAIN, "serve", "--port", port],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
+        done = await process_template.run(
+            "serve", "--port", port, folder=tmp_path, environment=os.environ
         )
     assert done.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
@@ -266,17 +261,17 @@ def test_a_file_that_cannot_be_used_is_named_with_its_line(
     assert "Traceback" not in result.output + capfd.readouterr().err
 
 
-def serve_in(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def serve_in(process_template: ProcessTemplate) -> Callable[..., Awaitable[Ended]]:
     """`voice-ai serve`, that cannot start, in a folder."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [*MAIN, "serve", "--port", "0"],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT)} | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+
+    async def serve(folder: Path, **settings: str) -> Ended:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return await process_template.run(
+            "serve", "--port", "0", folder=folder, environment=kept | settings
+        )
+
+    return serve
 
 
 @pytest.mark.parametrize(
@@ -286,21 +281,24 @@ def serve_in(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
         ("postgresql+asyncpg://me:secret@127.0.0.1:9/x", "onnect"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, why: str) -> None:
-    done = serve_in(tmp_path, DATABASE_URL=url)
+async def test_a_database_that_cannot_be_used_is_a_sentence(
+    serve_in: Callable[..., Awaitable[Ended]], tmp_path: Path, url: str, why: str
+) -> None:
+    done = await serve_in(tmp_path, DATABASE_URL=url)
     assert done.returncode == 1
     assert "DATABASE_URL: the database cannot be used: " in done.stderr
     assert why in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
-    assert "Pipecat" not in done.stderr
 
 
-def test_serve_says_what_of_the_file_does_not_count(tmp_path: Path) -> None:
+async def test_serve_says_what_of_the_file_does_not_count(
+    serve_in: Callable[..., Awaitable[Ended]], tmp_path: Path
+) -> None:
     (tmp_path / ".env").write_text(
         "GEMINI_VOICE=Puck\nGEMINI_MODEL=models/mine\n"
         "DATABASE_URL=sqlite+aiosqlite:////nowhere/at/all.db\n"
     )
-    done = serve_in(tmp_path, GEMINI_VOICE="Kore", GEMINI_MODEL="models/mine")
+    done = await serve_in(tmp_path, GEMINI_VOICE="Kore", GEMINI_MODEL="models/mine")
     assert "The environment says otherwise than .env, and wins  names=GEMINI_VOICE\n" in done.stderr
     assert "Puck" not in done.stderr

@@ -1,9 +1,8 @@
 """`voice-ai emulate gemini`, as a person types it."""
 
-import asyncio
+import os
 import signal
 import ssl
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
@@ -11,42 +10,40 @@ from pathlib import Path
 from google import genai
 from typer.testing import Result
 
-COMMAND = [sys.executable, "-c", "from server.cli.main import app; app()", "emulate", "gemini"]
-
-
-async def run(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdout=PIPE, stderr=PIPE, cwd=Path(__file__).parents[3]
-    )
+from tests.server.process_template import ProcessTemplate
 
 
 def is_file(path: str) -> bool:
     return Path(path).is_file()
 
 
-async def test_prints_what_a_client_needs_and_serves_until_it_is_stopped() -> None:
-    process = await run("--port", "0", "--setup-secs", "0", "--thinking-secs", "0", "--pace", "0")
-    assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode().strip() for _ in range(2)]
-    environment = dict(line.split("=", 1) for line in lines)
-    assert list(environment) == ["GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE"]
-    context = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
-    options = {
-        "base_url": environment["GOOGLE_GEMINI_BASE_URL"],
-        "async_client_args": {"ssl": context},
-    }
-    client = genai.Client(api_key="a-key", http_options=options)
-    async with client.aio.live.connect(model="gemini-3.8-live") as session:
-        await session.send_realtime_input(text='Say this word for word: "Hello."')
-        audio = b"".join([message.data or b"" async for message in session.receive()])
-    assert len(audio) > 10_000
-    process.send_signal(signal.SIGINT)
-    out, error = await process.communicate()
-    assert process.returncode == 0, error
-    told = out.decode().splitlines()
-    assert 'session-1 → text Say this word for word: "Hello."' in told
-    assert "session-1 · says Hello." in told
-    assert not is_file(environment["SSL_CERT_FILE"])
+async def test_prints_what_a_client_needs_and_serves_until_it_is_stopped(
+    process_template: ProcessTemplate, tmp_path: Path
+) -> None:
+    words = ("emulate", "gemini", "--port", "0", "--setup-secs", "0", "--thinking-secs", "0")
+    async with process_template.running(
+        *(*words, "--pace", "0"), folder=tmp_path, environment=os.environ, stderr=PIPE
+    ) as process:
+        lines = [(await process.stdout.readline()).decode().strip() for _ in range(2)]
+        environment = dict(line.split("=", 1) for line in lines)
+        assert list(environment) == ["GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE"]
+        context = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
+        options = {
+            "base_url": environment["GOOGLE_GEMINI_BASE_URL"],
+            "async_client_args": {"ssl": context},
+        }
+        client = genai.Client(api_key="a-key", http_options=options)
+        async with client.aio.live.connect(model="gemini-3.8-live") as session:
+            await session.send_realtime_input(text='Say this word for word: "Hello."')
+            audio = b"".join([message.data or b"" async for message in session.receive()])
+        assert len(audio) > 10_000
+        process.send_signal(signal.SIGINT)
+        out, error = await process.communicate()
+        assert process.returncode == 0, error
+        told = out.decode().splitlines()
+        assert 'session-1 → text Say this word for word: "Hello."' in told
+        assert "session-1 · says Hello." in told
+        assert not is_file(environment["SSL_CERT_FILE"])
 
 
 def test_a_wrong_script_is_named_with_its_line(

@@ -1,16 +1,17 @@
-import asyncio
 import os
 import signal
-import sys
 import wave
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.server.emulators.twilio.application import Application
+from tests.server.process_template import ForkedProcess, ProcessTemplate
 
-COMMAND = (sys.executable, "-c", "from server.cli.main import app; app()", "emulate", "twilio")
+Start = Callable[..., Awaitable[ForkedProcess]]
 
 
 @pytest.fixture
@@ -19,18 +20,24 @@ async def application() -> AsyncIterator[Application]:
         yield application
 
 
-async def start(*options: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
-    )
+@pytest.fixture
+async def start(process_template: ProcessTemplate, tmp_path: Path) -> AsyncIterator[Start]:
+    """`voice-ai emulate twilio` with these options."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*options: str) -> ForkedProcess:
+            running = process_template.running(
+                *("emulate", "twilio", *options),
+                folder=tmp_path,
+                environment=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+                stderr=PIPE,
+            )
+            return await stack.enter_async_context(running)
+
+        yield start
 
 
-async def line_with(process: asyncio.subprocess.Process, wanted: str) -> str:
-    assert process.stdout is not None
+async def line_with(process: ForkedProcess, wanted: str) -> str:
     while line := (await process.stdout.readline()).decode():
         if wanted in line:
             return line
@@ -38,7 +45,7 @@ async def line_with(process: asyncio.subprocess.Process, wanted: str) -> str:
 
 
 async def test_somebody_calls_in_and_the_call_is_printed_and_written(
-    application: Application, tmp_path: Path
+    application: Application, start: Start, tmp_path: Path
 ) -> None:
     person = tmp_path / "person.yaml"
     person.write_text("script: [{say: Hello there.}, hang_up]")
@@ -64,7 +71,7 @@ async def test_somebody_calls_in_and_the_call_is_printed_and_written(
 
 
 async def test_a_call_in_progress_is_hung_up_when_the_command_ends(
-    application: Application,
+    application: Application, start: Start
 ) -> None:
     application.answers["/voice"] = application.stream_twiml()
     process = await start("--port=0", f"--call-in={application.url('/voice')}")
@@ -86,7 +93,7 @@ async def test_a_call_in_progress_is_hung_up_when_the_command_ends(
     ],
 )
 async def test_what_cannot_be_is_said_in_a_sentence(
-    application: Application, option: str, sentence: str
+    application: Application, start: Start, option: str, sentence: str
 ) -> None:
     process = await start(option.format(taken=application.port))
     _, errors = await process.communicate()

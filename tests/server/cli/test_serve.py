@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from server.observability.gc_policy import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
+from tests.server.process_template import ProcessTemplate
 
-THE_COMMAND = "from server.cli.main import app; app()"
 ROOT = Path(__file__).parents[3]
 # Says how the process is set when the server says that it answers, and ends it.
 TOLD = """
@@ -30,20 +30,22 @@ app()
 """
 
 
-def serve(program: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-c", program, "serve", "--port", "0"],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT)} | settings,
+def clean_environment(**settings: str) -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | settings
+
+
+def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
+    # This process imports everything itself, so that it also shows what that writes.
+    process = subprocess.run(
+        [sys.executable, "-c", TOLD, "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
         timeout=60,
     )
-
-
-def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path: Path) -> None:
-    told = json.loads(serve(TOLD, tmp_path).stdout)
+    assert "Pipecat" not in process.stderr
+    told = json.loads(process.stdout)
     assert told["says"].startswith("Listening on http://127.0.0.1:")
     assert told["loop"] == "uvloop"
     assert told["gc"] == [YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS]
@@ -58,15 +60,18 @@ def test_it_runs_on_uvloop_and_has_settled_when_it_says_that_it_listens(tmp_path
         ("HTTPS_PROXY", "http://someone:geheim@127.0.0.1:99999", "proxy of the environment"),
     ],
 )
-def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
-    tmp_path: Path, name: str, value: str, why: str
+async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
+    process_template: ProcessTemplate, tmp_path: Path, name: str, value: str, why: str
 ) -> None:
     credentials = {
         "TWILIO_ACCOUNT_SID": "AC" + 32 * "0",
         "TWILIO_AUTH_TOKEN": "a-token",
         "TWILIO_PHONE_NUMBER": "+15550100999",
     }
-    done = serve(THE_COMMAND, tmp_path, **credentials, **{name: value})
+    environment = clean_environment(**credentials, **{name: value})
+    done = await process_template.run(
+        "serve", "--port", "0", folder=tmp_path, environment=environment
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Twilio's REST API cannot be asked: ")
@@ -74,13 +79,19 @@ def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
     assert "geheim" not in line
 
 
-def test_what_a_database_says_is_one_line_without_control_characters(tmp_path: Path) -> None:
+async def test_what_a_database_says_is_one_line_without_control_characters(
+    process_template: ProcessTemplate, tmp_path: Path
+) -> None:
     said = b"SFATAL\0C28000\0M\x1b[31mred\xc2\x9b\r06:00:00 fake\0\0"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         answering = threading.Thread(target=refuse_all, args=(listening, said), daemon=True)
         answering.start()
         url = f"postgresql+asyncpg://someone:geheim@127.0.0.1:{listening.getsockname()[1]}/calls"
-        done = serve(THE_COMMAND, tmp_path, DATABASE_URL=url)
+        done = await process_template.run(
+            *("serve", "--port", "0"),
+            folder=tmp_path,
+            environment=clean_environment(DATABASE_URL=url),
+        )
     assert done.returncode == 1
     (line,) = [one for one in done.stderr.split("\n") if "DATABASE_URL" in one]
     assert "the database cannot be used: " in line

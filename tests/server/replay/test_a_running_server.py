@@ -1,19 +1,17 @@
 """`voice-ai replay --server URL` against `voice-ai serve` in a process of its own."""
 
-import asyncio
 import os
-import sys
+from asyncio.subprocess import STDOUT
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.http.serving import held_port
+from tests.server.process_template import ProcessTemplate
 
-VOICE_AI = (sys.executable, "-c", "from server.cli.main import app; app()")
 OURS = "+15550100999"
 
 OUTBOUND = """\
@@ -59,6 +57,7 @@ class Served:
 
     port: int
     twilio_port: int
+    template: ProcessTemplate
 
     @property
     def url(self) -> str:
@@ -67,7 +66,6 @@ class Served:
     def environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return kept | {
-            "PYTHONPATH": str(Path.cwd()),
             "COLUMNS": "200",
             "NO_COLOR": "1",
             "TWILIO_ACCOUNT_SID": "AC" + 32 * "1",
@@ -93,48 +91,34 @@ def ports() -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture
-async def served(ports: tuple[int, int], tmp_path: Path) -> AsyncIterator[Served]:
-    served = Served(*ports)
-    async with GeminiLiveEmulator(Script.default()) as gemini:
-        process = await asyncio.create_subprocess_exec(
-            *VOICE_AI,
+async def served(
+    ports: tuple[int, int], process_template: ProcessTemplate, tmp_path: Path
+) -> AsyncIterator[Served]:
+    served = Served(*ports, process_template)
+    async with (
+        GeminiLiveEmulator(Script.default()) as gemini,
+        process_template.running(
             *("serve", "--port", str(served.port)),
-            cwd=tmp_path,
-            env=served.settings() | gemini.environment(),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            await until_live(served.url, process)
-            yield served
-        finally:
-            process.terminate()
-            await process.wait()
-
-
-async def until_live(url: str, process: asyncio.subprocess.Process) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        while process.returncode is None:
-            try:
-                if (await http.get("/health/live")).is_success:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-    raise AssertionError("the server did not start")
+            folder=tmp_path,
+            environment=served.settings() | gemini.environment(),
+        ) as process,
+    ):
+        assert b"Listening" in await process.stdout.readline()
+        yield served
+        process.terminate()
+        await process.wait()
 
 
 async def replay(served: Served, folder: Path, *words: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        *VOICE_AI,
-        *("replay", str(folder), "--server", served.url, "--twilio-port", str(served.twilio_port)),
-        *words,
-        cwd=folder,
-        env=served.environment(),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    async with served.template.running(
+        *("replay", str(folder), "--server", served.url),
+        *("--twilio-port", str(served.twilio_port), *words),
+        folder=folder,
+        environment=served.environment(),
+        stderr=STDOUT,
+    ) as process:
+        said, _ = await process.communicate()
+        return process.returncode, said.decode()
 
 
 async def test_calls_in_and_out_are_played_and_what_nobody_can_see_is_told(

@@ -6,8 +6,9 @@ import signal
 import sys
 import tempfile
 import wave
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import STDOUT
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -17,9 +18,10 @@ from typer.testing import CliRunner
 
 from server.cli.main import app
 from server.settings.settings import Settings
+from tests.server.process_template import ForkedProcess, ProcessTemplate
 
 Here = Callable[..., tuple[int, str]]
-COMMAND = (sys.executable, "-c", "from server.cli.main import app; app()", "replay")
+Started = Callable[..., AbstractAsyncContextManager[ForkedProcess]]
 
 HOLDS = """\
 scenarios:
@@ -86,31 +88,30 @@ def environ_of_ours() -> list[str]:
 def environment(**more: str) -> dict[str, str]:
     """None of our settings, whatever this shell has; and a place of its own for what is made."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {"COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(Path.cwd())} | more
+    return kept | {"COLUMNS": "200", "NO_COLOR": "1"} | more
 
 
-@asynccontextmanager
-async def started(
-    folder: Path, *words: str, **more: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *words,
-        cwd=folder,
-        env=environment(**more),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+@pytest.fixture
+def started(process_template: ProcessTemplate) -> Started:
+    """Starts `voice-ai replay` with these words, in a folder."""
+
+    def started(
+        folder: Path, *words: str, **more: str
+    ) -> AbstractAsyncContextManager[ForkedProcess]:
+        return process_template.running(
+            *("replay", *words),
+            folder=folder,
+            environment=environment(**more),
+            stderr=STDOUT,
+            new_session=True,
+        )
+
+    return started
 
 
-async def replay(folder: Path, *words: str, **more: str) -> tuple[int | None, str]:
+async def replay(
+    started: Started, folder: Path, *words: str, **more: str
+) -> tuple[int | None, str]:
     """What the command ends with, and what it said."""
     async with started(folder, *words, **more) as process:
         said, _ = await process.communicate()
@@ -130,10 +131,11 @@ def test_the_code_is_0_when_all_held_and_1_when_one_did_not(
     assert "2 passed, 1 failed" in said
 
 
-async def test_repeated_replays_in_processes_are_reported_in_every_form(folder: Path) -> None:
+def test_repeated_replays_in_processes_are_reported_in_every_form(
+    folder: Path, replay_here: Here
+) -> None:
     (folder / "fails.yaml").write_text(FAILS)
-    code, said = await replay(
-        folder,
+    code, said = replay_here(
         *(".", "--repeat", "3", "--jobs", "2"),
         *("--junit", "out/junit.xml", "--wav", "out/wav", "--html", "out/page.html"),
     )
@@ -204,8 +206,9 @@ def test_a_call_that_the_server_refuses_is_broken_with_its_sentence(
     assert "1 broken" in said
 
 
-async def test_the_settings_of_the_shell_change_nothing(folder: Path) -> None:
+async def test_the_settings_of_the_shell_change_nothing(started: Started, folder: Path) -> None:
     code, said = await replay(
+        started,
         folder,
         "holds.yaml",
         DATABASE_URL="postgresql+asyncpg://nobody@127.0.0.1:9/none",
@@ -229,7 +232,7 @@ def processes(group: int) -> dict[int, int]:
     return found
 
 
-async def workers(process: asyncio.subprocess.Process, number: int) -> list[int]:
+async def workers(process: ForkedProcess, number: int) -> list[int]:
     """The processes that play, once there are so many."""
     while True:
         assert process.returncode is None
@@ -240,7 +243,7 @@ async def workers(process: asyncio.subprocess.Process, number: int) -> list[int]
         await asyncio.sleep(0.05)
 
 
-async def alone(process: asyncio.subprocess.Process) -> None:
+async def alone(process: ForkedProcess) -> None:
     """Wait until nothing is left of what the command started."""
     async with asyncio.timeout(10):
         while True:
@@ -249,12 +252,13 @@ async def alone(process: asyncio.subprocess.Process) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_process_that_dies_breaks_only_the_scenario_it_played(folder: Path) -> None:
+async def test_a_process_that_dies_breaks_only_the_scenario_it_played(
+    started: Started, folder: Path
+) -> None:
     (folder / "holds.yaml").write_text(LONG)
     async with started(folder, ".", "--jobs", "2", "--speed", "real") as process:
         one, other = await workers(process, 2)
         os.kill(one, signal.SIGKILL)
-        assert process.stdout is not None
         while "!" not in (line := (await process.stdout.readline()).decode()):
             assert line, "it ended without a word of it"
         assert "the process that played it was killed by SIGKILL" in line
@@ -264,18 +268,9 @@ async def test_a_process_that_dies_breaks_only_the_scenario_it_played(folder: Pa
         assert "2 broken" in rest
 
 
-@pytest.fixture
-def at_a_terminal() -> Iterator[None]:
-    """What is started hears Ctrl-C, also when these tests run where it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 async def test_ctrl_c_ends_it_at_once_and_leaves_nothing(
-    folder: Path, scratch: Path, jobs: str
+    started: Started, folder: Path, scratch: Path, jobs: str
 ) -> None:
     (folder / "holds.yaml").write_text(LONG)
     words = ("holds.yaml", "--speed", "real", "--jobs", jobs)

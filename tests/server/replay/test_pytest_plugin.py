@@ -30,7 +30,10 @@ def repo(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
 
 
 def run(repo: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return repo.runpytest_inprocess("-p", "no:cacheprovider", *words)
+    # At the end of a run unraisable exceptions are looked for by several garbage collections.
+    return repo.runpytest_inprocess(
+        "-p", "no:cacheprovider", "-p", "no:unraisableexception", *words
+    )
 
 
 def test_each_scenario_is_a_test_and_a_failure_names_its_line(repo: pytest.Pytester) -> None:
@@ -86,10 +89,21 @@ def test_a_call_that_the_server_refuses_says_so(repo: pytest.Pytester) -> None:
     assert "the replay broke: POST /calls: 422" in result.stdout.str()
 
 
-def test_scenarios_are_spread_over_processes(repo: pytest.Pytester) -> None:
-    result = repo.runpytest_subprocess("-n", "2", "--scenarios", "calls")
+# One process shows that scenarios and what they say travel; each further one imports everything.
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.long)])
+def test_scenarios_are_spread_over_processes(
+    repo: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, processes: str
+) -> None:
+    only_ours(monkeypatch)
+    result = repo.runpytest_subprocess("-p", "xdist", "-n", processes, "--scenarios", "calls")
     result.assert_outcomes(passed=3, failed=1)
     assert "fails.yaml:3: expected status completed" in result.stdout.str()
+
+
+def only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts from now on loads our plugin, and none of the others, which take seconds."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "voice_ai_pytest")
 
 
 def test_scenarios_are_chosen_by_mark_and_name(repo: pytest.Pytester) -> None:
@@ -104,19 +118,33 @@ def test_a_folder_that_is_not_there_is_said(repo: pytest.Pytester) -> None:
     assert "nowhere" in result.stderr.str() + result.stdout.str()
 
 
-@pytest.mark.parametrize("name", ["agent", "pipelines", "processors", "server"])
-def test_a_repository_may_have_a_package_of_the_same_name(
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+NAMES = ["agent", "pipelines", "processors", "server"]
+
+
+def test_a_repository_may_have_packages_of_the_same_names(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for name in NAMES:
+        pytester.mkpydir(name)
+    (pytester.path / "values.yaml").write_text("a: 1\n")
+    imports = "".join(f"import {name}\n" for name in NAMES)
+    files = "".join(f"    assert {name}.__file__.startswith(__file__[:-11])\n" for name in NAMES)
+    pytester.makepyfile(test_own=f"{imports}\n\ndef test_own() -> None:\n{files}")
+    pytester.run(*PYTEST).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_package_that_hides_one_of_ours_is_said(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    only_ours(monkeypatch)
     pytester.mkpydir(name)
-    (pytester.path / "values.yaml").write_text("a: 1\n")
     (pytester.path / "calls").mkdir()
     (pytester.path / "calls" / "holds.yaml").write_text(BUSY % "busy")
-    pytester.makepyfile(test_own=f"import {name}\n\n\ndef test_own() -> None:\n    pass\n")
-    python = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    pytester.run(*python).assert_outcomes(passed=1)
-    clash = pytester.run(*python, "--scenarios", "calls")
+    clash = pytester.run(*PYTEST, "--scenarios", "calls")
     assert clash.ret == pytest.ExitCode.USAGE_ERROR
     said = clash.stdout.str() + clash.stderr.str()
     assert f"a package `{name}` of its own" in said

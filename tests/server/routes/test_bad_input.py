@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator
+from server.emulators.gemini_live import ConnectFault
 from server.emulators.twilio import (
     Answer,
     Invalid,
@@ -25,7 +25,6 @@ from server.emulators.twilio import (
     Refuse,
     Say,
     ServerError,
-    TwilioEmulator,
     WaitForAgent,
 )
 from tests.e2e.conftest import (
@@ -40,7 +39,7 @@ from tests.e2e.conftest import (
     turns,
     world,
 )
-from tests.server.conftest import THEIRS, Running, ServerFactory
+from tests.server.conftest import Running
 from tests.server.routes.test_twilio_media import (
     CONNECTED,
     SILENCE,
@@ -346,33 +345,3 @@ async def test_a_healthy_call_notices_nothing_of_all_this(world: World) -> None:
     events = (await world.server.http.get(f"/calls/{result['id']}/events")).json()["events"]
     assert not [event for event in events if event["kind"] == "stream.bad_message"]
     assert await world.server.metric(rejected("stream_failed")) == 0
-
-
-@pytest.mark.parametrize("wrong", ["key", "model"])
-async def test_gemini_refuses_key_or_model_and_the_caller_hears_an_apology(
-    start_server: ServerFactory,
-    twilio: TwilioEmulator,
-    monkeypatch: pytest.MonkeyPatch,
-    wrong: str,
-) -> None:
-    async with GeminiLiveEmulator(
-        api_keys=["no-key"] if wrong == "model" else ["another"]
-    ) as gemini:
-        gemini.behaviour.models = frozenset({"models/another"}) if wrong == "model" else None
-        for name, value in gemini.environment().items():
-            monkeypatch.setenv(name, value)
-        twilio.people[THEIRS] = Answer()
-        async with start_server() as server:
-            call = await server.place()
-            phone = await twilio.call_placed()
-            assert await phone.ended() == "completed"
-            result = (
-                await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})
-            ).json()
-            assert (result["status"], result["end_reason"]) == ("completed", "no_model")
-            assert "model.refused" in await kinds(server, call)
-            assert [said.detail["text"] for said in phone.record.all("twilio.says")] == [APOLOGY]
-            labels = 'direction="outbound",end_reason="no_model",status="completed"'
-            assert await server.metric(f"voice_ai_calls_total{{{labels}}}") == 1
-            text = (await server.http.get("/metrics")).text
-            assert 'voice_ai_model_connects_total{outcome="refused_' in text

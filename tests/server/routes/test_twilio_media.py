@@ -289,18 +289,3 @@ async def test_terminating_the_call_closes_its_stream_and_ends_its_pipeline(
     assert (result["status"], result["end_reason"]) == ("completed", "api")
     await server.until_metric(PIPELINES, 0)
     assert await server.metric("voice_ai_active_calls") == 0
-
-
-async def test_without_a_model_the_caller_hears_an_apology_and_the_call_ends(
-    server: Running, twilio: TwilioEmulator
-) -> None:
-    twilio.people[THEIRS] = Answer()
-    call = await server.place(language="de-DE")
-    phone = await twilio.call_placed()
-    assert await phone.ended() == "completed"
-    result = (await server.http.get(f"/calls/{call['id']}/result", params={"wait": 20})).json()
-    assert (result["status"], result["end_reason"]) == ("completed", "no_model")
-    assert result["error"].startswith("Gemini refused a session: ")
-    assert phone.record.all("twilio.says")
-    await server.until_metric(PIPELINES, 0)
-    assert await server.metric("voice_ai_active_calls") == 0

@@ -108,6 +108,7 @@ async def test_a_fault_is_one_thing() -> None:
         ConnectFault(http_status=503, stall=True)
 
 
+@pytest.mark.real_time
 async def test_sets_up_late() -> None:
     async with GeminiLiveEmulator(Script(), setup_secs=0.4) as emulator, calling(emulator):
         at = {event.kind: event.at for event in (await emulator.session()).log.events}

@@ -270,6 +270,7 @@ async def test_more_than_ten_minutes_are_dropped_with_an_error(
     assert [error.code for error in call.record.errors] == [31931]
 
 
+@pytest.mark.real_time
 async def test_twenty_calls_at_once_are_all_heard(
     twilio: TwilioEmulator, application: Application
 ) -> None:

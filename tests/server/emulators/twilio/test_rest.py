@@ -180,6 +180,7 @@ async def test_a_request_may_hang_with_or_without_its_call(
     assert len(await asyncio.to_thread(sdk(twilio).calls.list)) == int(placed)
 
 
+@pytest.mark.real_time
 async def test_a_slow_answer_is_overtaken(twilio: TwilioEmulator, application: Application) -> None:
     call = twilio.place(form(application))
     twilio.fail_next(Slow(0.5, on="fetch"))

@@ -28,6 +28,7 @@ def told(application: Application) -> list[str]:
     return [seen.form["CallStatus"] for seen in application.seen("/status")]
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize(
     ("behaviour", "statuses", "sip_code"),
     [

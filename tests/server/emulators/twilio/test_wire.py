@@ -121,6 +121,7 @@ async def rest(twilio: TwilioEmulator) -> Any:
         yield request
 
 
+@pytest.mark.real_time
 async def test_rest_answers_have_the_recorded_shapes(
     twilio: TwilioEmulator, application: Application, rest: Any
 ) -> None:
@@ -134,6 +135,7 @@ async def test_rest_answers_have_the_recorded_shapes(
     await twilio.calls[-1].settled()
 
 
+@pytest.mark.real_time
 async def test_rest_errors_have_the_recorded_bodies(
     twilio: TwilioEmulator, application: Application, rest: Any
 ) -> None:

@@ -1,0 +1,45 @@
+# Staging: the same, small, and deleted without asking.
+
+locals {
+  name   = "voice-ai-staging"
+  region = "us-east-1"
+}
+
+provider "aws" {
+  region = local.region
+
+  default_tags {
+    tags = { Project = local.name }
+  }
+}
+
+module "region" {
+  source             = "../../modules/region"
+  name               = local.name
+  availability_zones = ["us-east-1a", "us-east-1b"]
+  host_name          = var.host_name
+  zone_id            = var.zone_id
+  image              = var.image
+  settings           = var.settings
+
+  app                = var.app
+  worker             = var.worker
+  database           = var.database
+  cache_class        = var.cache_class
+  nat_gateway        = var.nat_gateway
+  access_logs_bucket = var.access_logs_bucket
+
+  temporal                  = var.temporal
+  temporal_cloud            = var.temporal_cloud
+  database_password         = var.database_password
+  database_password_version = var.database_password_version
+  alarm_emails              = var.alarm_emails
+
+  mode         = "active"
+  cidr         = "10.22.0.0/16"
+  protect_data = false
+  log_days     = 7
+
+  github                 = var.github_repository == null ? null : { repository = var.github_repository, environment = "staging" }
+  github_provider_exists = var.github_provider_exists
+}
