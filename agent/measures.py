@@ -66,6 +66,29 @@ class ModelDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSwitch:
+    """Another connection took over a call.
+
+    `cause`: successor_planned (between two turns), successor_forced (there was no time),
+    hedge_spoke_first, or either with _dropped (the one that served was lost).
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDeadAir:
+    """The caller waited for too long, and something was done about it.
+
+    `cause`: no_answer, empty_turn, near_silent or half_reply. `action`: prompted, filled or
+    given_up.
+    """
+
+    cause: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLeftOut:
     """A message of Gemini's, or a part of one, that was not used.
 
@@ -173,6 +196,8 @@ Measure = (
     | DeadAir
     | ModelConnect
     | ModelDrop
+    | ModelSwitch
+    | ModelDeadAir
     | ModelLeftOut
     | Packets
     | UplinkShare

@@ -96,6 +96,10 @@ class AgentProfile(BaseModel):
     """How long both sides may be silent before the agent asks, and then says goodbye."""
     cassette: bool | None = None
     """Keep a cassette of the call; as CASSETTES says without it."""
+    answer_patience_secs: float = Field(default=2.5, ge=0, le=60)
+    """How long a caller who has spoken hears nothing until a sentence bridges it; 0: never."""
+    fallback_number: str | None = Field(default=None, pattern=r"^\+[1-9][0-9]{6,14}$")
+    """Who is dialled when no session answers (E.164); without it, the caller hears an apology."""
 
     def filled_with(self, metadata: Mapping[str, Any]) -> Self:
         """Fill each `$name` and `${any name}` in prompt and greeting from `metadata`.

@@ -29,6 +29,8 @@ from pipelines.call.audio_routing import HEARD, AudioRoute, route_audio
 from pipelines.call.hangup import HangupController
 from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.model_controls import ModelControls
+from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.tools import Tool, ToolError, ToolFunction, as_tool
 from pipelines.phone.caller_speech import CallerSpeech
@@ -62,6 +64,8 @@ class CallParts:
     client: ConnectModel
     patience: SessionPatience
     greetings: GreetingCache | None
+    sentences: PreparedSentences | None
+    controls: ModelControls
     record: Record
     measure: MeasureSink
     # Clock for processing latency, in seconds; an event loop's clock may tick in ms only.

@@ -233,8 +233,11 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         measure=parts.measure,
         patience=parts.patience,
         stopwatch=parts.stopwatch,
+        speech=parts.speech,
+        playback=parts.playback,
         greetings=parts.greetings,
-        unheard_text=lambda: parts.playback.unheard_text,
+        sentences=parts.sentences,
     )
     parts.line.on_bound.append(model.answered)
+    parts.controls.attach(model)
     return model

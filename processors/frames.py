@@ -31,6 +31,11 @@ class LateTextFrame(TTSTextFrame):
     """Words of the agent that came after their turn was over."""
 
 
+@dataclass
+class TurnAgainFrame(SystemFrame):
+    """The caller's turn is sent to another session: its words come again, and replace these."""
+
+
 # Frames that only our steps use. The first and the last step stop them, because Pipecat's own
 # source and sink do nothing with them.
 OF_THE_CONVERSATION = (
@@ -42,6 +47,7 @@ OF_THE_CONVERSATION = (
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
+    TurnAgainFrame,
     TurnFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,

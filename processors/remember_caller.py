@@ -27,7 +27,7 @@ from agent.conversation import Conversation
 from agent.ports import SpokenTurn
 from agent.record.models import Speaker
 from processors.direct import DirectProcessor
-from processors.frames import TurnFrame
+from processors.frames import TurnAgainFrame, TurnFrame
 
 # Speech this shortly before the agent's end is the beginning of the caller's answer.
 OVER_THE_END_SECS = 1.5
@@ -53,6 +53,8 @@ class RememberCaller(DirectProcessor):
         self._stretches_since = stretches_since
         self._ms = ms
         self._text = ""
+        # The words that come next replace those that are here.
+        self._again = False
         self._first_words_at = 0.0
         self._began_after = 0.0
         self._answered_at: float | None = None
@@ -63,7 +65,10 @@ class RememberCaller(DirectProcessor):
         if isinstance(frame, TranscriptionFrame):
             if not self._text:
                 self._first_words_at = self._now()
-            self._text += frame.text
+            self._text = frame.text if self._again else self._text + frame.text
+            self._again = False
+        elif isinstance(frame, TurnAgainFrame):
+            self._again = bool(self._text)
         elif isinstance(frame, BotStartedSpeakingFrame):
             if self._answered_at is None:
                 self._answered_at = self._now()
@@ -84,6 +89,7 @@ class RememberCaller(DirectProcessor):
         ]
         text = " ".join(self._text.split())
         self._text, self._answered_at, self._began_after = "", None, until
+        self._again = False
         if not text:
             return
         start = stretches[0][0] if stretches else min(self._first_words_at, until)

@@ -20,17 +20,20 @@ from starlette.requests import HTTPConnection
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.measures import Measure, MeasureSink
-from agent.ports import CallLifecycle
+from agent.ports import CallLifecycle, Record
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
-from agent.record.models import Call
+from agent.record.models import Call, CallStatus, Direction
 from agent.record.recorder import RecordWriter
 from agent.runner.local_runner import LocalRunner
 from pipelines.call import catalogue
+from pipelines.call.held_record import HeldRecord
+from pipelines.call.inbound_pool import InboundPool, PooledCall
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSetup, RunningCall, start_call
 from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
@@ -67,6 +70,8 @@ class Resources:
     clock: Clock
     call_log: CallLog
     records: RecordWriter
+    # Calls that were started before anybody called; None: there is no pool.
+    pool: InboundPool | None
     recordings: Recordings
     cassettes: Cassettes
     live_calls: LiveCalls
@@ -144,7 +149,12 @@ async def open_resources(
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        start = _pipeline_starter(settings, records, recordings, cassettes, model, observe)
+        sentences = _open_sentences(settings, model, stack)
+        begin = _pipeline_starter(settings, recordings, cassettes, model, sentences, observe)
+
+        def start(call: Call) -> RunningCall:
+            return begin(call, records.recorder(call.id))
+
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
@@ -156,6 +166,7 @@ async def open_resources(
         registry.report_to(life)
         stack.push_async_callback(registry.close)
         _open_leases(settings, live_calls, registry, stack)
+        pool = _open_pool(settings, begin, prewarming, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
@@ -173,6 +184,7 @@ async def open_resources(
             clock=clock,
             call_log=call_log,
             records=records,
+            pool=pool,
             recordings=recordings,
             cassettes=cassettes,
             live_calls=live_calls,
@@ -272,18 +284,30 @@ def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
     return client
 
 
+def _open_sentences(
+    settings: Settings, model: ConnectModel, stack: AsyncExitStack
+) -> PreparedSentences | None:
+    if not settings.answer_filler or settings.gemini_api_key is None:
+        return None
+    sentences = PreparedSentences(model)
+    stack.push_async_callback(sentences.aclose)
+    return sentences
+
+
+BeginCall = Callable[[Call, Record], RunningCall]
+
+
 def _pipeline_starter(
     settings: Settings,
-    records: RecordWriter,
     recordings: Recordings,
     cassettes: Cassettes,
     model: ConnectModel,
+    sentences: PreparedSentences | None,
     observe: MeasureSink,
-) -> StartCall:
+) -> BeginCall:
     greetings = GreetingCache() if settings.greeting_cache else None
 
-    def start(call: Call) -> RunningCall:
-        record = records.recorder(call.id)
+    def begin(call: Call, record: Record) -> RunningCall:
         definition = catalogue.find(call.pipeline)
         setup = CallSetup(
             call_id=call.id,
@@ -294,12 +318,52 @@ def _pipeline_starter(
             # The number may be one that somebody talked the model into.
             may_transfer=settings.allows_transfer,
             greetings=greetings,
+            sentences=sentences,
             recording=recordings.begin(call, record),
             tape=cassettes.begin(call, definition, record),
         )
         return start_call(setup, connect=model, record=record, measure=observe)
 
-    return start
+    return begin
+
+
+def _open_pool(
+    settings: Settings,
+    begin: BeginCall,
+    prewarming: Prewarming | None,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> InboundPool | None:
+    if not settings.inbound_pool or prewarming is None:
+        return None
+
+    def start(number: str) -> PooledCall:
+        call, record = new_inbound_call(settings, number), HeldRecord()
+        assert call is not None, "the pool is for numbers that have a route"
+        return PooledCall(call, begin(call, record), record)
+
+    numbers = [number for number in settings.inbound_numbers if number != "*"]
+    pool = InboundPool(start, numbers, size=settings.inbound_pool, measure=metrics.observe)
+    pool.fill()
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+def new_inbound_call(settings: Settings, ours: str) -> Call | None:
+    """A call to one of our numbers, before it is known who calls; None: nobody answers there."""
+    route = settings.inbound_route(ours)
+    if route is None:
+        return None
+    definition = catalogue.find(route.pipeline)
+    profile = route.over(definition.profile, default_voice=settings.gemini_voice)
+    return Call(
+        direction=Direction.INBOUND,
+        status=CallStatus.RINGING,
+        phone_number="unknown",
+        our_number=ours,
+        pipeline=definition.name,
+        profile=profile.model_dump(mode="json"),
+    )
 
 
 def _make_prewarming(

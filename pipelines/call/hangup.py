@@ -127,9 +127,14 @@ class HangupController(DirectProcessor):
             self._last_words.expect_what_is_being_said()
         self._leaving = self.create_task(self._leave(reason, instruction, transfer_to), "leaving")
 
-    def fail(self, reason: EndReason, error: str) -> None:
-        """End the call now: there is nobody to say anything."""
-        self._finish(CallSummary(reason, error=error))
+    @property
+    def is_talking(self) -> bool:
+        """Whether the conversation goes on, with somebody on the line."""
+        return self._phase is Phase.TALKING and self._line.bound
+
+    def fail(self, reason: EndReason, error: str, *, transfer_to: str | None = None) -> None:
+        """End the call now: there is nobody to say anything, unless it is a person to dial."""
+        self._finish(CallSummary(reason, transfer_to, error))
 
     def caller_was_heard(self) -> None:
         """The model heard the caller, perhaps too softly for `CallerSpeech`."""

@@ -104,6 +104,14 @@ class Prewarming:
             raise
         ringing.keeping = asyncio.create_task(self._keep(call, ringing), name=f"ringing-{call_id}")
 
+    def adopt(self, call: Call, running: RunningCall) -> None:
+        """Watch over a pipeline that was started before the call came in."""
+        ringing = self._of(call.id)
+        ringing.asked_for = True
+        ringing.running = running
+        self._running[running] = _now()
+        ringing.keeping = asyncio.create_task(self._keep(call, ringing), name=f"ringing-{call.id}")
+
     def take(self, call_id: str) -> RunningCall | None:
         """Hand over the pipeline of a call that was answered; None when nothing is prepared.
 

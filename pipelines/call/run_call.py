@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from pipelines.call.tool_context import StepContext, ToolContext
 from pipelines.definition import CallParts, PipelineDefinition
 from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.greeting_cache import GreetingCache
+from pipelines.gemini.model_controls import ModelControls
+from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.taped_model import TapedGreetings, TapedModel
 from pipelines.gemini.token_meter import TokenMeter
@@ -55,6 +57,8 @@ class CallSetup:
     patience: SessionPatience = field(default_factory=SessionPatience)
     # Greetings that calls share; None: each call generates its own.
     greetings: GreetingCache | None = None
+    # What calls say while an answer does not come; None: nothing.
+    sentences: PreparedSentences | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
     # Takes the audio of both sides; None: the call is not recorded.
@@ -75,8 +79,13 @@ class RunningCall:
         meter: TokenMeter,
         processing_latency: ProcessingLatency,
         recording: Recording | None = None,
+        controls: ModelControls | None = None,
+        contexts: Sequence[ToolContext] = (),
     ) -> None:
         self.line = line
+        self._contexts = contexts
+        # What may be changed about the model while the call goes on.
+        self.controls = controls or ModelControls()
         self._recording = recording
         self._playback = playback
         self._meter = meter
@@ -102,6 +111,11 @@ class RunningCall:
         self._reported = Packets(0, 0)
         # None once the end was reported.
         self._counting: asyncio.TimerHandle | None = self._report_packets_later()
+
+    def comes_from(self, phone_number: str) -> None:
+        """Tell a call that was started before anybody called who calls."""
+        for context in self._contexts:
+            context.phone_number = phone_number
 
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
@@ -198,6 +212,8 @@ def start_call(
         record, connect = TapedRecord(record, setup.tape), TapedModel(connect, setup.tape)
         if greetings is not None:
             greetings = TapedGreetings(greetings, setup.tape)
+    if profile.fallback_number is not None and not setup.may_transfer(profile.fallback_number):
+        profile = profile.model_copy(update={"fallback_number": None})
     meter = TokenMeter(record)
     record = meter
     processing_latency = ProcessingLatency(measure)
@@ -237,12 +253,24 @@ def start_call(
         client=connect,
         patience=setup.patience,
         greetings=greetings,
+        sentences=setup.sentences,
+        controls=(controls := ModelControls()),
         record=record,
         measure=measure,
         stopwatch=stopwatch,
     )
     pipeline = Pipeline([*setup.definition.build(parts), hangup])
-    return RunningCall(line, playback, hangup, pipeline, meter, processing_latency, setup.recording)
+    return RunningCall(
+        line,
+        playback,
+        hangup,
+        pipeline,
+        meter,
+        processing_latency,
+        setup.recording,
+        controls,
+        (call, tool_context),
+    )
 
 
 async def _note_error(_: PipelineWorker, frame: ErrorFrame) -> None:

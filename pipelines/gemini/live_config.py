@@ -11,6 +11,10 @@ from google.genai import types
 from agent.profile import AgentProfile, VadConfig
 from pipelines.gemini.tools import Tool
 
+# What stays of a conversation when its window is compressed, at twice as much: some seven minutes
+# of both sides' audio, 30 tokens a second.
+TARGET_TOKENS = 12_800
+
 
 def live_config(
     profile: AgentProfile, tools: Sequence[Tool], resume: str | None = None
@@ -30,11 +34,19 @@ def live_config(
         input_audio_transcription=types.AudioTranscriptionConfig(),
         output_audio_transcription=types.AudioTranscriptionConfig(),
         session_resumption=types.SessionResumptionConfig(handle=resume),
-        # Without it an audio session ends after 15 minutes.
+        # Without it an audio session ends after 15 minutes, and answers come later and later.
         context_window_compression=types.ContextWindowCompressionConfig(
-            sliding_window=types.SlidingWindow()
+            trigger_tokens=TARGET_TOKENS * 2 + _tokens(profile.system_prompt),
+            sliding_window=types.SlidingWindow(
+                target_tokens=TARGET_TOKENS + _tokens(profile.system_prompt)
+            ),
         ),
     )
+
+
+def _tokens(text: str) -> int:
+    """An upper estimate of what a text takes of the window."""
+    return len(text) // 3
 
 
 def warm_up() -> None:

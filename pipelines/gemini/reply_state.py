@@ -23,7 +23,6 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from agent.model_instructions import ANSWER, GO_ON
 from processors.frames import LateTextFrame
 
 
@@ -47,15 +46,40 @@ class ReplyState:
         self.text = ""
         # The agent was heard in this call.
         self.has_spoken = False
+        # What the caller said in the turn that is, or was last, answered.
+        self.asked = ""
+        # The words of a reply that a lost session left unfinished; None when there is none.
+        self.broken_off: str | None = None
         self._is_generated = False
         # What the caller said since the last reply.
-        self._unanswered = ""
+        self.unanswered = ""
+        # The caller's audio was sent again, and is transcribed anew.
+        self._again = False
+        # What a lost session had said of this reply.
+        self._before = ""
         self._late = ""
 
     @property
     def is_replying(self) -> bool:
         """A reply has begun and its turn is not over."""
         return self.phase in (Phase.REPLYING, Phase.SOUNDING)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """A reply was begun, here or in a session that is lost, and not generated to its end."""
+        return self.broken_off is not None or (self.is_replying and not self._is_generated)
+
+    @property
+    def unfinished(self) -> str | None:
+        """The words of the reply that `is_unfinished`."""
+        if not self.is_replying:
+            return self.broken_off
+        return None if self._is_generated else self._all_said
+
+    @property
+    def expects_words_again(self) -> bool:
+        """The caller's audio was sent again, and is transcribed anew."""
+        return self._again
 
     @property
     def has_late_words(self) -> bool:
@@ -72,8 +96,13 @@ class ReplyState:
         frames = self.settle()
         self.prompted()
         if not self.is_replying:
-            self._unanswered += text
+            self.unanswered = text if self._again else self.unanswered + text
+            self._again = False
         return frames
+
+    def heard_again(self) -> None:
+        """The caller's audio is sent again: what is transcribed next replaces what was."""
+        self._again = True
 
     def sound(self) -> Sequence[Frame]:
         """A piece of the model's speech; the frames are pushed before it."""
@@ -102,6 +131,7 @@ class ReplyState:
         """The caller interrupted the reply; waiting words are dropped."""
         self.phase = Phase.QUIET
         self._late = ""
+        self.broken_off = None
 
     def generated(self) -> list[Frame]:
         """The model has generated the whole reply: no more sound comes."""
@@ -117,26 +147,29 @@ class ReplyState:
         self.phase = Phase.OVER
         return [*stopped, LLMFullResponseEndFrame()]
 
-    def reconnected(self) -> tuple[list[Frame], str | None]:
-        """A new session took over: frames that end the previous session's reply, and the
-        instruction for the new session if a reply or an answer was cut off.
-        """
-        frames, instruction = self.settle(), None
+    def reconnected(self) -> list[Frame]:
+        """A new session took over: the frames that end the previous session's reply."""
+        frames = self.settle()
         if self.is_replying:
-            if not self._is_generated and self.has_spoken:
-                instruction = GO_ON.format(" ".join(self.text.split()))
+            if not self._is_generated:
+                self.broken_off = self._all_said
             frames += self.completed()
-        elif self._unanswered:
-            instruction = ANSWER.format(" ".join(self._unanswered.split()))
         self.phase = Phase.QUIET
-        return frames, instruction
+        return frames
+
+    @property
+    def _all_said(self) -> str:
+        return f"{self._before} {self.text}".strip()
 
     def _begin(self) -> list[Frame]:
         if self.is_replying:
             return []
         self.phase = Phase.REPLYING
         self._is_generated = False
-        self._unanswered = ""
+        if self.unanswered or self.broken_off is None:
+            self.asked = self.unanswered
+        self._before, self.broken_off = self.broken_off or "", None
+        self.unanswered, self._again = "", False
         self.text, self._late = self._late, ""
         begun: list[Frame] = [LLMFullResponseStartFrame()]
         return [*begun, _said(self.text, TTSTextFrame)] if self.text else begun

@@ -1,4 +1,4 @@
-"""Resumption: the handle that lets a new session go on where the last one stopped.
+"""Resumption: the handle that lets a new connection go on where the last one stopped.
 
 https://ai.google.dev/gemini-api/docs/live-session#session-resumption
 """
@@ -7,41 +7,35 @@ from google.genai import types
 
 
 class Resumption:
-    """Follows one call's sessions: the newest handle, and when one that must go may be left."""
+    """Follows one connection: its newest handle, and whether that covers all that was said."""
 
-    def __init__(self) -> None:
-        self.handle: str | None = None
-        self._going_away = False
-        # The model does something that no handle knows of yet.
-        self._busy = False
+    def __init__(self, handle: str | None = None) -> None:
+        """`handle`: the one that the connection continues, if it does."""
+        self.handle = handle
+        # The model does something that no handle covers yet; a connection that continues another
+        # one says so before its first update.
+        self._busy = handle is not None
 
-    def opened(self) -> None:
-        """A new session is open."""
-        self._going_away = self._busy = False
-
-    def refused(self) -> None:
-        """The handle is worth nothing: the next session starts from scratch."""
-        self.handle = None
+    @property
+    def is_covered(self) -> bool:
+        """Whether leaving now loses nothing. A session without handles has nothing to lose."""
+        return not self._busy or self.handle is None
 
     def spoke(self) -> None:
-        """The model speaks, until a handle that knows of it has come."""
+        """The model speaks, until a handle that covers it has come."""
         self._busy = True
 
-    def take(self, message: types.LiveServerMessage) -> None:
-        """Learn from a message: speech, tool calls, handles, and that the session must go."""
+    def take(self, message: types.LiveServerMessage) -> bool:
+        """Learn from a message; True when a new handle covers what was said so far."""
         content = message.server_content
         speaks = content is not None and content.model_turn is not None
         if speaks or message.tool_call is not None:
             self._busy = True
         update = message.session_resumption_update
-        if update is not None and update.resumable is not None:
-            self._busy = not update.resumable
-            if update.resumable and update.new_handle:
-                self.handle = update.new_handle
-        if message.go_away is not None:
-            self._going_away = True
-
-    @property
-    def is_time_to_go(self) -> bool:
-        """The session will be closed by Gemini, and leaving it now loses nothing."""
-        return self._going_away and not self._busy
+        if update is None or update.resumable is None:
+            return False
+        self._busy = not update.resumable
+        if not (update.resumable and update.new_handle):
+            return False
+        self.handle = update.new_handle
+        return True

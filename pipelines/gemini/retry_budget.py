@@ -15,6 +15,8 @@ class SessionPatience:
 
     attempt_secs: float = 5.0
     total_secs: float = 8.0
+    # When an attempt hangs while a caller waits, a second one begins beside it.
+    second_attempt_secs: float = 1.5
     # While nobody waits: for how long, and with which pauses at most.
     ringing_secs: float = 60.0
     ringing_pause_secs: float = 2.0
@@ -22,6 +24,8 @@ class SessionPatience:
     hopeless_attempts: int = 2
     # A shorter session counts as a refusal.
     short_session_secs: float = 2.0
+    # Gemini ends connections after ten minutes: a quiet moment is looked for before that.
+    connection_life_secs: float = 560.0
 
 
 class RetryBudget:

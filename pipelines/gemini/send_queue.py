@@ -51,6 +51,10 @@ class SendQueue:
         self._items.append((True, what))
         self._has_some.set()
 
+    def drop_sound(self) -> None:
+        """Drop the sound that waits: the next connection is sent it from the ring."""
+        self._items = deque(item for item in self._items if not item[0])
+
     async def send_to(self, session: ModelSession) -> str:
         """Send what waits, and what comes, until the connection fails; returns why it did."""
         unsendable = 0

@@ -1,12 +1,12 @@
 """Runs the model's tool calls, each in a task of its own, and sends their answers.
 
-called ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the session that called it or, as text,
-                                  │                    the session that replaced that
-                                  └─▶ cancelled by the model: tool.canceled, no answer
+called ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the session that waits for it or, as text,
+             ▲                    │                    the one that replaced it
+             └ another session    └─▶ cancelled by the model: tool.canceled, no answer
+               asks: the same run
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -15,17 +15,18 @@ from loguru import logger
 from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCallResultFrame
 
 from agent.measures import MeasureSink, ToolLetGo
-from agent.model_instructions import TOOL_ANSWERED
 from agent.ports import LiveCall, Record
 from pipelines.gemini.client import ModelSession
+from pipelines.gemini.handover import ToolState, tool_answer
 from pipelines.gemini.send_queue import Send
+from pipelines.gemini.tool_ledger import Entry, Status, ToolLedger
 from pipelines.gemini.tools import Tool
 
 StartTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 class ToolCalls:
-    """The running tool calls of one call."""
+    """The tool calls of one call, over all of its sessions."""
 
     def __init__(
         self,
@@ -37,12 +38,11 @@ class ToolCalls:
         cancel: Callable[[asyncio.Task[None]], Awaitable[None]],
         push: Callable[[Frame], Awaitable[None]],
         answer: Callable[[Send], None],
-        connections: Callable[[], int],
         measure: MeasureSink,
     ) -> None:
         """`start` and `cancel` manage the step's tasks, `push` pushes a frame.
 
-        `answer` sends a tool's answer to the model; `connections` counts the sessions so far.
+        `answer` sends a tool's answer to the model.
         """
         self._tools = {tool.name: tool for tool in tools}
         self._call = call
@@ -51,25 +51,48 @@ class ToolCalls:
         self._cancel = cancel
         self._push = push
         self._answer = answer
-        self._connections = connections
         self._measure = measure
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ledger = ToolLedger()
+        self._running: dict[Entry, asyncio.Task[None]] = {}
+        # The results that the next session is told in its briefing.
+        self._briefed: list[Entry] = []
+
+    @property
+    def is_running(self) -> bool:
+        """A tool runs."""
+        return bool(self._running)
+
+    @property
+    def is_open(self) -> bool:
+        """A tool runs, or the model has not spoken of its result."""
+        return self._ledger.is_open
+
+    def use(self, tools: Sequence[Tool]) -> None:
+        """The model may call these from now on; what runs goes on."""
+        self._tools = {tool.name: tool for tool in tools}
 
     async def begin(self, called: types.FunctionCall) -> None:
-        """Start the tool that the model called."""
+        """Start the tool that the model called, or wait for the run that another session began."""
         call_id, name = called.id or "", called.name or ""
         arguments = dict(called.args or {})
+        entry, is_new = self._ledger.asked(call_id, name, arguments)
+        if not is_new:
+            self._record.event("tool.asked_again", {"name": name})
+            if entry.status is Status.UNTOLD:
+                self._tell(entry)
+            return
         self._record.event("tool.called", {"name": name, "arguments": arguments})
         await self._push(
             FunctionCallInProgressFrame(
                 function_name=name, tool_call_id=call_id, arguments=arguments
             )
         )
-        self._running[call_id] = self._start(self._run(call_id, name, arguments), f"tool {name}")
+        self._running[entry] = self._start(self._run(entry, call_id), f"tool {name}")
 
     async def take_back(self, call_id: str) -> None:
-        """Cancel a call that the model has cancelled."""
-        task = self._running.pop(call_id, None)
+        """Cancel a call that the model has cancelled, unless another session waits for it."""
+        entry = self._ledger.canceled(call_id)
+        task = self._running.pop(entry, None) if entry is not None else None
         if task is not None:
             self._record.event("tool.canceled", {"id": call_id})
             await self._cancel(task)
@@ -81,9 +104,33 @@ class ToolCalls:
             await self._cancel(task)
         self._running.clear()
 
-    async def _run(self, call_id: str, name: str, arguments: dict[str, object]) -> None:
+    # --- sessions that replace each other ----------------------------------------------------
+
+    def brief(self) -> list[ToolState]:
+        """What a session that takes over is to know, results first."""
+        self._briefed = self._ledger.results
+        return [
+            *(ToolState(each.name, each.arguments, each.response) for each in self._briefed),
+            *(ToolState(each.name, each.arguments) for each in self._ledger.running),
+        ]
+
+    def taken_over(self) -> None:
+        """The session that was briefed last serves from now on."""
+        self._ledger.session_lost()
+        for entry in self._briefed:
+            if entry.status is Status.UNTOLD:
+                self._ledger.told(entry, briefed=True)
+        self._briefed = []
+
+    def kept(self) -> None:
+        """A handle covers what the session was told, or the model has spoken of it."""
+        self._ledger.kept()
+
+    # --- one call ----------------------------------------------------------------------------
+
+    async def _run(self, entry: Entry, call_id: str) -> None:
         loop = asyncio.get_running_loop()
-        began, asked_over = loop.time(), self._connections()
+        began, name, arguments = loop.time(), entry.name, dict(entry.arguments)
         tool = self._tools.get(name)
         if tool is None:
             response: dict[str, object] = {"error": f"There is no tool named {name!r}."}
@@ -93,25 +140,34 @@ class ToolCalls:
                 self._call, arguments, let_go=lambda: self._measure(ToolLetGo(name))
             )
             response, why = answer.response, answer.why
-        self._running.pop(call_id, None)
+        self._running.pop(entry, None)
+        self._ledger.done(entry, response)
         took_ms = round((loop.time() - began) * 1000)
         ok = "error" not in response
         detail = {"name": name, "ok": ok, "ms": took_ms} | ({"why": why} if why else {})
         self._record.event("tool.answered", detail)
-
-        async def send(session: ModelSession) -> None:
-            if asked_over != self._connections():
-                # A session takes no answer to a call of another session.
-                text = TOOL_ANSWERED.format(name, json.dumps(response, ensure_ascii=False))
-                await session.send_realtime_input(text=text)
-                return
-            await session.send_tool_response(
-                function_responses=types.FunctionResponse(id=call_id, name=name, response=response)
-            )
-
-        self._answer(send)
+        self._tell(entry)
         await self._push(
             FunctionCallResultFrame(
                 function_name=name, tool_call_id=call_id, arguments=arguments, result=response
             )
         )
+
+    def _tell(self, entry: Entry) -> None:
+        async def send(session: ModelSession) -> None:
+            if entry.status is not Status.UNTOLD:
+                return  # the session was told in its briefing
+            if entry.askers:
+                responses = [
+                    types.FunctionResponse(id=call_id, name=entry.name, response=entry.response)
+                    for call_id in entry.askers
+                ]
+                for response in responses:
+                    await session.send_tool_response(function_responses=response)
+            else:
+                # A session takes no answer to a call of another session.
+                text = tool_answer(entry.name, entry.response)
+                await session.send_realtime_input(text=text)
+            self._ledger.told(entry)
+
+        self._answer(send)

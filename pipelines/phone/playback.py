@@ -40,7 +40,8 @@ class Reply:
     interrupted: bool = False
     # Its words came after an interruption, and may belong to what was dropped.
     doubtful: bool = False
-    # It was made before the answer; the model believes that it was heard then.
+    # It was made before the answer, or by a session that is lost: no model that is there knows that
+    # it is being heard.
     early: bool = False
     # When its first sound was heard, by a mark; None before that.
     first_heard: float | None = None
@@ -114,7 +115,7 @@ class Playback:
 
     @property
     def hears_early_speech(self) -> bool:
-        """Whether the caller hears speech now that was made before the answer."""
+        """Whether the caller hears speech now that no session would interrupt."""
         return self.speaking and bool(self._replies) and self._replies[0].early
 
     @property
@@ -258,6 +259,11 @@ class Playback:
         if self.recording is not None:
             self.recording.taken_back()
         self.on_progress()
+
+    def disown(self) -> None:
+        """The session is gone that made what is still to be heard."""
+        for reply in self._replies:
+            reply.early = True
 
     def lost(self) -> None:
         """The stream is lost, with the marks that had not come back."""

@@ -98,6 +98,16 @@ class CallRegistry:
         """How many conversations are running."""
         return len(self._active)
 
+    def running(self, call_id: str) -> RunningCall | None:
+        """The pipeline of a conversation that goes on here."""
+        active = self._active.get(call_id)
+        return None if active is None or active.over else active.running
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for another call."""
+        return len(self._held) >= self._capacity
+
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
         capacity = 0 if self.draining else self._capacity
@@ -105,6 +115,11 @@ class CallRegistry:
             return False
         self._held[call.id] = call
         return True
+
+    def adopt(self, call: Call, running: RunningCall) -> None:
+        """Give a call that has a place the pipeline that was started for it."""
+        if self._prewarming is not None:
+            self._prewarming.adopt(call, running)
 
     def give_back(self, call_id: str) -> None:
         """Free the place that `reserve` took for a call that was not created."""

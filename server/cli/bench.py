@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from server.cli.bench_audio import audio
+from server.cli.bench_chaos import chaos
 from server.cli.bench_load import load
 from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
 from server.cli.environment import echo_lines, exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(audio)
+app.command()(chaos)
 
 
 @app.callback()

@@ -28,8 +28,10 @@ from agent.measures import (
     FirstSound,
     Measure,
     ModelConnect,
+    ModelDeadAir,
     ModelDrop,
     ModelLeftOut,
+    ModelSwitch,
     Packets,
     PlaybackGap,
     RecordingEnded,
@@ -166,6 +168,22 @@ _METRICS_OF: Mapping[type[Measure], tuple[_Timed | _Counted, ...]] = {
             "Attempts to open a Gemini session, by outcome.",
             ("outcome",),
             lambda it: [((it.outcome,), 1)],
+        ),
+    ),
+    ModelDeadAir: (
+        _Counted(
+            "model_dead_air",
+            "Callers who waited for too long for an answer, by cause and by what was done.",
+            ("cause", "action"),
+            lambda it: [((it.cause, it.action), 1)],
+        ),
+    ),
+    ModelSwitch: (
+        _Counted(
+            "model_switches",
+            "Connections that took over from another one that was open, by cause.",
+            ("cause",),
+            lambda it: [((it.cause,), 1)],
         ),
     ),
     ModelDrop: (

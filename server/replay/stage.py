@@ -105,6 +105,8 @@ async def own_stage(
             ring_timeout_seconds=60,
             cassettes="off" if cassettes is None else "all",
             cassettes_folder=cassettes or folder / "cassettes",
+            # Its session would be one that no scenario knows of.
+            answer_filler=False,
         )
         await stack.enter_async_context(serving(create_app(settings), bound))
         api = await stack.enter_async_context(

@@ -48,20 +48,19 @@ NOT_READ = "The recording of this call cannot be read now."
 NOT_ERASED = "The recording of this call cannot be erased now."
 
 
+# What each route of calls may answer.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    401: problem("No valid API key.", NO_KEY),
+    403: problem("Without API keys: sent by a page of another site.", FROM_OTHER_SITE),
+    422: {"model": Invalid, "description": "Something of the request is not valid."},
+    429: problem("Too many requests without a valid API key (see Retry-After).", TOO_MANY),
+    503: problem(
+        "The database cannot be used now (see Retry-After).",
+        "The database cannot be used now; try again.",
+    ),
+}
 router = APIRouter(
-    prefix="/calls",
-    tags=["calls"],
-    dependencies=[Depends(authenticate)],
-    responses={
-        401: problem("No valid API key.", NO_KEY),
-        403: problem("Without API keys: sent by a page of another site.", FROM_OTHER_SITE),
-        422: {"model": Invalid, "description": "Something of the request is not valid."},
-        429: problem("Too many requests without a valid API key (see Retry-After).", TOO_MANY),
-        503: problem(
-            "The database cannot be used now (see Retry-After).",
-            "The database cannot be used now; try again.",
-        ),
-    },
+    prefix="/calls", tags=["calls"], dependencies=[Depends(authenticate)], responses=ANSWERS
 )
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such call.", NO_CALL)}
 

@@ -20,9 +20,8 @@ from agent.lifecycle.events import Event, Placed, TwilioStatus, TwimlFetched
 from agent.lifecycle.state import Apologise, CallState, OpenStream, TransferVerb, next_verbs
 from agent.profile import AgentProfile
 from agent.record.call_log import NoSuchCall
-from agent.record.models import Call, CallStatus, Direction
-from pipelines.call import catalogue
-from server.resources import Opened, Resources
+from agent.record.models import Call
+from server.resources import Opened, Resources, new_inbound_call
 from server.routes.errors import Invalid, Problem
 from server.routes.signed_form import SignedForm
 from server.twilio import twiml
@@ -71,25 +70,25 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
     sid, ours, theirs = _sid(form, opened), form.get("To", ""), form.get("From", "")
     call = await opened.call_log.find_by_sid(sid)
     if call is None:
-        route = opened.settings.inbound_route(ours)
-        if route is None:
+        call = new_inbound_call(opened.settings, ours)
+        if call is None:
             opened.metrics.rejected.labels("inbound_number").inc()
             return _xml(twiml.say_and_hang_up("not_in_service", "en"))
-        definition = catalogue.find(route.pipeline)
-        profile = route.over(definition.profile, default_voice=opened.settings.gemini_voice)
-        call = Call(
-            direction=Direction.INBOUND,
-            status=CallStatus.RINGING,
-            phone_number=theirs or "unknown",
-            our_number=ours,
-            pipeline=definition.name,
-            profile=profile.model_dump(mode="json"),
-            twilio_sid=sid,
-        )
-        if not opened.registry.reserve(call):
+        call.phone_number, call.twilio_sid = theirs or "unknown", sid
+        profile = AgentProfile.model_validate(call.profile)
+        if opened.registry.is_full:
             opened.metrics.rejected.labels("capacity").inc()
             return _xml(twiml.say_and_hang_up("busy", profile.language))
+        pooled = None if opened.pool is None else opened.pool.take(ours)
+        if pooled is not None:
+            call.id = pooled.call.id
+            pooled.running.comes_from(call.phone_number)
+        opened.registry.reserve(call)
+        if pooled is not None:
+            opened.registry.adopt(call, pooled.running)
         call = await _open(call, profile, opened)
+        if pooled is not None and call.id == pooled.call.id:
+            pooled.record.release(opened.records.recorder(call.id))
         await opened.registry.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
     return _xml(_next(call, state, opened))
@@ -106,10 +105,10 @@ async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
     try:
         kept = await opened.life.place(call, placed)
     except BaseException:
-        opened.registry.give_back(reserved)
+        await opened.registry.release(reserved)
         raise
     if kept.id != reserved:
-        opened.registry.give_back(reserved)
+        await opened.registry.release(reserved)
     logger.info("A call came in", call_id=kept.id, personal_from=kept.phone_number)
     return kept
 

@@ -68,6 +68,17 @@ class ProfileFields(BaseModel):
     )
     vad_config: VadConfig | None = None
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
+    answer_patience_secs: float | None = Field(
+        default=None,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="How long a caller who has spoken hears nothing before the agent says "
+        '"One moment, please." and another session is tried; 0: never. 2.5 by default.',
+    )
+    fallback_number: PhoneNumber | None = Field(
+        default=None, description="Who is dialled when the model gives no answer."
+    )
     language: Language | None = Field(default=None, examples=["en-US"])
     cassette: bool | None = Field(
         default=None, description="Keep a cassette of the call; left out: as CASSETTES says."

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     ring_timeout_seconds: int = Field(default=60, ge=5, le=600)
     prewarm_limit: int = Field(default=50, ge=0)
     greeting_cache: bool = True
+    answer_filler: bool = True
+    inbound_pool: int = Field(default=0, ge=0, le=20)
     answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
 
     recordings: bool = False

@@ -134,6 +134,8 @@ async def running_server(
         "twilio_api_base_url": twilio.url,
         "gemini_api_key": "no-key",
         "recordings_folder": folder / "recordings",
+        # Its session would be one more than a test counts.
+        "answer_filler": False,
     }
     settings = Settings(**values | changes)
     async with (

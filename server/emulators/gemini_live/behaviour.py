@@ -13,6 +13,8 @@ class Behaviour:
     waits until what was sent would have been heard. `connection_life_secs` ends connections with a
     goAway that leaves `go_away_secs`. `client_content_speaks`: older models answer clientContent by
     itself, gemini-3 models need a realtime input. `models`: None takes every name.
+    `resumable` False never gives a handle, `takes_handles` False refuses every one. `loudness` is
+    what speech is multiplied by.
     `keeps_log` False keeps neither audio nor events, for long runs.
     """
 
@@ -25,6 +27,9 @@ class Behaviour:
     connection_life_secs: float | None = None
     go_away_secs: float = 10.0
     resume_while_open: Literal["accept", "refuse"] = "accept"
+    resumable: bool = True
+    takes_handles: bool = True
+    loudness: float = 1.0
     client_content_speaks: bool = False
     models: frozenset[str] | None = None
     keeps_log: bool = True

@@ -63,7 +63,7 @@ class Model:
         conversation: Conversation,
         behaviour: Behaviour,
         *,
-        new_handle: Callable[[], str],
+        new_handle: Callable[[], str | None],
         failed: Callable[[Exception], Awaitable[None]],
     ) -> None:
         self._wire = wire
@@ -248,6 +248,7 @@ class Model:
             chunk_ms=self._behaviour.chunk_ms,
             two_parts_every=self._behaviour.two_parts_every,
             transcribed=self._setup.transcribes_output,
+            loudness=self._behaviour.loudness,
         )
         for message, secs in messages_of_speech:
             self._playing_until = max(loop.time(), self._playing_until) + secs

@@ -63,6 +63,8 @@ class Session:
         self.setup: dict[str, Any] = {}
         self.conversation = Conversation()
         self.script = Script()
+        # The session that it continues.
+        self.resumes: object = None
         self._websocket = websocket
         self._behaviour = behaviour
         self._choose_script = choose_script
@@ -108,6 +110,10 @@ class Session:
     def stall(self) -> None:
         """Go silent: the connection stays open, nothing is sent any more."""
         self._wire.stall()
+
+    def freeze(self, secs: float) -> None:
+        """Send nothing for a while; what is said meanwhile goes out late."""
+        self._wire.freeze(secs)
 
     async def send_garbage(self, text: str) -> None:
         """Send what is no message."""
@@ -193,18 +199,24 @@ class Session:
             lambda: self.script,
             self.conversation,
             self._behaviour,
-            new_handle=lambda: self._resumption.keep(self),
+            new_handle=lambda: self._new_handle(),
             failed=self._fail,
         )
         self.log.changes.happened()
         if setup.resumes:
-            await self._wire.send_resumption(self._resumption.keep(self))
+            await self._wire.send_resumption(self._new_handle())
+
+    def _new_handle(self) -> str | None:
+        return self._resumption.keep(self) if self._behaviour.resumable else None
 
     def _resume(self, handle: str) -> None:
         try:
             conversation, before = self._resumption.find(handle)
         except UnknownHandle:
             raise Refused(INVALID_ARGUMENT, "Invalid session resumption handle.") from None
+        if not self._behaviour.takes_handles:
+            raise Refused(INVALID_ARGUMENT, "Invalid session resumption handle.")
+        self.resumes = before
         if before.is_open and self._behaviour.resume_while_open == "refuse":
             raise Refused(INTERNAL, "The session to resume is still connected.")
         self.conversation = conversation

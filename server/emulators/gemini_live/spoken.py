@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import count
 
+import numpy as np
+
 from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.server_messages import Message
 from server.emulators.gemini_live.steps import Say
@@ -14,13 +16,21 @@ BYTES_PER_SAMPLE = 2
 
 
 def speech_messages(
-    step: Say, *, voice: str, chunk_ms: int, two_parts_every: int, transcribed: bool
+    step: Say,
+    *,
+    voice: str,
+    chunk_ms: int,
+    two_parts_every: int,
+    transcribed: bool,
+    loudness: float = 1.0,
 ) -> Iterator[tuple[Message, float]]:
     """Each message in order, with the seconds of speech in it.
 
     Every `two_parts_every`-th message of speech has two parts; 0: none has.
     """
     pcm = speak(step.text, voice=voice, rate=step.rate)
+    if loudness != 1.0:
+        pcm = (np.frombuffer(pcm, dtype="<i2") * loudness).astype("<i2").tobytes()
     bytes_per_sec = step.rate * BYTES_PER_SAMPLE
     size = step.rate * chunk_ms // 1000 * BYTES_PER_SAMPLE
     chunks = [pcm[start : start + size] for start in range(0, len(pcm), size)]

@@ -26,6 +26,9 @@ class Wire:
         self._websocket = websocket
         self._log = log
         self._stalled = False
+        # Set while messages go out; a frozen wire keeps them.
+        self._thawed = asyncio.Event()
+        self._thawed.set()
         self._ending: asyncio.Task[None] | None = None
         self.tells_consumed = False
         self.consumed = 0
@@ -35,6 +38,7 @@ class Wire:
 
         Raises: ConnectionClosed.
         """
+        await self._thawed.wait()
         if self._stalled:
             return
         kind, logged, audio_bytes = _logged(message)
@@ -85,6 +89,12 @@ class Wire:
         """Say nothing from now on; the connection stays open."""
         self._stalled = True
         self._log.note("note", "stalled")
+
+    def freeze(self, secs: float) -> None:
+        """Send nothing for a while; what is said meanwhile goes out late."""
+        self._thawed.clear()
+        self._log.note("note", "frozen")
+        asyncio.get_running_loop().call_later(secs, self._thawed.set)
 
     def forget_end(self) -> None:
         """The end that was announced is not needed any more."""

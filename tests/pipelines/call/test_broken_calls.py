@@ -554,7 +554,8 @@ async def test_the_answer_of_a_tool_that_outlived_its_session_is_told_in_words()
         resumed = await stage.model.session(2)
         release.set()
         await asyncio.sleep(0.5)
-        ((kind, told),) = resumed.sent
-        assert kind == "text"
+        (note, runs), (kind, told) = resumed.sent
+        assert (note, kind) == ("remember", "text")
+        assert "still runs" in runs
         assert "slow" in told
         assert "It is sunny." in told

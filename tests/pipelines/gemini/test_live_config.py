@@ -11,7 +11,7 @@ import pytest
 from agent.profile import AgentProfile, VadConfig
 from agent.tools.hang_up import hang_up
 from pipelines.gemini.client import GeminiClient
-from pipelines.gemini.live_config import live_config
+from pipelines.gemini.live_config import TARGET_TOKENS, live_config
 from pipelines.gemini.tools import Tool, as_tool
 from server.emulators.gemini_live.proto_json import camel_case
 from tests.pipelines.gemini_wire import a_wire
@@ -30,6 +30,16 @@ EVERYTHING = AgentProfile(
         silence_duration_ms=700,
     ),
 )
+
+
+def compression(prompt: str) -> dict[str, Any]:
+    """The window that is asked for: some minutes of audio beside the prompt."""
+    prompt_tokens = len(prompt) // 3
+    return {
+        "triggerTokens": 2 * TARGET_TOKENS + prompt_tokens,
+        "slidingWindow": {"targetTokens": TARGET_TOKENS + prompt_tokens},
+    }
+
 
 Call = tuple[AgentProfile, list[Tool], str | None]
 
@@ -90,7 +100,7 @@ async def test_a_setup_says_all_that_the_session_is_to_be(
                 "silenceDurationMs": 700,
             }
         },
-        "contextWindowCompression": {"slidingWindow": {}},
+        "contextWindowCompression": compression(ODD),
     }
 
 
@@ -110,7 +120,7 @@ async def test_a_setup_is_silent_on_what_a_profile_leaves_to_the_model(
         "inputAudioTranscription": {},
         "outputAudioTranscription": {},
         "realtimeInputConfig": {"automaticActivityDetection": {}},
-        "contextWindowCompression": {"slidingWindow": {}},
+        "contextWindowCompression": compression("Be brief."),
     }
 
 

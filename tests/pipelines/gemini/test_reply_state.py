@@ -117,58 +117,77 @@ def test_an_interruption_ends_the_reply_and_drops_late_words() -> None:
 # --- another session takes over ---
 
 
-def test_a_reply_that_broke_off_is_to_go_on() -> None:
+def test_a_reply_that_broke_off_is_unfinished_until_another_session_begins_one() -> None:
     reply = ReplyState()
+    reply.caller_said("When do you open?")
     reply.sound()
-    reply.words(" We are  open ")
-    frames, instruction = reply.reconnected()
-    assert told(frames) == ["silence", "end"]
-    assert instruction is not None
-    assert '"We are open"' in instruction
+    reply.words(" We are open ")
+    assert told(reply.reconnected()) == ["silence", "end"]
     assert reply.phase is Phase.QUIET
+    assert (reply.is_unfinished, reply.asked) == (True, "When do you open?")
+    assert reply.unfinished == "We are open"
+    reply.words("from nine")
+    assert (reply.asked, reply.unfinished) == ("When do you open?", "We are open from nine")
+    reply.reconnected()
+    assert reply.unfinished == "We are open from nine"
 
 
 def test_a_reply_that_was_made_whole_is_only_ended() -> None:
     reply = ReplyState()
     reply.sound()
     reply.generated()
-    frames, instruction = reply.reconnected()
-    assert (told(frames), instruction) == (["end"], None)
+    assert told(reply.reconnected()) == ["end"]
+    assert not reply.is_unfinished
 
 
-def test_a_reply_of_which_nothing_was_heard_is_begun_anew_by_whoever_asks_for_it() -> None:
+def test_a_reply_of_which_nothing_was_heard_is_unfinished_too() -> None:
     reply = ReplyState()
     reply.words("We are")
-    frames, instruction = reply.reconnected()
-    assert (told(frames), instruction) == (["end"], None)
+    assert told(reply.reconnected()) == ["end"]
+    assert reply.is_unfinished
     assert not reply.has_spoken
 
 
-def test_what_the_caller_said_last_is_to_be_answered() -> None:
+def test_an_interruption_ends_what_was_unfinished() -> None:
+    reply = ReplyState()
+    reply.sound()
+    reply.reconnected()
+    reply.interrupted()
+    assert not reply.is_unfinished
+
+
+def test_what_the_caller_said_last_is_unanswered() -> None:
     reply = ReplyState()
     reply.caller_said("When do ")
     reply.caller_said("you open?")
-    frames, instruction = reply.reconnected()
-    assert told(frames) == []
-    assert instruction is not None
-    assert '"When do you open?"' in instruction
+    assert told(reply.reconnected()) == []
+    assert reply.unanswered == "When do you open?"
 
 
-def test_what_was_answered_or_said_into_a_reply_is_not_told_again() -> None:
+def test_words_that_come_again_replace_those_that_came() -> None:
+    reply = ReplyState()
+    reply.caller_said("When do ")
+    reply.heard_again()
+    reply.caller_said("When do you ")
+    reply.caller_said("open?")
+    assert reply.unanswered == "When do you open?"
+
+
+def test_what_was_answered_or_said_into_a_reply_is_not_unanswered() -> None:
     reply = ReplyState()
     reply.caller_said("When do you open?")
     reply.sound()
     reply.caller_said("Hello?")
     reply.completed()
-    assert reply.reconnected() == ([], None)
+    assert reply.reconnected() == []
+    assert reply.unanswered == ""
 
 
 def test_late_words_are_settled_before_another_session_takes_over() -> None:
     reply = ReplyState()
     reply.completed()
     reply.words("Bye.")
-    frames, instruction = reply.reconnected()
-    assert (told(frames), instruction) == (["(Bye.)"], None)
+    assert told(reply.reconnected()) == ["(Bye.)"]
     assert told(reply.words("Hi")) == ["begin", "Hi"]
 
 
@@ -181,7 +200,7 @@ STEPS = {
     "interrupted": lambda reply: ["cut"] if reply.interrupted() is None else [],
     "generated": lambda reply: reply.generated(),
     "completed": lambda reply: reply.completed(),
-    "reconnected": lambda reply: reply.reconnected()[0],
+    "reconnected": lambda reply: reply.reconnected(),
 }
 
 

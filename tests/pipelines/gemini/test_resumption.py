@@ -2,8 +2,6 @@ from google.genai import types
 
 from pipelines.gemini.resumption import Resumption
 
-GO_AWAY = types.LiveServerMessage(go_away=types.LiveServerGoAway(time_left="10s"))
-
 
 def resumable(handle: str | None) -> types.LiveServerMessage:
     update = types.LiveServerSessionResumptionUpdate(
@@ -12,21 +10,33 @@ def resumable(handle: str | None) -> types.LiveServerMessage:
     return types.LiveServerMessage(session_resumption_update=update)
 
 
-def test_the_newest_handle_is_kept_until_it_is_refused() -> None:
+def test_the_newest_handle_is_kept() -> None:
     resumption = Resumption()
-    for message in (resumable("one"), resumable("two"), resumable(None)):
-        resumption.take(message)
+    took = [resumption.take(message) for message in map(resumable, ("one", "two", None))]
+    assert took == [True, True, False]
     assert resumption.handle == "two"
-    resumption.refused()
-    assert resumption.handle is None
 
 
-def test_a_session_that_must_go_is_left_when_a_handle_knows_what_was_said() -> None:
+def test_what_is_said_is_covered_when_a_handle_has_come() -> None:
+    resumption = Resumption()
+    resumption.take(resumable("one"))
+    assert resumption.is_covered
+    resumption.spoke()
+    assert not resumption.is_covered
+    resumption.take(resumable(None))
+    assert not resumption.is_covered
+    resumption.take(resumable("two"))
+    assert resumption.is_covered
+
+
+def test_a_resumed_session_is_not_covered_before_its_own_first_handle() -> None:
+    resumption = Resumption("one")
+    assert not resumption.is_covered
+    resumption.take(resumable("two"))
+    assert resumption.is_covered
+
+
+def test_a_session_without_handles_has_nothing_to_lose() -> None:
     resumption = Resumption()
     resumption.spoke()
-    resumption.take(GO_AWAY)
-    assert not resumption.is_time_to_go
-    resumption.take(resumable("one"))
-    assert resumption.is_time_to_go
-    resumption.opened()
-    assert not resumption.is_time_to_go
+    assert resumption.is_covered

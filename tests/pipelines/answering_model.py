@@ -1,0 +1,94 @@
+"""A model that answers by itself: it hears when the caller stops, and speaks after a while."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from google.genai import types
+
+from pipelines.gemini.audio_socket import OnSpeech, OnWords
+from pipelines.gemini.client import ModelSession
+from processors.noise_floor import sound_level
+from tests.pipelines.model import PlayedModel, PlayedSession
+
+LOUD = 1_000.0
+QUIET_PACKETS = 25
+THINKING_SECS = 0.3
+REPLY_SECS = 1.0
+
+
+class AnsweringSession(PlayedSession):
+    """Hears by level; `frozen` says nothing more, `answers` False only listens."""
+
+    def __init__(self, config: types.LiveConnectConfig, number: int) -> None:
+        super().__init__(config)
+        self.number = number
+        self.frozen = False
+        self.answers = True
+        # How many packets of speech it was sent, and how many replies it gave.
+        self.loud_packets = 0
+        self.replies = 0
+        self._quiet = 0
+        self._speaks = False
+        self._thinking: set[asyncio.Task[None]] = set()
+
+    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
+        super().listen(on_speech, on_words)
+
+    def hear(self, pcm: bytes) -> bool:
+        for start in range(0, len(pcm), 640):
+            self._hear(pcm[start : start + 640])
+        return True
+
+    async def send_realtime_input(self, **what: Any) -> None:
+        await super().send_realtime_input(**what)
+        if "text" in what:
+            self.answer()
+
+    def _hear(self, packet: bytes) -> None:
+        if sound_level(packet) >= LOUD:
+            self.loud_packets += 1
+            self._speaks, self._quiet = True, 0
+            return
+        self._quiet += 1
+        if self._speaks and self._quiet >= QUIET_PACKETS:
+            self._speaks = False
+            self.answer()
+
+    def answer(self) -> None:
+        """Speak after a while, and give a handle that covers it."""
+        thinking = asyncio.create_task(self._answer())
+        self._thinking.add(thinking)
+        thinking.add_done_callback(self._thinking.discard)
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(THINKING_SECS)
+        if self.frozen or not self.answers:
+            return
+        self.replies += 1
+        self.speaks(f"Reply of session {self.number}.", REPLY_SECS)
+        handle = f"{self.number}-{self.replies}"
+        self.says({"session_resumption_update": {"new_handle": handle, "resumable": True}})
+
+
+class AnsweringModel(PlayedModel):
+    """Hands out sessions that answer."""
+
+    @asynccontextmanager
+    async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
+        self.attempts += 1
+        await asyncio.sleep(self.setup_secs)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        session = AnsweringSession(config, len(self.sessions) + 1)
+        self.sessions.append(session)
+        async with self._changed:
+            self._changed.notify_all()
+        yield session
+
+    @property
+    def newest(self) -> AnsweringSession:
+        session = self.sessions[-1]
+        assert isinstance(session, AnsweringSession)
+        return session
