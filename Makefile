@@ -79,8 +79,8 @@ COMPILE_IMAGE := $(COMPILE) --constraint requirements.lock --override docker/lef
 
 lock: ## Renew requirements.lock, and the image's locks, from pyproject.toml
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
-	$(COMPILE_IMAGE) --extra otel --output-file docker/image.lock pyproject.toml
-	$(COMPILE_IMAGE) --extra otel --extra emulators --output-file docker/demo.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --extra temporal --output-file docker/image.lock pyproject.toml
+	$(COMPILE_IMAGE) --extra otel --extra temporal --extra emulators --output-file docker/demo.lock pyproject.toml
 	$(COMPILE) --output-file docker/build.lock docker/build.in
 
 clean:
