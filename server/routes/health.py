@@ -87,7 +87,7 @@ def _health(status: str, *, detailed: bool) -> Health:
 async def check_readiness(opened: Resources) -> Readiness:
     """Check everything that a call needs, once for all who ask at the same time."""
     readiness: Readiness = await opened.readiness.run(lambda: _check(opened))
-    for name, answer in readiness.checks.items():
+    for name, answer in (readiness.checks or {}).items():
         opened.metrics.ready.labels(name).set(answer == "ok")
     return readiness
 
