@@ -112,7 +112,7 @@ async def test_many_requests_that_nobody_reads_the_answers_of_leave_nothing(
         before = Watched.seen
         request = SHORTEST.replace(b"/", path.encode(), 1)
         async with silent_peers(server.url, request * count, PEERS):
-            await until(lambda: Watched.seen == before + PEERS)  # noqa: B023
+            await until(lambda: Watched.seen >= before + PEERS)  # noqa: B023
             for _ in range(50):
                 await server.http.get("/health/live")
             # Those that sent more than may wait are closed already.
