@@ -13,12 +13,15 @@ import typer
 from server.calls.schemas import CallRequest
 from server.cli import emulate_gemini, emulate_twilio
 from server.cli.main import app
+from tests.test_readme import COMMANDS as README_COMMANDS
+from tests.test_readme import commands as readme_commands
 
 REPO = Path(__file__).parents[1]
 PAGES = [
     *sorted((REPO / "docs").rglob("*.md")),
     *(REPO / name for name in ("README.md", "CONTRIBUTING.md", "terraform/README.md")),
 ]
+QUICKSTART = (REPO / "docs" / "quickstart.md").read_text(encoding="utf-8")
 CHECK_DEPLOY = runpy.run_path(str(REPO / "scripts" / "check_deploy.py"))
 # `voice-ai emulate NAME` hands its words to a command of its own.
 EMULATORS = {"gemini": emulate_gemini.gemini, "twilio": emulate_twilio.twilio}
@@ -36,7 +39,7 @@ def shell_lines(page: Path) -> Iterator[tuple[str, list[str]]]:
         r"^( *)```(?:sh|bash)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE
     ):
         for line in block.replace("\\\n", " ").splitlines():
-            line = re.sub(r"^\w+=\$\((.*)\)$", r"\1", line)
+            line = re.sub(r"^\w+=\$\((.*)\)$", r"\1", line.strip())
             words = shlex.split(line, comments=True)
             while words and re.match(r"[A-Za-z_]+=", words[0]):
                 del words[0]
@@ -88,6 +91,13 @@ def test_a_command_is_there_with_its_options(words: list[str]) -> None:
 def test_a_wrong_command_is_found(wrong: str) -> None:
     with pytest.raises(Exception, match=r"dail|prompt-me"):
         parse(shlex.split(wrong)[1:])
+
+
+def test_the_quickstart_needs_no_account_where_it_says_so() -> None:
+    before, heading, _ = QUICKSTART.partition("## 4. Get three things")
+    assert heading
+    # `test_readme` runs the README's commands.
+    assert set(readme_commands(before)) <= set(README_COMMANDS)
 
 
 def test_links_lead_to_files_and_headings() -> None:
