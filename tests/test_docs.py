@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from server.calls.schemas import CallRequest
 from server.cli import emulate_gemini, emulate_twilio
@@ -124,3 +125,12 @@ def test_presets_of_turn_detection_are_accepted_by_the_api() -> None:
         silence_ms = request.vad_config.silence_duration_ms
         assert silence_ms is not None
         assert patience >= silence_ms / 1000 + 1.8
+
+
+def test_each_preset_is_played_by_a_scenario() -> None:
+    text = (REPO / "docs" / "vad_configuration.md").read_text(encoding="utf-8")
+    presets = re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    scenarios = yaml.safe_load((REPO / "scenarios" / "turns.yaml").read_text(encoding="utf-8"))
+    played = [scenario["call"] for scenario in scenarios["scenarios"]]
+    for preset in map(json.loads, presets):
+        assert any(preset.items() <= call.items() for call in played), preset
