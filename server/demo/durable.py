@@ -88,7 +88,7 @@ class Lived:
             return f"dialled {self.dialled} times"
         if self.endings != 1:
             return f"ended {self.endings} times" if self.endings else "never ended"
-        # A worker that died before it dialled: nobody knows that but Twilio, and it is not repeated.
+        # A worker that died before it dialled: only Twilio knows that, and it is not repeated.
         never_dialled = self.dialled == 0 and (self.status, self.end_reason) == NOT_DIALLED
         if not never_dialled and (self.status, self.end_reason) not in self.planned.kind.ends:
             return "ended otherwise than planned"
