@@ -54,6 +54,9 @@ _NOT_DIALLED = "The database could not be used when the call was placed; it was 
 _ANSWER_SECS = 1.5
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
+# Timers fire within seconds, wherever they are set.
+_OVERDUE_SECS = 600.0
+_SWEEP_EVERY_SECS = 86_400.0
 
 
 class LocalRunner:
@@ -89,6 +92,7 @@ class LocalRunner:
         self._phone = PhoneOrders(requests, self.tell_until_kept)
         self._media = MediaOrders(media)
         self._timers = Timers(self._phone.report, self.now)
+        self._sweeping: asyncio.Task[None] | None = None
 
     # --- ports.CallLifecycle
 
@@ -236,6 +240,22 @@ class LocalRunner:
                     await self._take_up(call.id)
                 except Exception as error:
                     logger.opt(exception=error).error("A call could not be resumed")
+        self._sweeping = asyncio.create_task(self._keep_sweeping(), name="sweep")
+
+    async def sweep(self) -> int:
+        """Take up calls that are open in the record, and that nothing has looked after for long.
+
+        Another process may have died with them, or have been frozen. Returns how many there were.
+        """
+        overdue, taken_up = self.now() - _OVERDUE_SECS, 0
+        for call in await self._call_log.unfinished():
+            state = CallState.from_json(call.life)
+            due = min(state.deadlines.values(), default=state.placed_at or 0.0)
+            if state.driver is Driver.LOCAL and due < overdue:
+                logger.bind(call_id=call.id).warning("A call that lived nowhere was taken up")
+                await self._take_up(call.id)
+                taken_up += 1
+        return taken_up
 
     def let_go(self, call_id: str) -> None:
         """A workflow has taken the call over: cancel its timers here."""
@@ -254,12 +274,20 @@ class LocalRunner:
 
         The calls themselves continue, at Twilio and in the record.
         """
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self._timers.close()
         await self._phone.close(timeout)
         await self._media.close(timeout)
         self._ends.close()
 
     # --- below
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_SECS)
+            with logger.catch(message="Calls that live nowhere could not be looked for"):
+                await self.sweep()
 
     def _lock(self, call_id: str) -> asyncio.Lock:
         return self._locks.setdefault(call_id, asyncio.Lock())

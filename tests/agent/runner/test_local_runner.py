@@ -462,3 +462,23 @@ async def test_a_call_that_was_kept_though_its_place_was_refused_never_rings(
     with pytest.raises(DatabaseUnavailable):
         await life.place(inbound, placed(life, inbound=True, twilio_sid="CA5"))
     await phone.until(lambda: "CA5" in phone.looked_up)
+
+
+async def test_a_call_that_nothing_looks_after_is_swept_up(
+    start: Start, call_log: CallLog, phone: Phone, a_call: MakeCall
+):
+    gone = await start(Patience())
+    call = await gone.place(a_call(), placed(gone))
+    await gone.close()
+    phone.calls["CA1"] = "no-answer"
+    swept = await start(Patience())
+    # Nobody has missed anything yet.
+    assert await swept.sweep() == 0
+    later = LocalRunner(
+        call_log, phone, ScriptedMedia(), clock=lambda: gone.now() + 3600, patience=QUICK
+    )
+    assert await later.sweep() == 1
+    ended = await later.ended(call.id, SECS)
+    assert ended is not None
+    assert ended.status is CallStatus.NO_ANSWER
+    await later.close()

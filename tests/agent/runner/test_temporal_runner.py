@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agent.lifecycle.statuses import CallStatus, Driver, EndReason
 from agent.ports import LifecycleUnavailable
 from agent.record.call_log import CallLog, DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call
+from agent.runner.sweep import Sweeper
 from server.demo.temporal_server import TemporalServer, running_temporal
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import (
@@ -151,6 +153,32 @@ async def test_signals_need_no_worker(
         assert ended is not None
         assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.SILENCE)
         assert (await kinds(call_log, call)).count("life.conversation_ended") == 1
+
+
+async def test_a_call_whose_workflow_was_terminated_is_swept_up(
+    temporal: TemporalServer,
+    call_log: CallLog,
+    phone: Phone,
+    media: ScriptedMedia,
+    ends: Ends,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("agent.runner.sweep._YOUNG", timedelta(0))
+    async with over_temporal(temporal, call_log, phone, media, ends) as life:
+        call = await life.place(a_call(), placed(life))
+        lives = await life.place(a_call(), placed(life))
+        client = await life.workflows.client()
+        await client.get_workflow_handle(call.id).terminate()
+        phone.calls["CA1"] = "busy"
+        sweeper = Sweeper(call_log, life.workflows)
+        assert await sweeper.sweep() in (1, 2)  # the other one may be over by now
+        for one in (call, lives):
+            ended = await life.ended(one.id, SECS)
+            assert ended is not None
+            assert ended.status is CallStatus.BUSY
+        assert await sweeper.sweep() == 0
+        assert len(phone.dialled) == 2
 
 
 class Away(CallLog):
