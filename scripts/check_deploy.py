@@ -37,7 +37,7 @@ def run(*command: str | Path, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=80,
+        timeout=300,
         check=False,
     )
     if done.returncode:
