@@ -10,19 +10,20 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from loguru import logger
 
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
-from agent.live_calls import LiveCalls
+from agent.live_calls import NO_FENCE, InstanceReport, LiveCalls
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
+from server.calls.call_handover import CallHandover
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
@@ -44,6 +45,8 @@ class _ActiveCall:
         self.finished = asyncio.Event()
         self.watch: asyncio.Task[None] | None = None
         self.claiming: asyncio.Task[None] | None = None
+        # Another instance has taken the call.
+        self.lost = False
 
 
 class CallRegistry:
@@ -61,8 +64,15 @@ class CallRegistry:
         capacity: int,
         clock: Clock,
         prewarming: Prewarming | None = None,
+        handover: CallHandover | None = None,
+        leases: dict[str, int] | None = None,
     ) -> None:
-        """`prewarming` None: pipelines start when the phone is answered."""
+        """`prewarming` None: pipelines start when the phone is answered.
+
+        `handover` None: no other instance goes on with a call of this one. `leases` is filled with
+        the fencing numbers of the calls that are carried.
+        """
+        self._handover = handover
         self._start = start
         self._prewarming = prewarming
         self._clock = clock
@@ -73,9 +83,12 @@ class CallRegistry:
         self._active: dict[str, _ActiveCall] = {}
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
+        # The fencing numbers of the calls that are carried here.
+        self.leases: dict[str, int] = {} if leases is None else leases
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
+        self._closing = False
         # This process stops: it takes no new call, and carries those that it has.
         self.draining = False
 
@@ -92,6 +105,15 @@ class CallRegistry:
     def carried(self) -> list[str]:
         """The ids of the calls whose pipelines run here and were answered."""
         return list(self._active)
+
+    @property
+    def places(self) -> list[str]:
+        """The ids of the calls that have a place here."""
+        return list(self._held)
+
+    def report(self) -> tuple[InstanceReport, list[str]]:
+        """What this instance says of itself, and the calls that have a place here."""
+        return InstanceReport(self.held, self._capacity, self.draining), self.places
 
     @property
     def talking(self) -> int:
@@ -170,12 +192,14 @@ class CallRegistry:
         first = active is None
         if active is None:
             self._held[call.id] = call
-            active = self._begin(call)
+            # A millisecond before the first sound; without Redis, nothing.
+            recalled = await self._recall(call)
+            active = self._active.get(call.id) or self._begin(call, recalled)
         previous, active.stream = active.stream, stream
         # The greeting goes out first; the lease is only for other instances.
         await active.running.line.bind(stream)
         if first:
-            active.claiming = asyncio.create_task(self._note_owner(self._live_calls.claim, call.id))
+            active.claiming = asyncio.create_task(self._claim(call.id))
         if previous is not None:
             await previous.close()
         return active.running.line
@@ -198,6 +222,10 @@ class CallRegistry:
 
     async def close(self) -> None:
         """End every pipeline; the calls themselves go on, for another process to carry."""
+        self._closing = True
+        if self._handover is not None:
+            # Whoever gets the next stream goes on from here.
+            await self._handover.close()
         ending = [self._finish(call_id) for call_id in list(self._active)]
         if self._prewarming is not None:
             ending.append(self._prewarming.close())
@@ -206,9 +234,36 @@ class CallRegistry:
         for task in self._telling:
             task.cancel()
 
-    def _begin(self, call: Call) -> _ActiveCall:
-        prepared = None if self._prewarming is None else self._prewarming.take(call.id)
+    def lose_soon(self, call_id: str) -> None:
+        """Another instance has taken the call, as a thread has learnt."""
+        telling = asyncio.create_task(self._lose(call_id))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _lose(self, call_id: str) -> None:
+        """Another instance has taken the call: be silent, and stop without a word of it."""
+        active = self._active.get(call_id)
+        if active is None or active.over:
+            return
+        logger.warning("Another instance has taken a call", call_id=call_id)
+        active.lost = True
+        await self._finish(call_id)
+
+    async def _recall(self, call: Call) -> RunningCall | None:
+        recalled = None if self._handover is None else await self._handover.recall(call)
+        if recalled is not None and self._prewarming is not None:
+            # What was prepared would greet again.
+            await self._prewarming.drop(call.id)
+        return recalled
+
+    def _begin(self, call: Call, recalled: RunningCall | None) -> _ActiveCall:
+        prepared = recalled
+        if prepared is None and self._prewarming is not None:
+            prepared = self._prewarming.take(call.id)
         active = self._active[call.id] = _ActiveCall(prepared or self._start(call))
+        self.leases[call.id] = NO_FENCE
+        if self._handover is not None:
+            self._handover.watch(call.id, active.running)
         active.watch = asyncio.create_task(self._watch(call.id, active), name=f"active-{call.id}")
         return active
 
@@ -228,14 +283,25 @@ class CallRegistry:
             self._active.pop(call_id, None)
             if active.claiming is not None:
                 await active.claiming
-            await self._note_owner(self._live_calls.release, call_id)
+            self.leases.pop(call_id, None)
+            if self._handover is not None:
+                is_over = not (active.lost or self._closing)
+                await self._handover.drop(call_id, is_over=is_over)
+            if not active.lost:
+                await self._note(self._live_calls.release(call_id, self.instance))
 
-    async def _note_owner(
-        self, note: Callable[[str, str], Awaitable[object]], call_id: str
-    ) -> None:
-        # The lease is for other instances; the call goes on without it.
+    async def _claim(self, call_id: str) -> None:
+        async def claim() -> None:
+            fence = await self._live_calls.claim(call_id, self.instance)
+            if call_id in self.leases:
+                self.leases[call_id] = fence
+
+        await self._note(claim())
+
+    async def _note(self, noting: Awaitable[object]) -> None:
+        # What is noted is for other instances; the call goes on without it.
         try:
-            await note(call_id, self.instance)
+            await noting
         except Exception:
             logger.exception("The lease of a call could not be changed")
 
