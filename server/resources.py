@@ -457,6 +457,7 @@ def _make_registry(
         prewarming=prewarming,
         handover=handover,
         leases=leases,
+        fleet_capacity=settings.max_fleet_calls or None,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)

@@ -10,8 +10,9 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from loguru import logger
 
@@ -66,13 +67,16 @@ class CallRegistry:
         prewarming: Prewarming | None = None,
         handover: CallHandover | None = None,
         leases: dict[str, int] | None = None,
+        fleet_capacity: int | None = None,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
 
         `handover` None: no other instance goes on with a call of this one. `leases` is filled with
-        the fencing numbers of the calls that are carried.
+        the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
+        instances together hold at most; None sets no limit.
         """
         self._handover = handover
+        self._fleet_capacity = fleet_capacity
         self._start = start
         self._prewarming = prewarming
         self._clock = clock
@@ -130,6 +134,22 @@ class CallRegistry:
         """Whether there is no place for another call."""
         return len(self._held) >= self._capacity
 
+    async def admit(self, call: Call) -> bool:
+        """Reserve a place for a call, here and among all instances; False when there is none."""
+        if not self.reserve(call):
+            return False
+        if await self.count_in(call.id):
+            return True
+        self._held.pop(call.id, None)
+        return False
+
+    async def count_in(self, call_id: str) -> bool:
+        """Count a call among those of all instances; False when there is no place for it.
+
+        One that gets no place here is counted no more after the time of a lease.
+        """
+        return await self._live_calls.admit(call_id, self._fleet_capacity)
+
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
         capacity = 0 if self.draining else self._capacity
@@ -144,8 +164,10 @@ class CallRegistry:
             self._prewarming.adopt(call, running)
 
     def give_back(self, call_id: str) -> None:
-        """Free the place that `reserve` took for a call that was not created."""
-        self._held.pop(call_id, None)
+        """Free the place that `admit` took for a call that was not created."""
+        if call_id in self._held:
+            del self._held[call_id]
+            self._soon(self._note(self._live_calls.dismiss(call_id)))
 
     async def warm(self, call_id: str) -> None:
         """Hold a place while the phone rings, and prewarm the call."""
@@ -236,7 +258,10 @@ class CallRegistry:
 
     def lose_soon(self, call_id: str) -> None:
         """Another instance has taken the call, as a thread has learnt."""
-        telling = asyncio.create_task(self._lose(call_id))
+        self._soon(self._lose(call_id))
+
+    def _soon(self, doing: Coroutine[Any, Any, None]) -> None:
+        telling = asyncio.create_task(doing)
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
@@ -268,11 +293,14 @@ class CallRegistry:
         return active
 
     async def _finish(self, call_id: str) -> None:
+        had_place = call_id in self._held
         self._held.pop(call_id, None)
         self._expected.pop(call_id, None)
         if self._prewarming is not None:
             await self._prewarming.drop(call_id)
         active = self._active.get(call_id)
+        if had_place and not self._closing and not (active is not None and active.lost):
+            await self._note(self._live_calls.dismiss(call_id))
         if active is None:
             return
         active.over = True

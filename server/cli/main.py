@@ -15,6 +15,7 @@ from server.cli import (
     dial,
     doctor,
     init,
+    instances,
     migrate,
     pipelines,
     replay,
@@ -53,6 +54,7 @@ app.command("dial")(dial.dial)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("demo-temporal")(demo_temporal.demo_temporal)
+app.command("instances")(instances.instances)
 app.command("replay")(replay.replay)
 app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")

@@ -40,6 +40,7 @@ class Fleet:
 
     twilio: TwilioEmulator
     gemini: GeminiLiveEmulator
+    balancer: LoadBalancer
     instances: list[tuple[Running, ForkedProcess]]
     killed: int | None = None
 
@@ -52,6 +53,9 @@ class Fleet:
     async def strike(self, how: signal.Signals) -> None:
         """Send the signal to the instance that carries the call."""
         self.killed = await self.carrier()
+        self.balancer.instances = [
+            server.url.removeprefix("http://") for server, _ in self.instances
+        ]
         self.instances[self.killed][1].send_signal(how)
 
     @property
@@ -85,8 +89,9 @@ async def fleet(
             )
             for _ in range(2)
         ]
-        balancer.instances = [server.url.removeprefix("http://") for server, _ in instances]
-        yield Fleet(twilio, gemini, instances)
+        # Calls are dialled, and prepared, by the first one, and come to the second one.
+        balancer.instances = [server.url.removeprefix("http://") for server, _ in instances][1:]
+        yield Fleet(twilio, gemini, balancer, instances)
 
 
 async def result_of(fleet: Fleet) -> dict[str, Any]:
