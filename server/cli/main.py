@@ -10,6 +10,7 @@ from server.cli import (
     bench,
     calls,
     demo,
+    demo_cluster,
     demo_temporal,
     dev,
     dial,
@@ -53,6 +54,7 @@ app.command("init")(init.init)
 app.command("dial")(dial.dial)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.command("demo-cluster")(demo_cluster.demo_cluster)
 app.command("demo-temporal")(demo_temporal.demo_temporal)
 app.command("instances")(instances.instances)
 app.command("replay")(replay.replay)

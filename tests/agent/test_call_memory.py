@@ -25,7 +25,13 @@ MEMORY = CallMemory(
 
 @pytest.mark.parametrize(
     ("now", "heard"),
-    [(104.0, ""), (105.1, ""), (106.0, "We open at nine"), (107.0, SPEECH.text), (120.0, SPEECH.text)],
+    [
+        (104.0, ""),
+        (105.1, ""),
+        (106.0, "We open at nine"),
+        (107.0, SPEECH.text),
+        (120.0, SPEECH.text),
+    ],
 )
 def test_words_are_heard_at_an_even_pace_and_never_in_part(now: float, heard: str) -> None:
     assert SPEECH.heard_by(now) == heard

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from agent.live_calls_in_redis import LiveCallsInRedis
 from server.demo.load_balancer import LoadBalancer
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.twilio import Handset, TwilioEmulator
@@ -103,9 +105,16 @@ async def result_of(fleet: Fleet) -> dict[str, Any]:
     return dict(answer.json())
 
 
-@pytest.mark.parametrize("knows_handle", [True, False], ids=["resumed", "fresh"])
+@pytest.mark.parametrize(
+    ("how", "knows_handle"),
+    [
+        pytest.param(signal.SIGKILL, True, id="killed"),
+        pytest.param(signal.SIGKILL, False, id="killed, and its handle refused"),
+        pytest.param(signal.SIGTERM, True, id="stopped", marks=pytest.mark.long),
+    ],
+)
 async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
-    fleet: Fleet, knows_handle: bool
+    fleet: Fleet, how: signal.Signals, knows_handle: bool
 ) -> None:
     async def person(phone: Handset) -> None:
         await phone.listen_until_silence()
@@ -114,7 +123,7 @@ async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
         await phone.pause(1.2)
         if not knows_handle:
             fleet.gemini.behaviour.takes_handles = False
-        await fleet.strike(signal.SIGKILL)
+        await fleet.strike(how)
         await phone.pause(0.2)
         await phone.hears_speech()
         await phone.listen_until_silence()
@@ -139,3 +148,32 @@ async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
     # The second session's memory: its handle, or what it was told.
     second = fleet.gemini.sessions[-1]
     assert (second.resumes is not None) == knows_handle
+
+
+async def test_a_frozen_instance_that_has_lost_its_call_lets_go_of_it(
+    fleet: Fleet, redis_url: str
+) -> None:
+    async def person(phone: Handset) -> None:
+        await phone.listen_until_silence()
+        frozen = fleet.instances[await fleet.carrier()][1]
+        frozen.send_signal(signal.SIGSTOP)
+        async with Redis.from_url(redis_url) as redis:
+            # As an instance does that the call comes to.
+            live_calls = LiveCallsInRedis(redis)
+            (call_id,) = await live_calls.all()
+            await live_calls.claim(call_id, "another")
+        fleet.killed = [process for _, process in fleet.instances].index(frozen)
+        fleet.balancer.instances = [fleet.left.url.removeprefix("http://")]
+        frozen.send_signal(signal.SIGCONT)
+        await phone.hears_speech()
+        await phone.listen_until_silence()
+        await phone.say(THANKS)
+        await phone.until_hung_up()
+
+    fleet.twilio.anyone = person
+    await fleet.instances[0][0].place(greeting=GREETING)
+    call = await fleet.twilio.call_placed()
+    result = await result_of(fleet)
+    assert (result["status"], result["end_reason"]) == ("completed", "agent")
+    assert len(call.record.all("stream.started")) == 2
+    assert [text for _, text, _ in turns(result)] == [GREETING, CUT_OFF, THANKS, GOODBYE]
