@@ -11,6 +11,7 @@ is killed then begin anew.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from loguru import logger
@@ -52,14 +53,14 @@ class CallHandover:
         self._task = asyncio.create_task(self._keep_all(), name="call-handover")
 
     async def close(self) -> None:
-        """Keep what is known of every call, and stop."""
+        """Keep what is known of every call, and stop; this process still records what it heard."""
         if self._task is None:
             return
         task, self._task = self._task, None
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await self._keep(list(self._running))
+        await self._keep(list(self._running), recorded=True)
 
     def watch(self, call_id: str, running: RunningCall) -> None:
         """Keep the memory of this call from now on, until it is over."""
@@ -105,12 +106,14 @@ class CallHandover:
                 everything_at = loop.time() + self._every_secs
             await self._keep(due)
 
-    async def _keep(self, call_ids: Iterable[str]) -> None:
+    async def _keep(self, call_ids: Iterable[str], *, recorded: bool = False) -> None:
         leases = self._leases()
         changed: dict[str, tuple[int, CallMemory]] = {}
         for call_id in call_ids:
             running = self._running.get(call_id)
             memory = None if running is None or running.is_over else running.memory()
+            if memory is not None and recorded:
+                memory = replace(memory, recorded=True)
             if memory is not None and memory != self._kept.get(call_id):
                 changed[call_id] = leases.get(call_id, 0), memory
             await asyncio.sleep(0)  # calls have their turn in between

@@ -233,7 +233,10 @@ class CallRegistry:
             await active.finished.wait()
 
     async def report_shutdown(self) -> None:
-        """Report to the lifecycle that this process stops, for each call that it cuts off."""
+        """Report to the lifecycle that this process stops, for each call that it cuts off.
+
+        Other instances then know of these calls what is to know.
+        """
         cut_off = [
             call_id
             for call_id, active in self._active.items()
@@ -241,12 +244,14 @@ class CallRegistry:
         ]
         stopped = InstanceStopped(self._clock())
         await asyncio.gather(*(self._tell(call_id, stopped) for call_id in cut_off))
+        if self._handover is not None:
+            # Whoever gets the next streams goes on from here.
+            await self._handover.close()
 
     async def close(self) -> None:
         """End every pipeline; the calls themselves go on, for another process to carry."""
         self._closing = True
         if self._handover is not None:
-            # Whoever gets the next stream goes on from here.
             await self._handover.close()
         ending = [self._finish(call_id) for call_id in list(self._active)]
         if self._prewarming is not None:
