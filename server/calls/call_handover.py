@@ -47,6 +47,8 @@ class CallHandover:
         self._due: set[str] = set()
         self._is_due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        # It could not be kept last time; that is logged once.
+        self._failing = False
 
     def open(self) -> None:
         """Begin to keep memories."""
@@ -126,6 +128,9 @@ class CallHandover:
         try:
             await noting
         except Exception as error:
-            logger.bind(error=type(error).__name__).error("The memory of calls cannot be kept")
+            if not self._failing:
+                logger.bind(error=type(error).__name__).error("The memory of calls cannot be kept")
+            self._failing = True
             return False
+        self._failing = False
         return True

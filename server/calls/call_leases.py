@@ -54,6 +54,8 @@ class CallLeases:
         self._report = report
         self._clock = clock
         self._valid_until = clock() + ttl_secs
+        # Redis could not be asked last time; that is logged once.
+        self._failing = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -99,7 +101,12 @@ class CallLeases:
                 report, places = self._report()
                 await live_calls.report(self._instance, report, places)
         except Exception as error:
-            logger.bind(error=type(error).__name__).error("The leases of calls cannot be renewed")
+            if not self._failing:
+                failed = logger.bind(error=type(error).__name__)
+                failed.error("The leases of calls cannot be renewed; calls go on")
+            self._failing = True
+        else:
+            self._failing = False
 
     def _take(
         self,

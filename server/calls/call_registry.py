@@ -211,13 +211,17 @@ class CallRegistry:
         active = self._active.get(call.id)
         if active is not None and active.over:
             raise ConversationOver
-        first = active is None
         if active is None:
             self._held[call.id] = call
             # A millisecond before the first sound; without Redis, nothing.
             recalled = await self._recall(call)
-            active = self._active.get(call.id) or self._begin(call, recalled)
+            active = self._active.get(call.id)
+            if active is None:
+                active = self._begin(call, recalled)
+            elif recalled is not None:
+                self._soon(recalled.end())  # another stream came meanwhile
         previous, active.stream = active.stream, stream
+        first = previous is None
         # The greeting goes out first; the lease is only for other instances.
         await active.running.line.bind(stream)
         if first:
