@@ -73,8 +73,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: install ## Write docs/reference from docstrings, settings and commands
+reference: install ## Write docs/reference and docs/api.md from docstrings, settings, commands and OpenAPI
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_api.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 # The images have the versions that the tests have.

@@ -1,4 +1,4 @@
-"""docs/reference is what the code says."""
+"""docs/reference and docs/api.md are what the code says."""
 
 import runpy
 from itertools import pairwise
@@ -8,6 +8,7 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 REFERENCE = runpy.run_path(str(REPO / "docs" / "make_reference.py"))
+API = runpy.run_path(str(REPO / "docs" / "make_api.py"))
 
 
 @pytest.mark.parametrize("name", REFERENCE["PAGES"])
@@ -15,6 +16,10 @@ def test_a_page_is_up_to_date(name: str) -> None:
     made = REFERENCE["MADE"] + REFERENCE["PAGES"][name]().rstrip() + "\n"
     page = (REPO / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert page == made, "make reference"
+
+
+def test_the_api_page_is_up_to_date() -> None:
+    assert (REPO / "docs" / "api.md").read_text(encoding="utf-8") == API["page"](), "make reference"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,9 @@ def test_a_page_is_up_to_date(name: str) -> None:
         ("settings.md", "| `MAX_CONCURRENT_CALLS` | `int` | `50` | ≥ 1 |"),
         ("commands.md", "### `voice-ai calls transcript`"),
         ("commands.md", "* `--call-in <str>`"),
+        ("../api.md", "### `GET /calls/{call_id}/result`"),
+        ("../api.md", "| 409 | The Idempotency-Key was used with another body. |"),
+        ("../api.md", '"silence_duration_ms": 500'),
     ],
 )
 def test_a_page_has_what_is_looked_up_in_it(name: str, says: str) -> None:

@@ -253,6 +253,18 @@ CALLERS_FEEL = Dashboard(
             {"{{what}}": rate("voice_ai_dead_air_total", "what")},
         ),
         Panel(
+            "Waiting for the model",
+            "Why callers waited for too long, and what was done: prompted, filled or given up.",
+            "cps",
+            {"{{cause}}, {{action}}": rate("voice_ai_model_dead_air_total", "cause, action")},
+        ),
+        Panel(
+            "Sessions that took over",
+            "Planned between two turns, forced, or because another one spoke first.",
+            "cps",
+            {"{{cause}}": rate("voice_ai_model_switches_total", "cause")},
+        ),
+        Panel(
             "Prepared while it rang",
             "used: the session was open and the greeting ready. cold: it was not.",
             "cps",

@@ -119,6 +119,17 @@ CALL_EXAMPLE = {
     "error": None,
     "driver": "temporal",
 }
+PLACED_EXAMPLE = CALL_EXAMPLE | {
+    "status": "initiated",
+    "end_reason": None,
+    "answered_at": None,
+    "ended_at": None,
+    "duration_seconds": None,
+}
+TALKING_EXAMPLE = PLACED_EXAMPLE | {
+    "status": "in_progress",
+    "answered_at": CALL_EXAMPLE["answered_at"],
+}
 TURNS_EXAMPLE = [
     {
         "who": "agent",

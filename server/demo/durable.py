@@ -32,6 +32,7 @@ WORK = (sys.executable, "-c", "from server.cli.main import app; app()", "worker"
 # Over so many calls, a worker is killed.
 OVER_AT_THE_KILL = 0.3
 ENDS_WITHIN_SECS = 120.0
+NOT_DIALLED = ("failed", "system")
 SETTLED_WITHIN_SECS = 30.0
 
 BILLED = {
@@ -87,8 +88,9 @@ class Lived:
             return f"dialled {self.dialled} times"
         if self.endings != 1:
             return f"ended {self.endings} times" if self.endings else "never ended"
-        expected = self.planned.kind.ends
-        if expected and (self.status, self.end_reason) not in expected:
+        # A worker that died before it dialled: only Twilio knows that, and it is not repeated.
+        never_dialled = self.dialled == 0 and (self.status, self.end_reason) == NOT_DIALLED
+        if not never_dialled and (self.status, self.end_reason) not in self.planned.kind.ends:
             return "ended otherwise than planned"
         if self.at_twilio is not None and self.at_twilio.replace("-", "_") != self.status:
             return f"Twilio says {self.at_twilio}"

@@ -79,6 +79,8 @@ async def server_process(
             "BASE_URL": base_url,
             "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'demo.db'}",
             "DRAIN_TIMEOUT": "0",
+            # Its session would be one that no conversation knows of.
+            "ANSWER_FILLER": "false",
             **(more or {}),
         }
         command = (*SERVE, "--port", str(port))

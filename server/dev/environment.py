@@ -43,6 +43,8 @@ def dev_environment(
         "LOG_LEVEL": "WARNING",
         "LOG_PERSONAL_DATA": "true",
         **kept,
+        # With an emulated model, its session would be one that no conversation knows of.
+        **({} if gemini is None else {"ANSWER_FILLER": "false"}),
         **twilio.environment(),
         **model,
         "BASE_URL": f"http://127.0.0.1:{port}",

@@ -71,6 +71,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Stop all timers, and drop what was not answered."""
         self._stop_headers_timer()
         self._stop_unread_timer()
+        # uvicorn leaves this timer when a connection is reset, and it would keep all of it.
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
         if self._running is not None:
             self._running.disconnected = True

@@ -14,6 +14,8 @@ from agent.lifecycle.events import Terminate
 from agent.record.call_log import BadCursor, CallIsLive, NoSuchCall
 from agent.record.models import ADDRESS_LENGTH, Call, CallStatus, Direction
 from server.calls.schemas import (
+    PLACED_EXAMPLE,
+    TALKING_EXAMPLE,
     CallDetail,
     CallPage,
     CallRequest,
@@ -83,6 +85,10 @@ KnownCall = Annotated[Call, Depends(known_call)]
     "",
     status_code=201,
     responses={
+        201: {
+            "description": "The call.",
+            "content": {"application/json": {"example": PLACED_EXAMPLE}},
+        },
         400: problem("The body is not text.", "There was an error parsing the body"),
         403: problem(
             "ALLOWED_DESTINATIONS does not allow the number, or a page of another site asks.",
@@ -201,7 +207,14 @@ async def events(
 @router.get(
     "/{call_id}/result",
     response_model=CallResult,
-    responses={**NOT_FOUND, 202: {"model": CallView, "description": "The call still lasts."}},
+    responses={
+        **NOT_FOUND,
+        202: {
+            "model": CallView,
+            "description": "The call still lasts: a CallView.",
+            "content": {"application/json": {"example": TALKING_EXAMPLE}},
+        },
+    },
 )
 async def result(
     call: KnownCall,

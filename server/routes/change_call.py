@@ -17,7 +17,10 @@ from server.settings.profile_fields import Text
 NOT_TALKING = "The call is not in progress."
 ELSEWHERE = "The call is carried by another instance."
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: problem("The call is not in progress, or not on this instance.", NOT_TALKING)
+    400: problem("The body is not text.", "There was an error parsing the body"),
+    408: problem("The body did not arrive in time.", "The body did not arrive in time."),
+    409: problem("The call is not in progress, or not on this instance.", NOT_TALKING),
+    413: problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
 }
 
 router = APIRouter(

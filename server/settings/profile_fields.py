@@ -70,6 +70,7 @@ class ProfileFields(BaseModel):
     voice: Text | None = Field(default=None, min_length=1, max_length=64)
     answer_patience_secs: float | None = Field(
         default=None,
+        strict=True,
         ge=0,
         le=60,
         allow_inf_nan=False,
@@ -81,7 +82,9 @@ class ProfileFields(BaseModel):
     )
     language: Language | None = Field(default=None, examples=["en-US"])
     cassette: bool | None = Field(
-        default=None, description="Keep a cassette of the call; left out: as CASSETTES says."
+        default=None,
+        strict=True,
+        description="Keep a cassette of the call; left out: as CASSETTES says.",
     )
 
     def over(self, profile: AgentProfile, *, default_voice: str | None = None) -> AgentProfile:

@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -141,4 +141,5 @@ def parsed_listen_address(value: str) -> tuple[str, int]:
 def without_password(url: str) -> str:
     """The URL without the user and password in it."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))

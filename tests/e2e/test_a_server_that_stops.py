@@ -83,10 +83,13 @@ async def test_a_process_that_still_answers_somebody_finds_out_by_itself(
 
 
 async def test_the_first_signal_waits_for_calls_and_the_second_ends_them(
-    environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+    process_template: ProcessTemplate,
+    environment: dict[str, str],
+    twilio: TwilioEmulator,
+    tmp_path: Path,
 ) -> None:
     draining = environment | {"DRAIN_TIMEOUT": "100"}
-    async with own_process(draining, tmp_path) as (server, process):
+    async with own_process(process_template, draining, tmp_path) as (server, process):
         await talk(server, twilio)
         process.send_signal(signal.SIGINT)
         while (ready := await server.http.get("/health/ready")).status_code == 200:  # noqa: ASYNC110
@@ -102,10 +105,13 @@ async def test_the_first_signal_waits_for_calls_and_the_second_ends_them(
 
 
 async def test_a_drained_server_ends_with_its_last_call(
-    environment: dict[str, str], twilio: TwilioEmulator, tmp_path: Path
+    process_template: ProcessTemplate,
+    environment: dict[str, str],
+    twilio: TwilioEmulator,
+    tmp_path: Path,
 ) -> None:
     draining = environment | {"DRAIN_TIMEOUT": "100"}
-    async with own_process(draining, tmp_path) as (server, process):
+    async with own_process(process_template, draining, tmp_path) as (server, process):
         await talk(server, twilio)
         process.send_signal(signal.SIGTERM)
         while (await server.http.get("/health/ready")).status_code == 200:  # noqa: ASYNC110

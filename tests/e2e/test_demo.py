@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from server.demo import run
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import TwilioEmulator
-from tests.server.conftest import running_server
+from tests.server.conftest import Running, running_server
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SHOWN = next(iter(re.findall(r"^ *```text\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)))
@@ -23,13 +22,14 @@ async def test_nothing_is_wrong_and_all_that_the_readme_shows_is_told(
 ) -> None:
     @asynccontextmanager
     async def in_this_process(
-        gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path
-    ) -> AsyncIterator[httpx.AsyncClient]:
+        gemini: GeminiLiveEmulator, twilio: TwilioEmulator, folder: Path, more: object
+    ) -> AsyncIterator[Running]:
+        assert more is None
         for name, value in gemini.environment().items():
             monkeypatch.setenv(name, value)
         shutil.copy(migrated_file, folder)
         async with running_server(twilio, folder) as server:
-            yield server.http
+            yield server
 
     monkeypatch.setattr(run, "server_process", in_this_process)
     told: list[tuple[str, str]] = []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import make_url
 
-from agent.record import call_log
+from agent.record import transactions
 from server.emulators.twilio import Busy, NoAnswer, TwilioEmulator
 from tests.postgres import OTHERS_LEAVE, Postgres
 from tests.server.conftest import THEIRS, ServerFactory
@@ -63,7 +63,7 @@ async def test_a_database_that_cannot_be_written_is_not_ready_until_it_can(
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(call_log, "_PROBE_AFTER_SECS", 0.0)
+    monkeypatch.setattr(transactions, "_PROBE_AFTER_SECS", 0.0)
     twilio.anyone = NoAnswer()
     name = make_url(database_url).database
     assert name is not None

@@ -13,14 +13,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import SQLModel
 
 import server
 import server.migrations
 from agent.record.call_log import CallLog, DailyLimitReached
 from agent.record.database import open_engine
-from agent.record.models import Call, CallEvent, CallStatus, Direction
+from agent.record.models import Call, CallStatus, Direction
 from server.migrations import downgrade, upgrade
 from tests.server.process_template import ProcessTemplate
 
@@ -106,6 +107,20 @@ async def test_calls_of_the_first_schema_count_as_placed(empty_database: str):
         await engine.dispose()
 
 
+# As revisions before 0005 have it.
+EVENT = (
+    "INSERT INTO call_events (call_id, at, kind, detail)"
+    " VALUES (:call_id, CURRENT_TIMESTAMP, :kind, '{}')"
+)
+
+
+async def execute(engine: AsyncEngine, statement: str, values: dict[str, str]) -> object:
+    """Run one statement of SQL; the first value that it gives."""
+    async with engine.begin() as connection:
+        found = await connection.execute(text(statement), values)
+        return found.scalar() if found.returns_rows else None
+
+
 async def test_wider_addresses_keep_the_calls_and_what_belongs_to_them(empty_database: str):
     await upgrade(empty_database, "0003")
     engine = open_engine(empty_database)
@@ -116,10 +131,11 @@ async def test_wider_addresses_keep_the_calls_and_what_belongs_to_them(empty_dat
         our_number="+15550199",
         pipeline="phone_call",
     )
-    event = CallEvent(call_id=call.id, kind="twilio.status")
+    event = {"call_id": call.id, "kind": "twilio.status"}
     whole = "sip:" + "a" * 508
     try:
-        await CallLog(engine).create(call, [event])
+        await CallLog(engine).create(call)
+        await execute(engine, EVENT, event)
         await engine.dispose()
         await upgrade(empty_database)
         log = CallLog(engine)
@@ -132,7 +148,7 @@ async def test_wider_addresses_keep_the_calls_and_what_belongs_to_them(empty_dat
         await engine.dispose()
         await downgrade(empty_database, "0003")
         assert (await log.get("a2")).phone_number == whole[:32]
-        assert len(await log.events(call.id)) == 1
+        assert await execute(engine, "SELECT count(*) FROM call_events", {}) == 1
     finally:
         await engine.dispose()
 

@@ -57,7 +57,7 @@ class LoopbackCertificate:
 
 
 def make_certificate(
-    folder: Path, names: Sequence[str] = (), *, valid_for: timedelta = VALID_FOR
+    folder: Path, names: Sequence[str] = (), *, valid_for: timedelta | None = None
 ) -> LoopbackCertificate:
     """Make both in `folder`. Nobody keeps the authority's key.
 
@@ -75,7 +75,7 @@ def make_certificate(
     key = ec.generate_private_key(ec.SECP256R1())
     subjects = [*LOOPBACK, *map(_subject, names)]
     certificate = (
-        _builder(_name("localhost"), authority_name, key.public_key(), valid_for)
+        _builder(_name("localhost"), authority_name, key.public_key(), valid_for or VALID_FOR)
         .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)

@@ -162,8 +162,10 @@ async def test_a_packet_that_was_sent_again_over_another_session_does_not_count(
         packets = await talk(stage, 8)
         again = await stage.model.session(2)
         assert len(stage.of(ModelDrop)) == 1
-        assert len(stage.model.sessions[0].audio) == STAMPED_EVERY - 1
-        assert len(stage.model.sessions[0].audio) + len(again.audio) == packets
+        before = len(stage.model.sessions[0].audio)
+        assert before == STAMPED_EVERY - 1
+        # What was silent when the session broke is not sent again.
+        assert before < before + len(again.audio) <= packets
         shares = stage.of(UplinkShare)
     assert 1 <= len(shares) < packets // STAMPED_EVERY
     # One more may have waited for the broken session to let go; none of what waited is counted.

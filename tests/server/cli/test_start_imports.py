@@ -22,7 +22,7 @@ NEEDED = (
 )
 # Heavy packages of other commands, of other settings, and of the first start alone.
 NOT_NEEDED_TO_SERVE = {
-    *("alembic", "mako", "watchfiles", "twilio.rest", "redis", "asyncpg"),
+    *("alembic", "mako", "twilio.rest", "redis", "asyncpg"),
     *("yaml", "espeakng_loader", "pocketsphinx", "soundfile", "cryptography", "pytest"),
     *("server.emulators", "server.replay", "server.demo", "server.bench"),
     # What Pipecat and google-genai bring along when more of them is asked for.

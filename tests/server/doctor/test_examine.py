@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"gemini_api_key": "geheim"}, "gemini", "no session of models/"),
     ({"gemini_api_key": None}, "gemini", "GEMINI_API_KEY not set"),
     ({"redis_url": f"redis://me:geheim@{CLOSED}/0"}, "redis", f"redis://{CLOSED}/0 cannot"),
-    ({"temporal_address": CLOSED}, "temporal", "temporal"),
+    ({"temporal_address": CLOSED}, "temporal", "Temporal at"),
     ({"base_url": f"http://{CLOSED}"}, "base url", "cannot be reached"),
     ({"database_url": "sqlite+aiosqlite:////nowhere/x.db"}, "database", "no folder /nowhere"),
     (

@@ -112,13 +112,13 @@ async def test_many_requests_that_nobody_reads_the_answers_of_leave_nothing(
         before = Watched.seen
         request = SHORTEST.replace(b"/", path.encode(), 1)
         async with silent_peers(server.url, request * count, PEERS):
-            await until(lambda: Watched.seen == before + PEERS)  # noqa: B023
+            await until(lambda: Watched.seen >= before + PEERS)  # noqa: B023
             for _ in range(50):
                 await server.http.get("/health/live")
             # Those that sent more than may wait are closed already.
             assert len(Watched.alive) == PEERS + 1 or count > 200
-        # All but the test's own client.
-        await until(lambda: len(Watched.alive) == 1)
+        # All but the test's own client, unless it was idle for too long.
+        await until(lambda: len(Watched.alive) <= 1)
     assert 1 < Watched.most_in_flight <= AT_MOST
     assert Watched.most_unparsed <= UNPARSED_AT_MOST_BYTES
     assert Watched.most_unsent <= WRITE_BUFFER_BYTES + max(sizes) + 2_000

@@ -288,7 +288,7 @@ async def test_how_fast_a_call_was_is_read_with_it_and_with_its_result(
     assert read["latency"] == known
     # A list of calls does not tell everything: it would be read call by call.
     listed = (await server.http.get("/calls")).json()["calls"][0]
-    told_of_one = ("latency", "recording")
+    told_of_one = ("latency", "recording", "usage", "workflow_url")
     assert listed == {name: value for name, value in read.items() if name not in told_of_one}
 
 
@@ -378,6 +378,7 @@ async def test_the_documentation_is_complete(server: Running) -> None:
         "/calls/{call_id}/result",
         "/calls/{call_id}/recording",
         "/calls/{call_id}/terminate",
+        "/calls/{call_id}/hint",
         "/twilio/inbound",
         "/twilio/twiml/{call_id}",
         "/twilio/status",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.record import call_log
+from agent.record import transactions
 from server.about import own_version
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from server.routes import health
@@ -45,7 +45,7 @@ async def test_a_database_that_another_process_has_locked_is_not_ready(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CHECK_TIMEOUT_SECS", 0.5)
-    monkeypatch.setattr(call_log, "_PROBE_AFTER_SECS", 0.0)
+    monkeypatch.setattr(transactions, "_PROBE_AFTER_SECS", 0.0)
     locker = sqlite3.connect(tmp_path / "calls.db", isolation_level=None)
     locker.execute("BEGIN IMMEDIATE")
     asked = [server.http.get("/health/ready") for _ in range(20)]

@@ -139,6 +139,7 @@ async def test_status_callbacks_late_and_twice_end_in_one_outcome(server: Runnin
     call = await server.place()
     path = f"/twilio/status/{call['id']}"
     form = {"CallSid": call["twilio_sid"]}
+    await server.twiml(call)
     for word in ("in-progress", "ringing", "completed", "ringing", "completed", "busy"):
         answer = await server.twilio_posts(path, form | {"CallStatus": word})
         assert answer.status_code == 204
