@@ -125,7 +125,7 @@ class LiveCallsInRedis:
     async def claim(self, call_id: str, instance: str) -> int:
         """As `LiveCalls.claim`."""
         keys = [_LIVE, _OWNER + call_id, FENCE + call_id]
-        args = [call_id, instance, self._lease_ms, self._fence_ms]
+        args: list[str | int] = [call_id, instance, self._lease_ms, self._fence_ms]
         return int(await self._claim(keys=keys, args=args))
 
     async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
@@ -133,7 +133,13 @@ class LiveCallsInRedis:
         call_ids = list(leases)
         owners = [_OWNER + call_id for call_id in call_ids]
         keys = [_LIVE, *owners, *(FENCE + call_id for call_id in call_ids)]
-        args = [instance, self._lease_ms, self._fence_ms, *call_ids, *leases.values()]
+        args: list[str | int] = [
+            instance,
+            self._lease_ms,
+            self._fence_ms,
+            *call_ids,
+            *leases.values(),
+        ]
         fences = await self._renew(keys=keys, args=args)
         return dict(zip(call_ids, map(int, fences), strict=True))
 
@@ -160,7 +166,7 @@ class LiveCallsInRedis:
 
     async def admit(self, call_id: str, limit: int | None) -> bool:
         """As `LiveCalls.admit`; without Redis, there is no limit over all instances."""
-        args = [call_id, self._lease_ms, "" if limit is None else limit]
+        args: list[str | int] = [call_id, self._lease_ms, "" if limit is None else limit]
         try:
             return bool(await self._admit(keys=[_ADMITTED], args=args))
         except RedisError as error:
