@@ -116,6 +116,9 @@ class LiveCallsInMemory:
         """As `LiveCalls.renew`."""
         renewed = {}
         for call_id, fence in leases.items():
+            if fence == NO_FENCE and self._owners.get(call_id) == instance:
+                renewed[call_id] = self._fences[call_id]
+                continue
             if fence == NO_FENCE:
                 renewed[call_id] = await self.claim(call_id, instance)
                 continue

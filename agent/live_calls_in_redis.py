@@ -45,7 +45,10 @@ for i = 1, count do
   local call_id, fence = ARGV[3 + i], tonumber(ARGV[3 + count + i])
   local owner = redis.call('GET', owner_key)
   local newest = tonumber(redis.call('GET', fence_key) or '0')
-  if fence == 0 then
+  if fence == 0 and owner == ARGV[1] and newest > 0 then
+    -- Its claim is just being answered: the number is that one's.
+    fence = newest
+  elseif fence == 0 then
     fence = newest + 1
   elseif newest > fence or (owner and owner ~= ARGV[1]) then
     fence = -1

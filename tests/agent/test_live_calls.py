@@ -90,6 +90,13 @@ async def test_a_fencing_number_grows_and_the_older_one_loses(live_calls: LiveCa
     assert await live_calls.renew({"c1": again}, "one") == {"c1": again}
 
 
+async def test_a_renewal_beside_a_claim_leaves_the_number_of_the_claim(live_calls: LiveCalls):
+    claimed = await live_calls.claim("c1", "one")
+    # The answer to the claim is still on its way.
+    assert await live_calls.renew({"c1": 0}, "one") == {"c1": claimed}
+    assert await live_calls.renew({"c1": claimed}, "one") == {"c1": claimed}
+
+
 async def test_a_lease_that_another_one_had_meanwhile_is_lost(redis: Redis):
     live_calls = LiveCallsInRedis(redis)
     first = await live_calls.claim("c1", "one")
