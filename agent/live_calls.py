@@ -1,13 +1,28 @@
 """Registry of live calls across instances (who carries which call), and of used one-time tokens.
 
 In Redis when several instances share it (`live_calls_in_redis.py`), in memory when there is one.
-All of it may be lost: it is not the record. Each call is a lease, which expires when its instance
-dies.
+All of it may be lost: it is not the record. Each call is a lease with a fencing number, which grows
+with each instance that takes the call. It expires when its instance dies.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+# The fencing number of a call whose lease could not be had, and of one that another instance has.
+NO_FENCE = 0
+LOST = -1
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReport:
+    """What an instance says of itself whenever it renews its leases."""
+
+    # Calls that have a place on it, those that ring included.
+    held: int
+    capacity: int
+    draining: bool = False
 
 
 class LiveCalls(Protocol):
@@ -17,12 +32,42 @@ class LiveCalls(Protocol):
     seen. The signature still proves that a stream comes from Twilio.
     """
 
-    async def claim(self, call_id: str, instance: str) -> None:
-        """Give `instance` the call's lease, whoever had it before; `renew` extends it."""
+    async def claim(self, call_id: str, instance: str) -> int:
+        """Give `instance` the call's lease, whoever had it before; `renew` extends it.
+
+        Returns its fencing number, from 1: greater than that of any lease on the call before.
+        """
         ...
 
-    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
-        """Extend the leases of `instance` on these calls; it takes no other instance's lease."""
+    async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
+        """Extend the leases of `instance` on these calls, each with its fencing number.
+
+        Takes no other instance's lease, and claims those whose number is NO_FENCE. Returns the
+        numbers that are valid now, LOST for calls that another instance has taken.
+        """
+        ...
+
+    async def admit(self, call_id: str, limit: int | None) -> bool:
+        """Count a call that begins, unless `limit` calls are counted; True when it is.
+
+        `limit` None: there is none. Counts for as long as a lease, and longer by `report`.
+        """
+        ...
+
+    async def dismiss(self, call_id: str) -> None:
+        """Count a call no more: it is over."""
+        ...
+
+    async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
+        """Tell that `instance` lives, and extend the count of calls that have a place on it."""
+        ...
+
+    async def leave(self, instance: str) -> None:
+        """`instance` is stopping; it is reported no more."""
+        ...
+
+    async def instances(self) -> dict[str, InstanceReport]:
+        """The instances that live, and what they said last."""
         ...
 
     async def owner(self, call_id: str) -> str | None:
@@ -55,17 +100,57 @@ class LiveCallsInMemory:
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
+        self._fences: dict[str, int] = {}
+        self._admitted: set[str] = set()
+        self._reports: dict[str, InstanceReport] = {}
         # Token → the loop's time at which it expires.
         self._used: dict[str, float] = {}
 
-    async def claim(self, call_id: str, instance: str) -> None:
+    async def claim(self, call_id: str, instance: str) -> int:
         """As `LiveCalls.claim`."""
         self._owners[call_id] = instance
+        self._fences[call_id] = self._fences.get(call_id, NO_FENCE) + 1
+        return self._fences[call_id]
 
-    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+    async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
         """As `LiveCalls.renew`."""
-        for call_id in call_ids:
-            self._owners.setdefault(call_id, instance)
+        renewed = {}
+        for call_id, fence in leases.items():
+            if fence == NO_FENCE and self._owners.get(call_id) == instance:
+                renewed[call_id] = self._fences[call_id]
+                continue
+            if fence == NO_FENCE:
+                renewed[call_id] = await self.claim(call_id, instance)
+                continue
+            newest = self._fences.setdefault(call_id, fence)
+            is_ours = self._owners.get(call_id, instance) == instance and newest <= fence
+            if is_ours:
+                self._owners[call_id] = instance
+            renewed[call_id] = fence if is_ours else LOST
+        return renewed
+
+    async def admit(self, call_id: str, limit: int | None) -> bool:
+        """As `LiveCalls.admit`."""
+        if limit is not None and len(self._admitted - {call_id}) >= limit:
+            return False
+        self._admitted.add(call_id)
+        return True
+
+    async def dismiss(self, call_id: str) -> None:
+        """As `LiveCalls.dismiss`."""
+        self._admitted.discard(call_id)
+
+    async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
+        """As `LiveCalls.report`."""
+        self._reports[instance] = report
+
+    async def leave(self, instance: str) -> None:
+        """As `LiveCalls.leave`."""
+        self._reports.pop(instance, None)
+
+    async def instances(self) -> dict[str, InstanceReport]:
+        """As `LiveCalls.instances`."""
+        return dict(self._reports)
 
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""
@@ -75,6 +160,7 @@ class LiveCallsInMemory:
         """As `LiveCalls.release`."""
         if self._owners.get(call_id) == instance:
             del self._owners[call_id]
+            self._fences.pop(call_id, None)
 
     async def count(self) -> int:
         """As `LiveCalls.count`."""

@@ -3,39 +3,65 @@
 A module of its own, so that a server without Redis starts without importing its client.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from loguru import logger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent.live_calls import LiveCallsInMemory
+from agent.live_calls import InstanceReport, LiveCallsInMemory
 
-# The braces keep all keys on one node of a Redis cluster, as scripts need it. `live` orders the
-# calls by when their lease expires, by Redis's clock, so that instances' clocks do not matter.
+# The braces keep all keys on one node of a Redis cluster, as scripts need it. `live`, `admitted`
+# and `instances` are ordered by when an entry expires, by Redis's clock, so that instances' clocks
+# do not matter.
 _LIVE = "{voice-ai}:live"
+_ADMITTED = "{voice-ai}:admitted"
+_INSTANCES = "{voice-ai}:instances"
+_INSTANCE = "{voice-ai}:instance:"
 _OWNER = "{voice-ai}:owner:"
+FENCE = "{voice-ai}:fence:"
 _TOKEN = "{voice-ai}:token:"  # noqa: S105
 
 _CLAIM = """
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-redis.call('ZADD', KEYS[1], tonumber(redis.call('TIME')[1]) + ARGV[3], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[3] * 2)
-return 1
+local fence = redis.call('INCR', KEYS[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[1], now[1] * 1000 + now[2] / 1000 + ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
+return fence
 """
 # A lease that is missing expired or was lost by Redis; a call that is still carried gets it back.
 _RENEW = """
-local expires = tonumber(redis.call('TIME')[1]) + ARGV[2]
-for i = 2, #KEYS do
-  local owner = redis.call('GET', KEYS[i])
-  if not owner or owner == ARGV[1] then
-    redis.call('SET', KEYS[i], ARGV[1], 'EX', ARGV[2])
-    redis.call('ZADD', KEYS[1], expires, ARGV[i + 1])
+local now = redis.call('TIME')
+local expires = now[1] * 1000 + now[2] / 1000 + ARGV[2]
+local count = (#KEYS - 1) / 2
+local fences = {}
+for i = 1, count do
+  local owner_key, fence_key = KEYS[1 + i], KEYS[1 + count + i]
+  local call_id, fence = ARGV[3 + i], tonumber(ARGV[3 + count + i])
+  local owner = redis.call('GET', owner_key)
+  local newest = tonumber(redis.call('GET', fence_key) or '0')
+  if fence == 0 and owner == ARGV[1] and newest > 0 then
+    -- Its claim is just being answered: the number is that one's.
+    fence = newest
+  elseif fence == 0 then
+    fence = newest + 1
+  elseif newest > fence or (owner and owner ~= ARGV[1]) then
+    fence = -1
   end
+  if fence > 0 then
+    redis.call('SET', fence_key, fence, 'PX', ARGV[3])
+    redis.call('SET', owner_key, ARGV[1], 'PX', ARGV[2])
+    redis.call('ZADD', KEYS[1], expires, call_id)
+  end
+  fences[i] = fence
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2] * 2)
-return 1
+redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
+return fences
 """
 _RELEASE = """
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
@@ -43,41 +69,82 @@ redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[1], ARGV[1])
 return 1
 """
+_ADMIT = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + now[2] / 1000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms)
+local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not known and ARGV[3] ~= '' and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
+  return 0
+end
+redis.call('ZADD', KEYS[1], ms + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
+return 1
+"""
+_REPORT = """
+local now = redis.call('TIME')
+local expires = now[1] * 1000 + now[2] / 1000 + ARGV[3]
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', KEYS[1], expires, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
+for i = 4, #ARGV do redis.call('ZADD', KEYS[3], expires, ARGV[i]) end
+redis.call('PEXPIRE', KEYS[3], ARGV[3] * 2)
+return 1
+"""
 _ALL = """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
+local now = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + now[2] / 1000)
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 _COUNT = """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
+local now = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + now[2] / 1000)
 return redis.call('ZCARD', KEYS[1])
 """
 
 
 class LiveCallsInRedis:
-    """For all instances that share a Redis; a lease expires after `ttl_secs` unless renewed.
+    """For all instances that share a Redis; a lease expires after `lease_secs` unless renewed.
 
-    The client is not closed here.
+    Fencing numbers are kept for `ttl_secs` after the last lease. The client is not closed here.
     """
 
-    def __init__(self, client: Redis, ttl_secs: int = 7200) -> None:
+    def __init__(
+        self, client: Redis, ttl_secs: int = 7200, *, lease_secs: float | None = None
+    ) -> None:
         self._client = client
-        self._ttl_secs = ttl_secs
+        self._lease_ms = round(1000 * (ttl_secs if lease_secs is None else lease_secs))
+        self._fence_ms = max(ttl_secs * 1000, self._lease_ms)
         # Only its tokens are used, while Redis is unavailable.
         self._seen_here = LiveCallsInMemory()
         self._claim = client.register_script(_CLAIM)
         self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
+        self._admit = client.register_script(_ADMIT)
+        self._report = client.register_script(_REPORT)
         self._all = client.register_script(_ALL)
         self._count = client.register_script(_COUNT)
 
-    async def claim(self, call_id: str, instance: str) -> None:
+    async def claim(self, call_id: str, instance: str) -> int:
         """As `LiveCalls.claim`."""
-        await self._claim(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance, self._ttl_secs])
+        keys = [_LIVE, _OWNER + call_id, FENCE + call_id]
+        args: list[str | int] = [call_id, instance, self._lease_ms, self._fence_ms]
+        return int(await self._claim(keys=keys, args=args))
 
-    async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+    async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
         """As `LiveCalls.renew`, in one round trip."""
-        keys = [_LIVE, *(_OWNER + call_id for call_id in call_ids)]
-        await self._renew(keys=keys, args=[instance, self._ttl_secs, *call_ids])
+        call_ids = list(leases)
+        owners = [_OWNER + call_id for call_id in call_ids]
+        keys = [_LIVE, *owners, *(FENCE + call_id for call_id in call_ids)]
+        args: list[str | int] = [
+            instance,
+            self._lease_ms,
+            self._fence_ms,
+            *call_ids,
+            *leases.values(),
+        ]
+        fences = await self._renew(keys=keys, args=args)
+        return dict(zip(call_ids, map(int, fences), strict=True))
 
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""
@@ -99,6 +166,41 @@ class LiveCallsInRedis:
         owners = await self._client.mget([_OWNER + call_id for call_id in call_ids])
         named = zip(call_ids, map(_text, owners), strict=True)
         return {call_id: owner for call_id, owner in named if owner is not None}
+
+    async def admit(self, call_id: str, limit: int | None) -> bool:
+        """As `LiveCalls.admit`; without Redis, there is no limit over all instances."""
+        args: list[str | int] = [call_id, self._lease_ms, "" if limit is None else limit]
+        try:
+            return bool(await self._admit(keys=[_ADMITTED], args=args))
+        except RedisError as error:
+            logger.bind(error=type(error).__name__).error(
+                "Redis failed; a call was admitted without counting those of other instances"
+            )
+            return True
+
+    async def dismiss(self, call_id: str) -> None:
+        """As `LiveCalls.dismiss`."""
+        await self._client.zrem(_ADMITTED, call_id)
+
+    async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
+        """As `LiveCalls.report`, in one round trip."""
+        keys = [_INSTANCES, _INSTANCE + instance, _ADMITTED]
+        args: list[str | int] = [instance, json.dumps(asdict(report)), self._lease_ms, *call_ids]
+        await self._report(keys=keys, args=args)
+
+    async def leave(self, instance: str) -> None:
+        """As `LiveCalls.leave`."""
+        await self._client.zrem(_INSTANCES, instance)
+        await self._client.delete(_INSTANCE + instance)
+
+    async def instances(self) -> dict[str, InstanceReport]:
+        """As `LiveCalls.instances`."""
+        names = [str(_text(member)) for member in await self._all(keys=[_INSTANCES])]
+        if not names:
+            return {}
+        said = await self._client.mget([_INSTANCE + name for name in names])
+        named = zip(names, map(_text, said), strict=True)
+        return {name: InstanceReport(**json.loads(text)) for name, text in named if text}
 
     async def use_token(self, token_id: str, ttl_secs: int) -> bool:
         """As `LiveCalls.use_token`."""

@@ -17,6 +17,10 @@ GO_ON_ANSWERING = (
     '[The connection broke while you were answering. The caller had said: "{}". This is as far as '
     'you got, and the caller has heard it: "{}". Go on from there; do not greet again.]'
 )
+CUT_OFF = (
+    "[The line was interrupted for a moment, and you may not have heard what the caller said "
+    "meanwhile. Say so in one short sentence and ask them to go on; do not greet again.]"
+)
 WHAT_FOLLOWS = (
     "[The connection broke while you were answering. What the caller had said comes again now. The "
     'caller has heard this of your answer: "{}". Go on from there; do not begin again.]'

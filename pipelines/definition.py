@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
+from agent.call_memory import CallMemory
 from agent.conversation import Conversation
 from agent.measures import MeasureSink
 from agent.ports import LiveCall, Record
@@ -66,6 +67,8 @@ class CallParts:
     greetings: GreetingCache | None
     sentences: PreparedSentences | None
     controls: ModelControls
+    # What is known of the call from the instance that began it; None: it begins here.
+    recalled: CallMemory | None
     record: Record
     measure: MeasureSink
     # Clock for processing latency, in seconds; an event loop's clock may tick in ms only.

@@ -237,6 +237,7 @@ def _gemini_live(parts: CallParts) -> FrameProcessor:
         playback=parts.playback,
         greetings=parts.greetings,
         sentences=parts.sentences,
+        recalled=parts.recalled,
     )
     parts.line.on_bound.append(model.answered)
     parts.controls.attach(model)

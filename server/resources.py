@@ -10,13 +10,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypedDict
 
 from fastapi import Depends
 from google.genai import types
 from loguru import logger
 from starlette.requests import HTTPConnection
 
+from agent.call_memory import CallMemory
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.measures import Measure, MeasureSink
@@ -35,7 +36,8 @@ from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
 from pipelines.gemini.greeting_cache import GreetingCache
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.refusals import NoApiKey
-from server.calls.call_leases import CallLeases
+from server.calls.call_handover import CallHandover
+from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
@@ -57,9 +59,13 @@ from server.twilio.stream_tokens import StreamTokens
 from server.twilio.telephone import open_telephone
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from server.temporal.lifecycle import TemporalLifecycle
 
-REDIS_TIMEOUT_SECS = 3.0
+# The client's own defaults wait for 5 s and try ten times.
+REDIS_TIMEOUT_SECS = 1.0
+REDIS_RETRIES = 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Resources:
     life: CallLifecycle
     temporal: "TemporalLifecycle | None"
     registry: CallRegistry
+    # None: there are no other instances.
+    leases: CallLeases | None
     metrics: Metrics
     last_session: LastModelSession
     signatures: TwilioSignatures
@@ -156,7 +164,11 @@ async def open_resources(
             return begin(call, records.recorder(call.id))
 
         prewarming = _make_prewarming(settings, start, call_log, metrics)
-        registry = _make_registry(settings, start, live_calls, prewarming, clock, metrics)
+        leases: dict[str, int] = {}
+        handover = _open_handover(settings, begin, records, leases, stack)
+        registry = _make_registry(
+            settings, start, live_calls, prewarming, clock, metrics, handover, leases
+        )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
         local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
@@ -165,7 +177,7 @@ async def open_resources(
         # Pipelines end before the lifecycle closes, so that it still takes their reports.
         registry.report_to(life)
         stack.push_async_callback(registry.close)
-        _open_leases(settings, live_calls, registry, stack)
+        call_leases = _open_leases(settings, registry, stack)
         pool = _open_pool(settings, begin, prewarming, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
@@ -191,6 +203,7 @@ async def open_resources(
             life=life,
             temporal=temporal,
             registry=registry,
+            leases=call_leases,
             metrics=metrics,
             last_session=last_session,
             signatures=_make_signatures(settings),
@@ -262,18 +275,57 @@ def _open_cassettes(
 def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     if settings.redis_url is None:
         return LiveCallsInMemory()
-    # A fifth of what a start imports, and only this needs it.
-    from redis.asyncio import Redis
-
     from agent.live_calls_in_redis import LiveCallsInRedis
 
-    client = Redis.from_url(
-        settings.redis_url,
+    client = redis_client(settings.redis_url)
+    stack.push_async_callback(client.aclose)
+    return LiveCallsInRedis(client, settings.redis_session_ttl, lease_secs=_lease_secs(settings))
+
+
+def redis_client(url: str) -> "Redis":
+    """A client whose waiting is bounded: two attempts of a second each."""
+    # A fifth of what a start imports, and only this needs it.
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return Redis.from_url(
+        url,
         socket_timeout=REDIS_TIMEOUT_SECS,
         socket_connect_timeout=REDIS_TIMEOUT_SECS,
+        retry=Retry(NoBackoff(), REDIS_RETRIES),
     )
+
+
+def _lease_secs(settings: Settings) -> float:
+    return min(LEASE_SECS, settings.redis_session_ttl)
+
+
+def _open_handover(
+    settings: Settings,
+    begin: "BeginCall",
+    records: RecordWriter,
+    leases: dict[str, int],
+    stack: AsyncExitStack,
+) -> CallHandover | None:
+    if settings.redis_url is None:
+        return None
+    from agent.call_memories_in_redis import CallMemoriesInRedis
+
+    assert settings.stream_token_secret is not None, "settings generate one in development"
+    client = redis_client(settings.redis_url)
     stack.push_async_callback(client.aclose)
-    return LiveCallsInRedis(client, settings.redis_session_ttl)
+    memories = CallMemoriesInRedis(
+        client, settings.stream_token_secret.get_secret_value(), settings.redis_session_ttl
+    )
+    handover = CallHandover(
+        memories,
+        lambda call, memory: begin(call, records.recorder(call.id), memory),
+        lambda: leases,
+    )
+    handover.open()
+    stack.push_async_callback(handover.close)
+    return handover
 
 
 def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
@@ -294,7 +346,14 @@ def _open_sentences(
     return sentences
 
 
-BeginCall = Callable[[Call, Record], RunningCall]
+class BeginCall(Protocol):
+    """Starts the pipeline of a call; `recalled`: another instance has begun it."""
+
+    def __call__(
+        self, call: Call, record: Record, recalled: CallMemory | None = None
+    ) -> RunningCall:
+        """The call that runs."""
+        ...
 
 
 def _pipeline_starter(
@@ -307,7 +366,7 @@ def _pipeline_starter(
 ) -> BeginCall:
     greetings = GreetingCache() if settings.greeting_cache else None
 
-    def begin(call: Call, record: Record) -> RunningCall:
+    def begin(call: Call, record: Record, recalled: CallMemory | None = None) -> RunningCall:
         definition = catalogue.find(call.pipeline)
         setup = CallSetup(
             call_id=call.id,
@@ -315,6 +374,7 @@ def _pipeline_starter(
             profile=AgentProfile.model_validate(call.profile),
             definition=definition,
             metadata=call.extra,
+            recalled=recalled,
             # The number may be one that somebody talked the model into.
             may_transfer=settings.allows_transfer,
             greetings=greetings,
@@ -385,6 +445,8 @@ def _make_registry(
     prewarming: Prewarming | None,
     clock: Clock,
     metrics: Metrics,
+    handover: CallHandover | None,
+    leases: dict[str, int],
 ) -> CallRegistry:
     registry = CallRegistry(
         start,
@@ -393,6 +455,9 @@ def _make_registry(
         capacity=settings.max_concurrent_calls,
         clock=clock,
         prewarming=prewarming,
+        handover=handover,
+        leases=leases,
+        fleet_capacity=settings.max_fleet_calls or None,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)
@@ -440,16 +505,32 @@ def _make_temporal(
 
 
 def _open_leases(
-    settings: Settings, live_calls: LiveCalls, registry: CallRegistry, stack: AsyncExitStack
-) -> None:
+    settings: Settings, registry: CallRegistry, stack: AsyncExitStack
+) -> CallLeases | None:
+    url = settings.redis_url
+    if url is None:
+        return None
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[LiveCalls]:
+        from agent.live_calls_in_redis import LiveCallsInRedis
+
+        async with redis_client(url) as client:
+            yield LiveCallsInRedis(
+                client, settings.redis_session_ttl, lease_secs=_lease_secs(settings)
+            )
+
     leases = CallLeases(
-        live_calls,
-        lambda: registry.carried,
+        connect,
+        registry.leases,
         instance=registry.instance,
-        ttl_secs=settings.redis_session_ttl,
+        ttl_secs=_lease_secs(settings),
+        on_lost=registry.lose_soon,
+        report=registry.report,
     )
     leases.open()
     stack.push_async_callback(leases.close)
+    return leases
 
 
 def _open_aws(

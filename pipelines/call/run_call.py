@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loguru import logger
@@ -12,6 +12,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
+from agent.call_memory import CallMemory
 from agent.conversation import Conversation
 from agent.measures import DeadAir, MeasureSink, Packets
 from agent.ports import Record
@@ -59,6 +60,8 @@ class CallSetup:
     greetings: GreetingCache | None = None
     # What calls say while an answer does not come; None: nothing.
     sentences: PreparedSentences | None = None
+    # What is known of the call from the instance that began it; None: it begins here.
+    recalled: CallMemory | None = None
     # Whether a tool may connect the caller to this number.
     may_transfer: Callable[[str], bool] = lambda _: True
     # Takes the audio of both sides; None: the call is not recorded.
@@ -81,8 +84,12 @@ class RunningCall:
         recording: Recording | None = None,
         controls: ModelControls | None = None,
         contexts: Sequence[ToolContext] = (),
+        conversation: Conversation | None = None,
     ) -> None:
         self.line = line
+        # In seconds since the epoch.
+        self._answered_at: float | None = None
+        self.conversation = conversation or Conversation()
         self._contexts = contexts
         # What may be changed about the model while the call goes on.
         self.controls = controls or ModelControls()
@@ -116,6 +123,16 @@ class RunningCall:
         """Tell a call that was started before anybody called who calls."""
         for context in self._contexts:
             context.phone_number = phone_number
+
+    def memory(self) -> CallMemory | None:
+        """What another instance has to know to go on with the call; None before the answer."""
+        answered = self.line.answered_at
+        if answered is None:
+            return None
+        if self._answered_at is None:
+            ago = asyncio.get_running_loop().time() - answered
+            self._answered_at = round(time.time() - ago, 3)
+        return replace(self.controls.memory(), answered_at=self._answered_at)
 
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
@@ -208,6 +225,9 @@ def start_call(
     clock = asyncio.get_running_loop().time
     profile = setup.profile.filled_with(setup.metadata)
     greetings = setup.greetings
+    recalled = setup.recalled
+    if recalled is not None:
+        profile = profile.model_copy(update={"greeting": ""})
     if setup.tape is not None:
         record, connect = TapedRecord(record, setup.tape), TapedModel(connect, setup.tape)
         if greetings is not None:
@@ -219,6 +239,16 @@ def start_call(
     processing_latency = ProcessingLatency(measure)
     measure = processing_latency.take
     line, playback, speech = PhoneLine(clock), Playback(clock, waits=True), CallerSpeech()
+    conversation = Conversation()
+    if recalled is not None:
+        now = time.time()
+        # Times of the record go on from the first answer.
+        line.continue_from(min(clock(), clock() - (now - recalled.answered_at)))
+        conversation = Conversation(recalled.conversation)
+        for turn in recalled.lost_turns(now):
+            conversation.add(turn)
+            if not recalled.recorded:
+                record.turn(turn)
     line.tape = setup.tape
     line.on_lost = playback.lost
     line.on_bound.append(playback.begin)
@@ -248,13 +278,14 @@ def start_call(
         line=line,
         playback=playback,
         speech=speech,
-        conversation=Conversation(),
+        conversation=conversation,
         hangup=hangup,
         client=connect,
         patience=setup.patience,
         greetings=greetings,
         sentences=setup.sentences,
         controls=(controls := ModelControls()),
+        recalled=recalled,
         record=record,
         measure=measure,
         stopwatch=stopwatch,
@@ -270,6 +301,7 @@ def start_call(
         setup.recording,
         controls,
         (call, tool_context),
+        conversation,
     )
 
 

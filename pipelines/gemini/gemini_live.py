@@ -13,7 +13,10 @@ Pipecat's `GeminiLiveLLMService`: docs/decisions/0002-own-gemini-step.md.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 from google.genai import types
 from loguru import logger
@@ -31,9 +34,10 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.time import time_now_iso8601
 
+from agent.call_memory import CallMemory, Speech
 from agent.conversation import Conversation
 from agent.measures import MeasureSink
-from agent.model_instructions import CALLER_WAITS, HINT, NOT_HEARD
+from agent.model_instructions import CALLER_WAITS, CUT_OFF, HINT, NOT_HEARD
 from agent.ports import LiveCall, Record, TokenCount
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -100,8 +104,11 @@ class GeminiLive(DirectProcessor):
         playback: Playback,
         greetings: GreetingCache | None = None,
         sentences: PreparedSentences | None = None,
+        recalled: CallMemory | None = None,
     ) -> None:
-        """`greetings` and `sentences` are shared by calls; without them, each call has its own
+        """`recalled`: another instance has begun the call.
+
+        `greetings` and `sentences` are shared by calls; without them, each call has its own
         greeting, and no sentence for the time in which no answer comes.
         """
         super().__init__()
@@ -129,6 +136,7 @@ class GeminiLive(DirectProcessor):
             patience=patience,
             stopwatch=stopwatch,
             marks_speech=profile.vad.disabled,
+            handle=None if recalled is None else recalled.handle,
         )
         self._tool_calls = ToolCalls(
             tools,
@@ -162,12 +170,12 @@ class GeminiLive(DirectProcessor):
         # What the model was sent and has not replied to.
         self._prompts: list[str] = []
         # What a supervisor has told the model, and of it, what waits for the end of a reply.
-        self._hints: list[str] = []
+        self._hints: list[str] = list(recalled.hints) if recalled is not None else []
         self._untold_hints: list[str] = []
         # How many of them the newest handle covers.
         self._hints_covered = 0
         # Turns that are over, and that the newest handle does not cover.
-        self._lately: list[str] = []
+        self._lately: list[str] = list(recalled.lately) if recalled is not None else []
         # Of the turn that goes on: something was said, it could be heard, it was cut, a tool runs.
         self._turn_sounded = self._turn_audible = self._turn_cut = self._turn_called = False
         # When the agent was heard last, before this turn.
@@ -176,6 +184,9 @@ class GeminiLive(DirectProcessor):
         self._filled = False
         # The caller's words come again, and are known.
         self._words_are_known = False
+        # What is known of the call from another instance, until the agent speaks again.
+        self._recalled = recalled
+        self._recalled_at = time.time()
 
     # --- frames in ---------------------------------------------------------------------------
 
@@ -232,7 +243,7 @@ class GeminiLive(DirectProcessor):
     def answered(self) -> None:
         """Somebody is on the line."""
         self._session.answered()
-        if self._greeting.words and not self._reply.has_spoken:
+        if (self._greeting.words or self._recalled) and not self._reply.has_spoken:
             self._watchdog.waits()
         if self._sentences is not None:
             self._sentences.prepare(self._profile)
@@ -262,6 +273,8 @@ class GeminiLive(DirectProcessor):
         reply = self._reply
         if not reply.has_spoken and self._greeting.words:
             return Briefing(first=[self._greet])
+        if self._recalled is not None:
+            return self._brief_recalled(self._recalled, resumed)
         unfinished = reply.is_unfinished
         told = hand_over(
             Situation(
@@ -281,6 +294,61 @@ class GeminiLive(DirectProcessor):
         return Briefing(
             first=[_note(note) for note in (*told.notes, *self._hints_for(resumed))],
             then=[self._prompt(prompt) for prompt in told.prompts],
+        )
+
+    def _brief_recalled(self, recalled: CallMemory, resumed: bool) -> Briefing:
+        """What the first connection is told of a call that another instance has begun."""
+        # The stream has just been lost: what was on its way then is heard no more.
+        said = recalled.heard_by(self._recalled_at)
+        is_answered = recalled.speech is not None and said is None
+        told = hand_over(
+            Situation(
+                resumed=resumed,
+                replays=False,
+                conversation="" if resumed else self._conversation.as_text(),
+                lately="\n".join(recalled.lately) if resumed else "",
+                asked="" if is_answered else recalled.asked,
+                said=said,
+            )
+        )
+        prompts = told.prompts or (CUT_OFF,)
+        return Briefing(
+            first=[_note(note) for note in (*told.notes, *recalled.hints)],
+            then=[self._prompt(prompt) for prompt in prompts],
+        )
+
+    def memory(self) -> CallMemory:
+        """What another instance has to know to go on with the call; without the answer's time."""
+        if self._recalled is not None:
+            return replace(self._recalled, handle=self._session.handle, recorded=True)
+        reply, speech = self._reply, self._speech_now()
+        is_open = reply.is_unfinished or speech is not None
+        origin = self._epoch
+        last = self._speech.stretches[-1] if self._speech.stretches else None
+        return CallMemory(
+            handle=self._session.handle,
+            conversation=self._conversation.as_text(),
+            lately=tuple(self._lately),
+            asked=" ".join((reply.asked if is_open else reply.unanswered).split()),
+            asked_from=origin + last.start if last else 0.0,
+            asked_until=origin + last.end if last else 0.0,
+            speech=speech,
+            hints=tuple(self._hints),
+        )
+
+    @cached_property
+    def _epoch(self) -> float:
+        """The loop's zero in seconds since the epoch: another machine's clock has another one."""
+        return round(time.time() - self.get_event_loop().time(), 3)
+
+    def _speech_now(self) -> Speech | None:
+        playback, reply = self._playback, self._reply
+        begins, ends = playback.unheard_from, playback.last_sound
+        if begins is None or ends is None or not playback.unheard_text:
+            return None
+        origin = self._epoch
+        return Speech(
+            playback.unheard_text, origin + begins, origin + ends, goes_on=reply.is_unfinished
         )
 
     async def _connected(self) -> None:
@@ -535,6 +603,7 @@ class GeminiLive(DirectProcessor):
             self._session.answer_begins()
             self._prompts.clear()
             self._words_are_known = False
+            self._recalled = None
 
     def _hear_turn(self, pcm: bytes) -> None:
         """Find out whether the turn can be heard over a telephone."""

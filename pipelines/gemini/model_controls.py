@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.call_memory import CallMemory
+
 
 class UnknownTool(LookupError):
     """The pipeline has no tool of that name; the message lists those that there are."""
@@ -24,6 +26,10 @@ class Change:
 
 class Controlled(Protocol):
     """The model's step of a call."""
+
+    def memory(self) -> CallMemory:
+        """What another instance has to know to go on with the call."""
+        ...
 
     def change(self, change: Change) -> None:
         """Go on with another prompt, voice or tools. Raises: UnknownTool."""
@@ -48,6 +54,10 @@ class ModelControls:
         """Go on with another prompt, voice or tools. Raises: UnknownTool."""
         if self._model is not None:
             self._model.change(change)
+
+    def memory(self) -> CallMemory:
+        """What another instance has to know to go on with the call."""
+        return CallMemory() if self._model is None else self._model.memory()
 
     def hint(self, text: str) -> None:
         """Tell the model something for itself alone."""

@@ -94,6 +94,7 @@ class GeminiSession:
         patience: SessionPatience,
         stopwatch: Callable[[], float],
         marks_speech: bool = False,
+        handle: str | None = None,
     ) -> None:
         """`config` makes the setup for a resume handle, or for a session from scratch.
 
@@ -103,6 +104,7 @@ class GeminiSession:
         whether the caller's audio comes again. `is_quiet`: nobody speaks, and nothing is owed.
         `is_answering`: an answer was begun, and is unfinished. `on_kept` hears that a handle covers
         all that was said. `marks_speech`: the model does not detect speech itself.
+        `handle`: of a session that another process has left.
         """
         self._client = client
         self._on_message = on_message
@@ -126,7 +128,7 @@ class GeminiSession:
         self._turned = asyncio.Event()
         self._unkept = UnkeptAudio()
         # The newest handle of the session that serves, or served last.
-        self._handle: str | None = None
+        self._handle = handle
         self._rules = CloseRules()
         self._replay = Replay()
         self._waiting = SendQueue()
@@ -192,6 +194,11 @@ class GeminiSession:
     def opened_at(self) -> float | None:
         """When the connection that serves was opened; None while there is none."""
         return self._legs.serving.opened_at if self._legs.serving is not None else None
+
+    @property
+    def handle(self) -> str | None:
+        """The newest resume handle; None when there is none."""
+        return self._handle
 
     def answer_begins(self) -> None:
         """The model answers what the caller said so far: a handle that comes now covers it."""

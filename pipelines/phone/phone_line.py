@@ -81,6 +81,7 @@ class PhoneLine:
         self.stopped = False
         # When the first stream was bound; times of the call count from here.
         self.answered_at: float | None = None
+        self.is_continued = False
         self.packets_received = 0
         self.packets_sent = 0
         # Called, in this order, whenever a stream is bound, before anything is sent over it.
@@ -106,6 +107,11 @@ class PhoneLine:
         if self.answered_at is None:
             return 0
         return max(0, round((time - self.answered_at) * 1000))
+
+    def continue_from(self, answered_at: float) -> None:
+        """Go on with a call that was answered then, on another instance."""
+        self.answered_at = answered_at
+        self.is_continued = True
 
     def listen(self, hearing: Hearing) -> None:
         """Pass what comes in to `hearing` from now on."""

@@ -190,6 +190,11 @@ class Playback:
         """The words of all that is sent and not heard completely."""
         return " ".join(" ".join(reply.text.split()) for reply in self._replies if reply.text)
 
+    @property
+    def unheard_from(self) -> float | None:
+        """When the first of it was, or will be, heard; None when all was heard."""
+        return next((reply.start for reply in self._replies if reply.text), None)
+
     def mark(self) -> str:
         """Name a mark for this point of the open reply; the caller sends it."""
         reply = self.current

@@ -177,7 +177,8 @@ class TransportOutput(DirectProcessor):
             return
         last_sound = self._answers.pop(reply.number, None)
         # When the caller speaks first, the agent's first words are a response.
-        if reply.number == 1 and last_sound is None and self._line.answered_at is not None:
+        is_first = reply.number == 1 and not self._line.is_continued
+        if is_first and last_sound is None and self._line.answered_at is not None:
             secs = max(0.0, reply.first_heard - self._line.answered_at)
             self._measure(FirstSound(secs))
             self._record.event("latency.first_sound", {"ms": round(secs * 1000, 1)})

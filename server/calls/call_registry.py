@@ -10,19 +10,21 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from loguru import logger
 
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
-from agent.live_calls import LiveCalls
+from agent.live_calls import NO_FENCE, InstanceReport, LiveCalls
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
+from server.calls.call_handover import CallHandover
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
@@ -44,6 +46,8 @@ class _ActiveCall:
         self.finished = asyncio.Event()
         self.watch: asyncio.Task[None] | None = None
         self.claiming: asyncio.Task[None] | None = None
+        # Another instance has taken the call.
+        self.lost = False
 
 
 class CallRegistry:
@@ -61,8 +65,18 @@ class CallRegistry:
         capacity: int,
         clock: Clock,
         prewarming: Prewarming | None = None,
+        handover: CallHandover | None = None,
+        leases: dict[str, int] | None = None,
+        fleet_capacity: int | None = None,
     ) -> None:
-        """`prewarming` None: pipelines start when the phone is answered."""
+        """`prewarming` None: pipelines start when the phone is answered.
+
+        `handover` None: no other instance goes on with a call of this one. `leases` is filled with
+        the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
+        instances together hold at most; None sets no limit.
+        """
+        self._handover = handover
+        self._fleet_capacity = fleet_capacity
         self._start = start
         self._prewarming = prewarming
         self._clock = clock
@@ -73,9 +87,12 @@ class CallRegistry:
         self._active: dict[str, _ActiveCall] = {}
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
+        # The fencing numbers of the calls that are carried here.
+        self.leases: dict[str, int] = {} if leases is None else leases
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
+        self._closing = False
         # This process stops: it takes no new call, and carries those that it has.
         self.draining = False
 
@@ -94,6 +111,15 @@ class CallRegistry:
         return list(self._active)
 
     @property
+    def places(self) -> list[str]:
+        """The ids of the calls that have a place here."""
+        return list(self._held)
+
+    def report(self) -> tuple[InstanceReport, list[str]]:
+        """What this instance says of itself, and the calls that have a place here."""
+        return InstanceReport(self.held, self._capacity, self.draining), self.places
+
+    @property
     def talking(self) -> int:
         """How many conversations are running."""
         return len(self._active)
@@ -107,6 +133,22 @@ class CallRegistry:
     def is_full(self) -> bool:
         """Whether there is no place for another call."""
         return len(self._held) >= self._capacity
+
+    async def admit(self, call: Call) -> bool:
+        """Reserve a place for a call, here and among all instances; False when there is none."""
+        if not self.reserve(call):
+            return False
+        if await self.count_in(call.id):
+            return True
+        self._held.pop(call.id, None)
+        return False
+
+    async def count_in(self, call_id: str) -> bool:
+        """Count a call among those of all instances; False when there is no place for it.
+
+        One that gets no place here is counted no more after the time of a lease.
+        """
+        return await self._live_calls.admit(call_id, self._fleet_capacity)
 
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
@@ -122,8 +164,10 @@ class CallRegistry:
             self._prewarming.adopt(call, running)
 
     def give_back(self, call_id: str) -> None:
-        """Free the place that `reserve` took for a call that was not created."""
-        self._held.pop(call_id, None)
+        """Free the place that `admit` took for a call that was not created."""
+        if call_id in self._held:
+            del self._held[call_id]
+            self._soon(self._note(self._live_calls.dismiss(call_id)))
 
     async def warm(self, call_id: str) -> None:
         """Hold a place while the phone rings, and prewarm the call."""
@@ -167,15 +211,21 @@ class CallRegistry:
         active = self._active.get(call.id)
         if active is not None and active.over:
             raise ConversationOver
-        first = active is None
         if active is None:
             self._held[call.id] = call
-            active = self._begin(call)
+            # A millisecond before the first sound; without Redis, nothing.
+            recalled = await self._recall(call)
+            active = self._active.get(call.id)
+            if active is None:
+                active = self._begin(call, recalled)
+            elif recalled is not None:
+                self._soon(recalled.end())  # another stream came meanwhile
         previous, active.stream = active.stream, stream
+        first = previous is None
         # The greeting goes out first; the lease is only for other instances.
         await active.running.line.bind(stream)
         if first:
-            active.claiming = asyncio.create_task(self._note_owner(self._live_calls.claim, call.id))
+            active.claiming = asyncio.create_task(self._claim(call.id))
         if previous is not None:
             await previous.close()
         return active.running.line
@@ -187,7 +237,10 @@ class CallRegistry:
             await active.finished.wait()
 
     async def report_shutdown(self) -> None:
-        """Report to the lifecycle that this process stops, for each call that it cuts off."""
+        """Report to the lifecycle that this process stops, for each call that it cuts off.
+
+        Other instances then know of these calls what is to know.
+        """
         cut_off = [
             call_id
             for call_id, active in self._active.items()
@@ -195,9 +248,15 @@ class CallRegistry:
         ]
         stopped = InstanceStopped(self._clock())
         await asyncio.gather(*(self._tell(call_id, stopped) for call_id in cut_off))
+        if self._handover is not None:
+            # Whoever gets the next streams goes on from here.
+            await self._handover.close()
 
     async def close(self) -> None:
         """End every pipeline; the calls themselves go on, for another process to carry."""
+        self._closing = True
+        if self._handover is not None:
+            await self._handover.close()
         ending = [self._finish(call_id) for call_id in list(self._active)]
         if self._prewarming is not None:
             ending.append(self._prewarming.close())
@@ -206,18 +265,51 @@ class CallRegistry:
         for task in self._telling:
             task.cancel()
 
-    def _begin(self, call: Call) -> _ActiveCall:
-        prepared = None if self._prewarming is None else self._prewarming.take(call.id)
+    def lose_soon(self, call_id: str) -> None:
+        """Another instance has taken the call, as a thread has learnt."""
+        self._soon(self._lose(call_id))
+
+    def _soon(self, doing: Coroutine[Any, Any, None]) -> None:
+        telling = asyncio.create_task(doing)
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _lose(self, call_id: str) -> None:
+        """Another instance has taken the call: be silent, and stop without a word of it."""
+        active = self._active.get(call_id)
+        if active is None or active.over:
+            return
+        logger.warning("Another instance has taken a call", call_id=call_id)
+        active.lost = True
+        await self._finish(call_id)
+
+    async def _recall(self, call: Call) -> RunningCall | None:
+        recalled = None if self._handover is None else await self._handover.recall(call)
+        if recalled is not None and self._prewarming is not None:
+            # What was prepared would greet again.
+            await self._prewarming.drop(call.id)
+        return recalled
+
+    def _begin(self, call: Call, recalled: RunningCall | None) -> _ActiveCall:
+        prepared = recalled
+        if prepared is None and self._prewarming is not None:
+            prepared = self._prewarming.take(call.id)
         active = self._active[call.id] = _ActiveCall(prepared or self._start(call))
+        self.leases[call.id] = NO_FENCE
+        if self._handover is not None:
+            self._handover.watch(call.id, active.running)
         active.watch = asyncio.create_task(self._watch(call.id, active), name=f"active-{call.id}")
         return active
 
     async def _finish(self, call_id: str) -> None:
+        had_place = call_id in self._held
         self._held.pop(call_id, None)
         self._expected.pop(call_id, None)
         if self._prewarming is not None:
             await self._prewarming.drop(call_id)
         active = self._active.get(call_id)
+        if had_place and not self._closing and not (active is not None and active.lost):
+            await self._note(self._live_calls.dismiss(call_id))
         if active is None:
             return
         active.over = True
@@ -228,14 +320,25 @@ class CallRegistry:
             self._active.pop(call_id, None)
             if active.claiming is not None:
                 await active.claiming
-            await self._note_owner(self._live_calls.release, call_id)
+            self.leases.pop(call_id, None)
+            if self._handover is not None:
+                is_over = not (active.lost or self._closing)
+                await self._handover.drop(call_id, is_over=is_over)
+            if not active.lost:
+                await self._note(self._live_calls.release(call_id, self.instance))
 
-    async def _note_owner(
-        self, note: Callable[[str, str], Awaitable[object]], call_id: str
-    ) -> None:
-        # The lease is for other instances; the call goes on without it.
+    async def _claim(self, call_id: str) -> None:
+        async def claim() -> None:
+            fence = await self._live_calls.claim(call_id, self.instance)
+            if call_id in self.leases:
+                self.leases[call_id] = fence
+
+        await self._note(claim())
+
+    async def _note(self, noting: Awaitable[object]) -> None:
+        # What is noted is for other instances; the call goes on without it.
         try:
-            await note(call_id, self.instance)
+            await noting
         except Exception:
             logger.exception("The lease of a call could not be changed")
 

@@ -10,11 +10,13 @@ from server.cli import (
     bench,
     calls,
     demo,
+    demo_cluster,
     demo_temporal,
     dev,
     dial,
     doctor,
     init,
+    instances,
     migrate,
     pipelines,
     replay,
@@ -52,7 +54,9 @@ app.command("init")(init.init)
 app.command("dial")(dial.dial)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.command("demo-cluster")(demo_cluster.demo_cluster)
 app.command("demo-temporal")(demo_temporal.demo_temporal)
+app.command("instances")(instances.instances)
 app.command("replay")(replay.replay)
 app.add_typer(bench.app, name="bench")
 app.add_typer(calls.app, name="calls")

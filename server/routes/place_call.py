@@ -30,7 +30,7 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
     call, placed = _new_call(body, key, opened)
     key = call.idempotency_key
     if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
-        _reserve_place(call, opened)
+        await _reserve_place(call, opened)
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
@@ -99,8 +99,8 @@ def _fingerprint(body: CallRequest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _reserve_place(call: Call, opened: Resources) -> None:
-    if not opened.registry.reserve(call):
+async def _reserve_place(call: Call, opened: Resources) -> None:
+    if not await opened.registry.admit(call):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
             503,

@@ -8,8 +8,9 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -79,7 +80,14 @@ class Refused(Exception):
 class TwilioSocket:
     """`MediaStream` over a WebSocket."""
 
-    def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        stream_sid: str,
+        holds: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`holds`: the call is still this instance's; it is silent otherwise."""
+        self._holds = holds
         self._websocket = websocket
         self._direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
         self._stream_sid = stream_sid
@@ -95,6 +103,8 @@ class TwilioSocket:
     async def send(self, *texts: str) -> None:
         """Send messages, behind all that wait; a closed socket drops them."""
         if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        if not self._holds():
             return
         if not self._behind and self._direct.send_now(*texts):
             return
@@ -172,7 +182,12 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
             call = await _admit(start, call_id, opened)
     except TimeoutError:
         raise Refused("late_start") from None
-    stream = TwilioSocket(websocket, start.stream_sid)
+    leases = opened.leases
+    stream = (
+        TwilioSocket(websocket, start.stream_sid)
+        if leases is None
+        else TwilioSocket(websocket, start.stream_sid, partial(leases.holds, call_id))
+    )
     loop = asyncio.get_running_loop()
     began = loop.time()
     started = StreamStarted(opened.clock(), start.stream_sid, opened.registry.instance)

@@ -76,7 +76,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             return _xml(twiml.say_and_hang_up("not_in_service", "en"))
         call.phone_number, call.twilio_sid = theirs or "unknown", sid
         profile = AgentProfile.model_validate(call.profile)
-        if opened.registry.is_full:
+        if opened.registry.is_full or not await opened.registry.count_in(call.id):
             opened.metrics.rejected.labels("capacity").inc()
             return _xml(twiml.say_and_hang_up("busy", profile.language))
         pooled = None if opened.pool is None else opened.pool.take(ours)

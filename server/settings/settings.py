@@ -112,6 +112,7 @@ class Settings(BaseSettings):
         default_factory=lambda: {"*": InboundRoute(pipeline=DEFAULT_PIPELINE)}
     )
     max_concurrent_calls: int = Field(default=50, ge=1)
+    max_fleet_calls: int = Field(default=0, ge=0)
     ring_timeout_seconds: int = Field(default=60, ge=5, le=600)
     prewarm_limit: int = Field(default=50, ge=0)
     greeting_cache: bool = True

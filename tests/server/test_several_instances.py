@@ -1,7 +1,15 @@
 """Two servers that share a database and a Redis: a token is good on either, and once over both."""
 
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from typer.testing import CliRunner
+
+from agent.live_calls_in_redis import LiveCallsInRedis
+from server.cli.main import app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
-from tests.server.conftest import ServerFactory
+from tests.server.conftest import THEIRS, ServerFactory
 from tests.server.routes.test_twilio_media import (
     CONNECTED,
     PIPELINES,
@@ -44,3 +52,49 @@ async def test_without_redis_a_stream_comes_in_and_its_token_is_used_up_on_this_
             async with socket(server, call["id"]) as again:
                 await say(again, CONNECTED, start_of(call, token, "MZ2"))
                 assert await closed_with(again) == 1008
+
+
+async def test_calls_are_limited_over_all_instances_and_a_place_is_given_back(
+    start_server: ServerFactory, twilio: TwilioEmulator, redis_url: str
+) -> None:
+    twilio.anyone = NoAnswer()
+    shared = {"redis_url": redis_url, "max_fleet_calls": 2}
+    async with start_server(**shared) as one, start_server(**shared) as other:
+        first, _ = await one.place(), await other.place()
+        refused = await other.http.post("/calls", json={"phone_number": THEIRS})
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"]
+        await one.http.post(f"/calls/{first['id']}/terminate")
+        await other.http.get(f"/calls/{first['id']}/result", params={"wait": 10})
+        await one.until_metric("voice_ai_active_calls", 0)
+        await other.place()
+
+
+async def test_instances_are_listed_with_the_calls_that_they_carry(
+    start_server: ServerFactory,
+    twilio: TwilioEmulator,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    twilio.anyone = NoAnswer()
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    shared = {"redis_url": redis_url, "max_concurrent_calls": 7}
+    async with (
+        start_server(**shared, instance_url="http://one") as one,
+        start_server(**shared, instance_url="http://two"),
+    ):
+        call = await one.place()
+        token = await token_for(one, call)
+        async with socket(one, call["id"]) as stream:
+            await say(stream, CONNECTED, start_of(call, token))
+            await one.until_metric(PIPELINES, 1)
+            async with Redis.from_url(redis_url) as redis:
+                # They report every two seconds.
+                while (await LiveCallsInRedis(redis).instances())["http://one"].held != 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            listed = await asyncio.to_thread(CliRunner().invoke, app, ["instances"])
+    assert listed.output.splitlines() == [
+        "http://one  ready, 1 of 7 places taken",
+        f"  {call['id']}",
+        "http://two  ready, 0 of 7 places taken",
+    ]

@@ -1,11 +1,13 @@
 """CallLeases on live calls outlast their time to live, on a real Valkey server."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from redis.asyncio import Redis
 
-from agent.live_calls import LiveCallsInMemory
+from agent.live_calls import NO_FENCE, LiveCalls, LiveCallsInMemory
 from server.calls.call_leases import CallLeases
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import ServerFactory
@@ -46,40 +48,99 @@ async def test_a_call_that_is_carried_keeps_its_owner(
             await until_it_is(redis, owner, None)
 
 
-async def test_a_redis_that_fails_is_asked_again() -> None:
+@contextlib.asynccontextmanager
+async def here(live_calls: LiveCalls) -> AsyncIterator[LiveCalls]:
+    yield live_calls
+
+
+def leases_of(
+    live_calls: LiveCalls, leases: dict[str, int], lost: list[str] | None = None
+) -> CallLeases:
+    return CallLeases(
+        lambda: here(live_calls),
+        leases,
+        instance="here",
+        ttl_secs=0.03,
+        on_lost=(lost if lost is not None else []).append,
+    )
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 (a thread tells nobody)
+        await asyncio.sleep(0.005)
+
+
+async def test_a_redis_that_fails_is_asked_again_and_the_call_goes_on() -> None:
     class Flaky(LiveCallsInMemory):
         failures = 2
 
-        async def renew(self, call_ids: Sequence[str], instance: str) -> None:
+        async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
             if self.failures:
                 self.failures -= 1
                 raise ConnectionError("no Redis")
-            await super().renew(call_ids, instance)
-            kept.set()
+            return await super().renew(leases, instance)
 
-    kept = asyncio.Event()
+    numbers = {"c1": NO_FENCE}
     live_calls = Flaky()
-    leases = CallLeases(live_calls, lambda: ["c1"], instance="here", ttl_secs=0.03)
+    leases = leases_of(live_calls, numbers)
     leases.open()
-    await kept.wait()
+    await until(lambda: numbers["c1"] == 1)
+    assert leases.holds("c1")
     await leases.close()
     assert await live_calls.all() == {"c1": "here"}
 
 
 async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None:
+    numbers = {"c1": NO_FENCE}
+
     class Slow(LiveCallsInMemory):
-        async def renew(self, call_ids: Sequence[str], instance: str) -> None:
-            carried.clear()
-            await super().renew(call_ids, instance)
+        async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
+            numbers.clear()
+            return await super().renew(leases, instance)
 
         async def release(self, call_id: str, instance: str) -> None:
             await super().release(call_id, instance)
             released.set()
 
-    carried, released = ["c1"], asyncio.Event()
+    released = threading.Event()
     live_calls = Slow()
-    leases = CallLeases(live_calls, lambda: list(carried), instance="here", ttl_secs=0.03)
+    leases = leases_of(live_calls, numbers)
     leases.open()
-    await released.wait()
+    await until(released.is_set)
     await leases.close()
     assert await live_calls.all() == {}
+
+
+async def test_a_call_that_another_instance_has_taken_is_silent_here_and_told_of() -> None:
+    live_calls = LiveCallsInMemory()
+    numbers = {"c1": await live_calls.claim("c1", "here"), "c2": NO_FENCE}
+    lost: list[str] = []
+    leases = leases_of(live_calls, numbers, lost)
+    leases.open()
+    await until(lambda: numbers["c2"] == 1)
+    assert leases.holds("c1")
+    await live_calls.claim("c1", "there")
+    await until(lambda: bool(lost))
+    assert lost == ["c1"]
+    assert not leases.holds("c1")
+    assert leases.holds("c2")
+    await leases.close()
+    assert await live_calls.owner("c1") == "there"
+
+
+async def test_who_was_frozen_for_longer_than_a_lease_is_silent_until_a_renewal() -> None:
+    now = 0.0
+    numbers = {"c1": 1}
+    leases = CallLeases(
+        lambda: here(LiveCallsInMemory()),
+        numbers,
+        instance="here",
+        ttl_secs=6.0,
+        clock=lambda: now,
+    )
+    assert leases.holds("c1")
+    now = 6.1  # nothing ran meanwhile
+    assert not leases.holds("c1")
+    leases.open()
+    await until(lambda: leases.holds("c1"))
+    await leases.close()

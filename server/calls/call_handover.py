@@ -1,0 +1,136 @@
+"""CallHandover: has other instances know enough of each call to go on with it.
+
+    a turn was heard ──▶ due ─┐
+    every second ─────────────┴▶ what changed ──▶ encrypted, one round trip ──▶ Redis
+    a stream comes to an instance that does not carry its call ──▶ recall ──▶ a pipeline
+
+Nothing of it is on the path of a packet. While Redis is away calls go on; those of an instance that
+is killed then begin anew.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from loguru import logger
+
+from agent.call_memory import CallMemories, CallMemory
+from agent.record.models import Call
+from pipelines.call.run_call import RunningCall
+
+EVERY_SECS = 1.0
+# The caller hears nothing meanwhile.
+RECALLED_WITHIN_SECS = 0.25
+
+Continue = Callable[[Call, CallMemory], RunningCall]
+
+
+class CallHandover:
+    """The memories of the calls that run here. `leases` gives each call's fencing number."""
+
+    def __init__(
+        self,
+        memories: CallMemories,
+        continue_call: Continue,
+        leases: Callable[[], Mapping[str, int]],
+        *,
+        every_secs: float = EVERY_SECS,
+    ) -> None:
+        self._memories = memories
+        self._continue = continue_call
+        self._leases = leases
+        self._every_secs = every_secs
+        self._running: dict[str, RunningCall] = {}
+        self._kept: dict[str, CallMemory] = {}
+        self._due: set[str] = set()
+        self._is_due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        # It could not be kept last time; that is logged once.
+        self._failing = False
+
+    def open(self) -> None:
+        """Begin to keep memories."""
+        self._task = asyncio.create_task(self._keep_all(), name="call-handover")
+
+    async def close(self) -> None:
+        """Keep what is known of every call, and stop; this process still records what it heard."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await self._keep(list(self._running), recorded=True)
+
+    def watch(self, call_id: str, running: RunningCall) -> None:
+        """Keep the memory of this call from now on, until it is over."""
+        self._running[call_id] = running
+        running.conversation.on_turn = partial(self._turn_ended, call_id)
+
+    async def recall(self, call: Call) -> RunningCall | None:
+        """The pipeline that goes on with a call of another instance; None: it begins here."""
+        try:
+            async with asyncio.timeout(RECALLED_WITHIN_SECS):
+                memory = await self._memories.recall(call.id)
+        except Exception as error:
+            logger.bind(error=type(error).__name__).error("The memory of a call cannot be had")
+            return None
+        if memory is None:
+            return None
+        logger.info("A call of another instance goes on here", resumes=memory.handle is not None)
+        return self._continue(call, memory)
+
+    async def drop(self, call_id: str, *, is_over: bool) -> None:
+        """The call runs here no more; `is_over`: nor anywhere else."""
+        self._running.pop(call_id, None)
+        self._kept.pop(call_id, None)
+        self._due.discard(call_id)
+        if is_over:
+            await self._quietly(self._memories.forget(call_id))
+
+    def _turn_ended(self, call_id: str) -> None:
+        self._due.add(call_id)
+        self._is_due.set()
+
+    async def _keep_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        everything_at = loop.time() + self._every_secs
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(everything_at):
+                    await self._is_due.wait()
+            self._is_due.clear()
+            due, self._due = self._due, set()
+            if loop.time() >= everything_at:
+                due = set(self._running)
+                everything_at = loop.time() + self._every_secs
+            await self._keep(due)
+
+    async def _keep(self, call_ids: Iterable[str], *, recorded: bool = False) -> None:
+        leases = self._leases()
+        changed: dict[str, tuple[int, CallMemory]] = {}
+        for call_id in call_ids:
+            running = self._running.get(call_id)
+            memory = None if running is None or running.is_over else running.memory()
+            if memory is not None and recorded:
+                memory = replace(memory, recorded=True)
+            if memory is not None and memory != self._kept.get(call_id):
+                changed[call_id] = leases.get(call_id, 0), memory
+            await asyncio.sleep(0)  # calls have their turn in between
+        if changed and await self._quietly(self._memories.keep(changed)):
+            for call_id, (_, memory) in changed.items():
+                if call_id in self._running:
+                    self._kept[call_id] = memory
+
+    async def _quietly(self, noting: Awaitable[None]) -> bool:
+        try:
+            await noting
+        except Exception as error:
+            if not self._failing:
+                logger.bind(error=type(error).__name__).error("The memory of calls cannot be kept")
+            self._failing = True
+            return False
+        self._failing = False
+        return True
