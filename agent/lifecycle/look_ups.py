@@ -1,7 +1,8 @@
 """Look-ups: asking Twilio what has become of a call, with growing pauses.
 
 not answered yet   Dialled ── 10 s ──▶ look_up ── 15 s ──▶ look_up ── 15 s ──▶ …
-dial was unclear   DialUnclear ── 3.5 s ──▶ look_up ── 3.5 s ──▶ …
+dial was unclear   DialUnclear ── 3.5 s ──▶ look_up ── 3.5 s ──▶ … while the phone may ring
+    "no such call"                       ── 3.5 s ──▶ look_up ── 3.5 s ──▶ … until it counts
 later              check_soon ── 5 s ──▶ look_up ── 10 s ──▶ … at most every 5 min
 """
 
@@ -34,9 +35,9 @@ def _pause_secs(state: CallState) -> float:
         return _doubled(state)
     if state.stream_sid:
         return patience.reconcile_at_most_secs
+    if state.twilio_sid is None and (Timer.RING in state.deadlines or state.not_found):
+        return patience.unclear_dial_secs
     if Timer.RING in state.deadlines:
-        if state.twilio_sid is None:
-            return patience.unclear_dial_secs
         longer = patience.unanswered_secs * 1.5 ** min(state.look_ups, 30)
         return min(longer, patience.unanswered_at_most_secs)
     return _doubled(state)

@@ -52,7 +52,7 @@ from agent.lifecycle.events import (
     TwimlFetched,
     WriteOutcome,
 )
-from agent.lifecycle.look_ups import check_soon, look_up
+from agent.lifecycle.look_ups import check_later, check_soon, look_up
 from agent.lifecycle.ringing import answered, learn_sid, placed, wait_for_the_answer
 from agent.lifecycle.state import CallState
 from agent.lifecycle.statuses import CallStatus, EndReason
@@ -170,6 +170,7 @@ def _no_such_call(draft: Draft) -> None:
     if draft.state.twilio_sid is None:
         draft.change(not_found=draft.state.not_found + 1)
         if draft.state.not_found < draft.state.patience.not_found_tries:
+            check_later(draft)
             return
     if draft.is_answered:
         end(draft, CallStatus.COMPLETED)

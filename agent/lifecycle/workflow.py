@@ -33,7 +33,6 @@ with workflow.unsafe.imports_passed_through():
     from agent.lifecycle.decision import RecordedEvent, decide_all
     from agent.lifecycle.events import (
         Command,
-        ConversationEnded,
         Dial,
         DialFailed,
         DialUnclear,
@@ -185,7 +184,7 @@ class CallWorkflow:
 
     @tell_now.validator
     def _check_told(self, told: list[Told]) -> None:
-        if not all(isinstance(one.event, Terminate | ConversationEnded) for one in told):
+        if not all(isinstance(one.event, Terminate) for one in told):
             raise ApplicationError("only the end of a call is told with an answer")
         if self._state is not None and self._state.status.is_terminal:
             raise ApplicationError("the call has ended")

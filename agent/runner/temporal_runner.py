@@ -2,7 +2,8 @@
 
     place ─▶ record ─▶ workflow (update-with-start): dials, answers
     tell  ─▶ the state is assumed from the record ─▶ signal; kept in the database while away
-    end   ─▶ update: the record has it before the caller goes on
+    end   ─▶ signal, and the record has it before the caller goes on
+    terminate ─▶ update
 
 Temporal away: an outbound call is refused, an inbound one lives by the local runner until it can be
 handed to a workflow, and live calls go on talking.
@@ -44,7 +45,8 @@ _CHECK_SECS = 2.0
 _ENDS_WITHIN_SECS = 300.0
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
-_ENDS = Terminate | ConversationEnded
+# How often the record is read for what a workflow writes now.
+_LOOK_SECS = 0.05
 
 
 class TemporalRunner:
@@ -52,7 +54,7 @@ class TemporalRunner:
 
     `on_end` is called once for each call that ends on this instance, with its final record. When
     no worker has begun a placed call after `begin_secs`, it was not dialled, and never will be; the
-    end of a conversation waits `tell_now_secs` for its workflow.
+    end of a conversation, or of a call by the API, waits `tell_now_secs` for its workflow.
     """
 
     def __init__(
@@ -297,15 +299,15 @@ class TemporalRunner:
     async def _tell(self, call: Call, events: Sequence[Event]) -> CallState:
         told = [Told.of(event) for event in events]
         state = self._assumed.after(call.id, CallState.from_json(call.life), told)
-        await self._send(call.id, told, wait=any(isinstance(e, _ENDS) for e in events))
+        await self._send(call.id, told, events)
         return state
 
-    async def _send(self, call_id: str, told: Sequence[Told], *, wait: bool) -> None:
+    async def _send(self, call_id: str, told: Sequence[Told], events: Sequence[Event]) -> None:
         if self._outbox.holds(call_id) or not self.reachable:
             await self._outbox.keep(call_id, told)
             return
         try:
-            if wait:
+            if any(isinstance(event, Terminate) for event in events):
                 try:
                     await self.workflows.tell_now(call_id, told, self._tell_now_secs)
                     return
@@ -316,6 +318,22 @@ class TemporalRunner:
             await self._tell_ended(call_id, told)
         except WorkflowsAway:
             await self._outbox.keep(call_id, told)
+        else:
+            if any(isinstance(event, ConversationEnded) for event in events):
+                await self._until_recorded(call_id, told[-1])
+
+    async def _until_recorded(self, call_id: str, told: Told) -> None:
+        """Wait until the record has this event: other instances answer Twilio by it.
+
+        It was told by a signal, because an update waits for a worker, and what is told after it
+        would overtake it.
+        """
+        try:
+            async with asyncio.timeout(self._tell_now_secs):
+                while not told.is_in(await self.state(call_id)):  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECS)
+        except (TimeoutError, NoSuchCall, DatabaseUnavailable):
+            logger.bind(call_id=call_id).warning("The end of a conversation is recorded later")
 
     async def _deliver(self, call_id: str, told: Sequence[Told]) -> None:
         try:

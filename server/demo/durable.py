@@ -149,8 +149,9 @@ async def run_durable(
             async with server_process(gemini, twilio, folder, more) as server:
                 tell(f"{calls} calls are placed")
                 stage = _Stage(server.http, server.environment, folder, twilio, tell)
-                views = await stage.live(planned, dice if faults else None)
-                return await _judge(planned, views, twilio, server.http, temporal.address)
+                client = await Client.connect(temporal.address)
+                views = await stage.live(planned, client, dice if faults else None)
+                return await _judge(planned, views, twilio, server.http, client)
 
 
 @asynccontextmanager
@@ -171,7 +172,9 @@ class _Stage:
     twilio: TwilioEmulator
     tell: Callable[[str], None]
 
-    async def live(self, planned: list[Planned], dice: random.Random | None) -> list[Any]:
+    async def live(
+        self, planned: list[Planned], client: Client, dice: random.Random | None
+    ) -> list[Any]:
         over = 0
 
         async def one(call: Planned) -> Any:
@@ -192,6 +195,7 @@ class _Stage:
             views = await asyncio.gather(*lives)
             if troubles is not None:
                 troubles.cancel()
+            await _until_settled(client)
         return views
 
     @asynccontextmanager
@@ -254,13 +258,8 @@ async def _judge(
     views: list[Any],
     twilio: TwilioEmulator,
     http: httpx.AsyncClient,
-    address: str,
+    client: Client,
 ) -> Durable:
-    client = await Client.connect(address)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SETTLED_WITHIN_SECS):
-            while await _running(client):  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
     stuck = await _running(client)
     dialled = Counter(call.order.to for call in twilio.calls)
     final = {call.order.to: call.status for call in twilio.calls}
@@ -281,6 +280,14 @@ async def _judge(
             )
         )
     return Durable(lived, stuck)
+
+
+async def _until_settled(client: Client) -> None:
+    """Wait until no workflow runs: a record shows an end before its workflow has returned."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_WITHIN_SECS):
+            while await _running(client):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
 
 async def _running(client: Client) -> int:

@@ -242,7 +242,7 @@ async def _admit(start: Start, call_id: str, opened: Resources) -> Call:
         call = opened.registry.expected(call_id) or await opened.call_log.get(call_id)
     except NoSuchCall:
         raise Refused("unknown_call") from None
-    if call.twilio_sid != start.call_sid:
+    if start.call_sid != token.call_sid or call.twilio_sid not in (None, start.call_sid):
         raise Refused("call_sid")
     if call.status.is_terminal:
         raise Refused("call_over")

@@ -91,7 +91,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             pooled.record.release(opened.records.recorder(call.id))
         await opened.registry.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
-    return _xml(_next(call, state, opened))
+    return _xml(_next(call, sid, state, opened))
 
 
 async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
@@ -127,7 +127,7 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
     if form.get("CallStatus"):
         told.insert(0, TwilioStatus(now, form["CallStatus"], form["CallSid"]))
     state = await opened.life.tell_or_assume(call_id, *told)
-    return _xml(_next(call, state, opened))
+    return _xml(_next(call, form["CallSid"], state, opened))
 
 
 @router.post("/status/{call_id}", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
@@ -193,17 +193,16 @@ def _unusable(detail: str, opened: Resources) -> HTTPException:
     return HTTPException(400, detail)
 
 
-def _next(call: Call, state: CallState, opened: Resources) -> str:
+def _next(call: Call, sid: str, state: CallState, opened: Resources) -> str:
     settings = opened.settings
     language = str(call.profile.get("language", "en"))
     match next_verbs(state):
         case OpenStream():
-            if call.twilio_sid:
-                opened.registry.expect(call)
+            opened.registry.expect(call)
             return twiml.open_stream(
                 url=f"{settings.stream_base_url}/twilio/media/{call.id}",
                 status_url=f"{settings.base_url}/twilio/stream-status/{call.id}",
-                token=opened.tokens.mint(call.id, now=opened.clock()),
+                token=opened.tokens.mint(call.id, sid, now=opened.clock()),
                 next_url=f"{settings.base_url}/twilio/twiml/{call.id}",
             )
         case Apologise(key):

@@ -2,7 +2,9 @@
 
     mint (TwiML)  ──▶ Twilio carries it as <Parameter name="token"> ──▶ check (stream's `start`)
 
-A token holds the call's id, its expiry and a random id, and is sealed with HMAC-SHA256.
+A token holds the call's id, Twilio's CallSid, its expiry and a random id, and is sealed with
+HMAC-SHA256. The record may not have the CallSid yet: Twilio has told it with the webhook that the
+token answers.
 `LiveCalls.use_token` makes sure that it is used only once.
 """
 
@@ -21,6 +23,7 @@ class StreamToken:
     """Contents of a valid token. `expires_at` is in seconds since the epoch."""
 
     call_id: str
+    call_sid: str
     expires_at: int
     token_id: str
 
@@ -37,9 +40,9 @@ class StreamTokens:
         """How long a token may wait for its stream."""
         return self._good_for_secs
 
-    def mint(self, call_id: str, *, now: float) -> str:
+    def mint(self, call_id: str, call_sid: str, *, now: float) -> str:
         """A token for one stream of this call; `now` in seconds since the epoch."""
-        body = f"{call_id}.{int(now) + self._good_for_secs}.{secrets.token_hex(12)}"
+        body = f"{call_id}.{call_sid}.{int(now) + self._good_for_secs}.{secrets.token_hex(12)}"
         return f"{body}.{self._seal(body)}"
 
     def check(self, text: str, call_id: str, *, now: float) -> StreamToken:
@@ -51,8 +54,8 @@ class StreamTokens:
         if not hmac.compare_digest(self._seal(body).encode(), seal.encode(errors="replace")):
             raise TokenRefused("the token's seal is wrong")
         try:
-            token_call, expires, token_id = body.split(".")
-            token = StreamToken(token_call, int(expires), token_id)
+            token_call, call_sid, expires, token_id = body.split(".")
+            token = StreamToken(token_call, call_sid, int(expires), token_id)
         except ValueError:
             raise TokenRefused("the token is malformed") from None
         if not hmac.compare_digest(token.call_id.encode(), call_id.encode()):

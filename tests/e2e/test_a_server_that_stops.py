@@ -39,7 +39,11 @@ def outcome(result: dict[str, Any]) -> tuple[str, str, str]:
     return result["status"], result["end_reason"], result["error"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
+    ids=lambda how: how.name,
+)
 async def test_the_next_process_finds_out(
     how: signal.Signals,
     environment: dict[str, str],
@@ -59,6 +63,7 @@ async def test_the_next_process_finds_out(
         assert outcome(result.json()) == OUTCOME
 
 
+@pytest.mark.long
 async def test_a_process_that_still_answers_somebody_finds_out_by_itself(
     environment: dict[str, str],
     twilio: TwilioEmulator,

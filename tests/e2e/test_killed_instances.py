@@ -109,7 +109,9 @@ async def result_of(fleet: Fleet) -> dict[str, Any]:
     ("how", "knows_handle"),
     [
         pytest.param(signal.SIGKILL, True, id="killed"),
-        pytest.param(signal.SIGKILL, False, id="killed, and its handle refused"),
+        pytest.param(
+            signal.SIGKILL, False, id="killed, and its handle refused", marks=pytest.mark.long
+        ),
         pytest.param(signal.SIGTERM, True, id="stopped", marks=pytest.mark.long),
     ],
 )

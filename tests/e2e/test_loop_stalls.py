@@ -23,6 +23,7 @@ async def one_call(world: World, number: str) -> None:
     assert call.record.agent_speech(pause_secs=0.8)
 
 
+@pytest.mark.long
 async def test_neither_a_call_nor_ten_at_once_block_the_loop(
     world: World, stalls: list[Stall]
 ) -> None:

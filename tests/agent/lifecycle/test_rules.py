@@ -195,6 +195,19 @@ def test_an_unclear_dial_that_is_never_found_has_failed():
     assert call.count(Dial) == 1
 
 
+def test_twilio_that_answers_again_is_asked_quickly_whether_it_has_the_call():
+    call = Story(DialUnclear(1015))
+    while Timer.RING in call.state.deadlines or call.state.look_ups < 6:
+        call.fires(min(call.state.deadlines, key=lambda timer: call.state.deadlines[timer]))
+    call.happens(TwilioStatus(call.at, None, None))
+    answered_at, tries = call.at, call.state.patience.not_found_tries
+    while not call.state.status.is_terminal:
+        call.fires(Timer.RECONCILE)
+        call.happens(TwilioStatus(call.at, None, None))
+    assert call.at - answered_at == (tries - 1) * call.state.patience.unclear_dial_secs
+    assert (call.state.status, call.state.end_reason) == (CallStatus.FAILED, EndReason.SYSTEM)
+
+
 def test_a_search_that_was_overtaken_does_not_end_the_call():
     call = Story(DialUnclear(1015), dialled(1016))
     for _ in range(9):

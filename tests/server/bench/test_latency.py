@@ -42,6 +42,7 @@ def p50(told: dict[str, Any], system: str, figure: Figure) -> float:
     return value
 
 
+@pytest.mark.long
 def test_every_call_of_one_system_goes_as_it_should(ours: tuple[Result, dict[str, Any]]) -> None:
     result, told = ours
     assert told["systems"].keys() == {"warm"}

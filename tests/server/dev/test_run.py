@@ -61,6 +61,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     return lambda source: (tmp_path / "mine_of_dev.py").write_text(source) and None
 
 
+@pytest.mark.long
 async def test_a_server_that_cannot_start_is_started_anew_when_a_file_changes(
     repository: Callable[[str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,7 @@ async def replay(served: Served, folder: Path, *words: str) -> tuple[int | None,
         return process.returncode, said.decode()
 
 
+@pytest.mark.long
 async def test_calls_in_and_out_are_played_and_what_nobody_can_see_is_told(
     served: Served, tmp_path: Path
 ) -> None:

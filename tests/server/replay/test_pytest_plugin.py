@@ -51,6 +51,7 @@ def test_a_folder_comes_beside_the_other_tests(repo: pytest.Pytester, named: lis
     run(repo, "--scenarios", "calls", *named).assert_outcomes(passed=3, failed=1)
 
 
+@pytest.mark.long
 def test_the_folder_may_stand_in_the_settings(repo: pytest.Pytester) -> None:
     repo.makeini("[pytest]\nscenarios = calls\ntestpaths = .\n")
     run(repo).assert_outcomes(passed=3, failed=1)
@@ -67,6 +68,7 @@ def test_without_the_option_no_yaml_is_looked_at(repo: pytest.Pytester) -> None:
     run(repo).assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_without_its_extra_the_plugin_is_silent_until_it_is_asked(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_call_that_the_server_refuses_says_so(repo: pytest.Pytester) -> None:
 
 # One process shows that scenarios and what they say travel; each further one imports everything.
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.long)])
+@pytest.mark.long
 def test_scenarios_are_spread_over_processes(
     repo: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, processes: str
 ) -> None:

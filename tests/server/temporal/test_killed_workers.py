@@ -16,11 +16,12 @@ from agent.lifecycle.statuses import EndReason
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
 from server.demo.temporal_server import TemporalServer
-from server.emulators.twilio import NoAnswer, TwilioEmulator
+from server.emulators.twilio import Answer, NoAnswer, Person, TwilioEmulator
+from server.emulators.twilio.handset import Handset
 from tests.agent.conftest import a_call
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import SECS, Ends, Phone, ScriptedMedia, kinds, placed
-from tests.server.conftest import OUR_NUMBER, own_environment
+from tests.server.conftest import OUR_NUMBER, own_environment, running_server
 
 __all__ = ["a_call", "own_environment"]
 
@@ -131,6 +132,7 @@ async def killed_at(
     await engine.dispose()
 
 
+@pytest.mark.long
 async def test_a_worker_that_dies_after_it_dialled(
     temporal: TemporalServer,
     settings_of: Callable[[TwilioEmulator], dict[str, str]],
@@ -152,6 +154,32 @@ async def test_a_worker_that_dies_at_any_boundary(
 ) -> None:
     call = a_call(our_number=OUR_NUMBER, phone_number="+15550100123")
     await killed_at(boundary, temporal, settings_of, tmp_path, call)
+
+
+async def test_a_stream_is_accepted_before_the_record_knows_the_call(
+    temporal: TemporalServer,
+    settings_of: Callable[[TwilioEmulator], dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """The worker dies with Twilio's answer to the dial, and the phone is picked up."""
+    async with (
+        TwilioEmulator(numbers=[OUR_NUMBER]) as twilio,
+        running_server(twilio, tmp_path, temporal_address=temporal.address) as server,
+    ):
+        twilio.anyone = Answer(Person(Handset.until_hung_up))
+        settings = settings_of(twilio) | {"BASE_URL": server.url}
+        async with worker(settings, tmp_path, DYING, "after:dial") as dying:
+            placing = asyncio.create_task(server.place())
+            assert await dying.wait() == DIED
+        await server.until_metric("voice_ai_running_pipelines", 1)
+        assert (
+            await server.metric('voice_ai_rejected_requests_total{reason="stream_call_sid"}') == 0
+        )
+        async with worker(settings, tmp_path, WORKING):
+            call = await placing
+            await server.http.post(f"/calls/{call['id']}/terminate")
+            answer = await server.http.get(f"/calls/{call['id']}/result", params={"wait": 30})
+            assert answer.json()["status"] == "completed"
 
 
 async def test_a_worker_stops_in_grace(

@@ -69,6 +69,7 @@ def test_costs_are_measured(run: Told) -> None:
     assert cost["late_ms"]["count"] > 100
 
 
+@pytest.mark.long
 async def test_calls_are_set_up_beside_others() -> None:
     options = LoadOptions(warm_up=False)
     found = await measure_set_up(System.BRIDGE, options, calls=2, beside=1)
@@ -80,6 +81,7 @@ async def test_calls_are_set_up_beside_others() -> None:
     assert found.cpu_ms_per_call == one.cpu_ms_per_call
 
 
+@pytest.mark.long
 async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
     told: list[Sample] = []
     # A reply takes two seconds, and in the second one it says nothing.
