@@ -460,6 +460,7 @@ class GeminiLive(DirectProcessor):
             await self._speak(sound[start : start + CHUNK_BYTES])
             await asyncio.sleep(0)  # other calls have their turn
         await self._push_all(self._reply.completed())
+        await self._turn_is_over()
 
     async def _greet(self, session: ModelSession) -> None:
         # One that could not be sent waits still, behind the one for this session.

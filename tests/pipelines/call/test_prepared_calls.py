@@ -6,7 +6,7 @@ import audioop
 import numpy as np
 import pytest
 
-from agent.measures import FirstSound
+from agent.measures import FirstSound, ModelDeadAir
 from agent.profile import AgentProfile, VadConfig
 from agent.record.models import EndReason, Speaker
 from pipelines.gemini.greeting_cache import GreetingCache, GreetingKey
@@ -443,6 +443,21 @@ async def test_a_greeting_that_calls_share_is_generated_once_and_played_at_once(
         two = bytes(second.phone.heard[:16000])
     assert one.strip(b"\xff") == two.strip(b"\xff")
     assert second.transcript() == [(Speaker.AGENT, "Hello there, my friend.", False)]
+
+
+@scene
+async def test_nobody_waits_behind_a_greeting_that_calls_share() -> None:
+    greetings = GreetingCache()
+    words = {"greeting": "Hello there, my friend."}
+    async with call(greetings=greetings, **words) as first:
+        await prepared(first)
+    patience = {"answer_patience_secs": 2.5, "silence_seconds": 60}
+    async with call(greetings=greetings, **words, **patience) as second:
+        await second.phone.pick_up()
+        await asyncio.sleep(20)
+        assert heard_secs(second)[1] < 3
+        assert second.of(ModelDeadAir) == []
+        assert not second.running.is_over
 
 
 @scene
