@@ -75,12 +75,11 @@ class Planned:
     after_secs: float
 
 
-def plan(calls: int, dice: random.Random) -> list[Planned]:
-    """So many calls, all kinds in turn, placed within seconds."""
-    kinds = list(Kind)
-    # Twilio takes one call a second by default; nobody waits for that here.
+def plan(calls: int, dice: random.Random, *, a_second: float) -> list[Planned]:
+    """So many calls, all kinds in turn, placed in no order, `a_second` on average."""
+    kinds, last = list(Kind), calls / a_second
     return [
-        Planned(f"+1555{number:07d}", kinds[number % len(kinds)], dice.uniform(0, calls / 4))
+        Planned(f"+1555{number:07d}", kinds[number % len(kinds)], dice.uniform(0, last))
         for number in range(calls)
     ]
 
