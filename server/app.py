@@ -42,7 +42,10 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with open_resources(settings, with_worker=with_worker) as resources:
+        async with (
+            open_resources(settings, with_worker=with_worker) as resources,
+            health.readiness_in_metrics(resources),
+        ):
             yield {"resources": resources}
 
     app = FastAPI(

@@ -5,7 +5,8 @@ with the model are for API clients.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 
 from fastapi import APIRouter, Response
@@ -18,6 +19,8 @@ from server.routes.auth import MaySeeDetails
 router = APIRouter(tags=["health"])
 
 CHECK_TIMEOUT_SECS = 3.0
+# Who reads metrics at a port of their own does not have readiness checked.
+CHECK_EVERY_SECS = 5.0
 
 
 class Health(BaseModel):
@@ -90,6 +93,26 @@ async def check_readiness(opened: Resources) -> Readiness:
     for name, answer in (readiness.checks or {}).items():
         opened.metrics.ready.labels(name).set(answer == "ok")
     return readiness
+
+
+@contextlib.asynccontextmanager
+async def readiness_in_metrics(opened: Resources) -> AsyncIterator[None]:
+    """While open, check readiness again and again, for `voice_ai_ready` at `METRICS_ADDRESS`."""
+
+    async def keep_checking() -> None:
+        while True:
+            await check_readiness(opened)
+            await asyncio.sleep(CHECK_EVERY_SECS)
+
+    if opened.settings.metrics_address is None:
+        yield
+        return
+    checking = asyncio.create_task(keep_checking(), name="readiness")
+    try:
+        yield
+    finally:
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
 
 
 async def _check(opened: Resources) -> Readiness:

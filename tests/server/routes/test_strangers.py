@@ -68,6 +68,9 @@ async def test_metrics_have_an_address_of_their_own(start_server: ServerFactory)
             answer = await prometheus.get(f"http://127.0.0.1:{port}/metrics")
             assert answer.status_code == 200
             assert re.search(r"(?m)^voice_ai_active_calls 0\.0$", answer.text)
+            # Nobody asks for readiness, and it is checked.
+            while 'voice_ai_ready{check="database"} 1.0' not in answer.text:
+                answer = await prometheus.get(f"http://127.0.0.1:{port}/metrics")
         async with httpx.AsyncClient(trust_env=False) as prometheus:
             with pytest.raises(httpx.ConnectError):
                 await prometheus.get(f"http://127.0.0.1:{port}/metrics")
