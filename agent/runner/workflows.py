@@ -111,10 +111,14 @@ class Workflows:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             search_attributes=self._attributes(call),
         )
-        async with self._asking():
-            await client.execute_update_with_start_workflow(
-                CallWorkflow.dialled, start_workflow_operation=start
-            )
+        try:
+            async with self._asking():
+                await client.execute_update_with_start_workflow(
+                    CallWorkflow.dialled, start_workflow_operation=start
+                )
+        except (CallIsOver, WorkflowsAway):
+            await _look_at_failure(start)
+            raise
 
     async def until_dialled(self, call_id: str) -> None:
         """Wait for Twilio's answer to the dial. Raises: WorkflowsAway, CallIsOver."""
@@ -223,3 +227,12 @@ class Workflows:
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise WorkflowsAway("no worker has answered in time") from error
         self.reachable = True
+
+
+async def _look_at_failure(start: WithStartWorkflowOperation[CallWorkflow, str]) -> None:
+    """The SDK keeps its error in a future, too, and asyncio logs one that nobody looks at."""
+    looking = asyncio.create_task(start.workflow_handle())
+    for looked in (await asyncio.wait({looking}, timeout=1.0))[0]:
+        if not looked.cancelled():
+            looked.exception()
+    looking.cancel()

@@ -1,6 +1,7 @@
 """Lives of calls over Temporal when parts of it are away: the server, workers, the database."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -117,11 +118,15 @@ async def test_without_a_worker_nothing_is_placed_or_dialled_later(
     a_call: MakeCall,
 ):
     refused = a_call(idempotency_key="k")
-    without_worker: dict[str, Any] = {"with_calls": False, "leave": True, "begin_secs": 0.5}
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    without_worker: dict[str, Any] = {"with_calls": False, "leave": True, "begin_secs": 3.0}
     async with over_temporal(own_temporal, call_log, phone, media, ends, **without_worker) as life:
         with pytest.raises(LifecycleUnavailable):
             await life.place(refused, placed(life))
         await media.until(refused, "warm", "release")
+    gc.collect()
+    assert unseen == []
     async with over_temporal(own_temporal, call_log, phone, media, ends) as life:
         client = await life.workflows.client()
         # Its workflow was started, and finds that the call was withdrawn.
