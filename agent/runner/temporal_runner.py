@@ -10,8 +10,9 @@ handed to a workflow, and live calls go on talking.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from loguru import logger
 
@@ -82,6 +83,7 @@ class TemporalRunner:
         self._assumed = AssumedStates()
         self._outbox = UntoldOutbox(call_log)
         self._to_hand_over: set[str] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,20 +119,16 @@ class TemporalRunner:
 
         Raises: NoSuchCall.
         """
-        call = await self.record(call_id)
-        if _is_local(call):
-            return await self._local.tell(call_id, *events)
-        return await self._tell(call, events)
+        state = await self._tell(call_id, events, self.record)
+        return state or await self._local.tell(call_id, *events)
 
     async def tell_or_assume(self, call_id: str, *events: Event) -> CallState:
         """As `tell`; without the database, from the record as it was seen last.
 
         Raises: NoSuchCall; DatabaseUnavailable for a call that this process does not know.
         """
-        call = await self.record_or_known(call_id)
-        if _is_local(call):
-            return await self._local.tell_or_assume(call_id, *events)
-        return await self._tell(call, events)
+        state = await self._tell(call_id, events, self.record_or_known)
+        return state or await self._local.tell_or_assume(call_id, *events)
 
     def tell_later(self, call_id: str, event: Event) -> None:
         """Tell an event in the background, as `tell_until_kept` does."""
@@ -141,11 +139,8 @@ class TemporalRunner:
         pause = _FIRST_PAUSE_SECS
         while True:
             try:
-                call = await self.record_or_known(call_id)
-                if _is_local(call):
+                if await self._tell(call_id, [event], self.record_or_known) is None:
                     await self._local.tell_until_kept(call_id, event)
-                else:
-                    await self._tell(call, [event])
             except NoSuchCall:
                 return
             except DatabaseUnavailable:
@@ -296,31 +291,47 @@ class TemporalRunner:
 
     # --- telling
 
-    async def _tell(self, call: Call, events: Sequence[Event]) -> CallState:
-        told = [Told.of(event) for event in events]
-        state = self._assumed.after(call.id, CallState.from_json(call.life), told)
-        await self._send(call.id, told, events)
+    async def _tell(
+        self, call_id: str, events: Sequence[Event], read: Callable[[str], Awaitable[Call]]
+    ) -> CallState | None:
+        """Tell the call's workflow, in the order in which events came; None: it has none."""
+        terminates = any(isinstance(event, Terminate) for event in events)
+        async with self._locks.setdefault(call_id, asyncio.Lock()):
+            call = await read(call_id)
+            if _is_local(call):
+                return None
+            told = [Told.of(event) for event in events]
+            state = self._assumed.after(call_id, CallState.from_json(call.life), told)
+            signalled = not terminates and await self._send(call_id, told)
+        if terminates:
+            await self._tell_now(call_id, told)
+        elif signalled and any(isinstance(event, ConversationEnded) for event in events):
+            await self._until_recorded(call_id, told[-1])
         return state
 
-    async def _send(self, call_id: str, told: Sequence[Told], events: Sequence[Event]) -> None:
-        if self._outbox.holds(call_id) or not self.reachable:
-            await self._outbox.keep(call_id, told)
-            return
-        try:
-            if any(isinstance(event, Terminate) for event in events):
-                try:
-                    await self.workflows.tell_now(call_id, told, self._tell_now_secs)
-                    return
-                except WorkflowsAway:
-                    logger.bind(call_id=call_id).warning("No worker has answered in time")
-            await self._deliver(call_id, told)
-        except CallIsOver:
-            await self._tell_ended(call_id, told)
-        except WorkflowsAway:
-            await self._outbox.keep(call_id, told)
-        else:
-            if any(isinstance(event, ConversationEnded) for event in events):
-                await self._until_recorded(call_id, told[-1])
+    async def _tell_now(self, call_id: str, told: Sequence[Told]) -> None:
+        """Tell by an update, which returns when the record has it; without a worker, as others."""
+        if self.reachable and not self._outbox.holds(call_id):
+            try:
+                await self.workflows.tell_now(call_id, told, self._tell_now_secs)
+                return
+            except WorkflowsAway:
+                logger.bind(call_id=call_id).warning("No worker has answered in time")
+            except CallIsOver:
+                await self._tell_ended(call_id, told)
+                return
+        await self._send(call_id, told)
+
+    async def _send(self, call_id: str, told: Sequence[Told]) -> bool:
+        """Signal the workflow; False when it was not, and the events are kept for it."""
+        if self.reachable and not self._outbox.holds(call_id):
+            try:
+                await self._deliver(call_id, told)
+                return True
+            except WorkflowsAway:
+                logger.bind(call_id=call_id).debug("An event of a call waits for Temporal")
+        await self._outbox.keep(call_id, told)
+        return False
 
     async def _until_recorded(self, call_id: str, told: Told) -> None:
         """Wait until the record has this event: other instances answer Twilio by it.

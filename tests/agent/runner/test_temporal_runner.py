@@ -136,6 +136,38 @@ async def test_without_a_worker_nothing_is_placed_or_dialled_later(
         assert again.twilio_sid == "CA1"
 
 
+async def test_events_are_told_in_the_order_in_which_they_came(
+    temporal: TemporalServer,
+    call_log: CallLog,
+    phone: Phone,
+    media: ScriptedMedia,
+    ends: Ends,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with over_temporal(temporal, call_log, phone, media, ends) as life:
+        call = await life.place(a_call(), placed(life))
+        read, may_go_on = call_log.get, asyncio.Event()
+
+        async def reads_slowly(call_id: str) -> Call:
+            monkeypatch.setattr(call_log, "get", read)
+            await may_go_on.wait()
+            return await read(call_id)
+
+        monkeypatch.setattr(call_log, "get", reads_slowly)
+        sid = call.twilio_sid or ""
+        picked_up = [TwilioStatus(life.now(), "in-progress", sid), TwimlFetched(life.now())]
+        first = asyncio.create_task(life.tell(call.id, *picked_up))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(life.tell(call.id, TwilioStatus(life.now(), "completed", sid)))
+        await asyncio.wait({second}, timeout=0.3)
+        may_go_on.set()
+        await asyncio.gather(first, second)
+        ended = await life.ended(call.id, SECS)
+        assert ended is not None
+        assert (ended.status, ended.end_reason) == (CallStatus.COMPLETED, EndReason.CALLER)
+
+
 async def test_signals_need_no_worker(
     own_temporal: TemporalServer,
     call_log: CallLog,
