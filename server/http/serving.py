@@ -162,16 +162,16 @@ class AnnouncedServer(_Server):
         if self._drained_at is None:
             self._drained_at = now + self._drain_secs
             registry.draining = True
-            if registry.held:
+            if registry.busy:
                 logger.warning(
                     "Stopping: no new calls are taken; a second signal ends those that go on",
-                    calls=registry.held,
+                    calls=registry.busy,
                     waits_at_most_secs=self._drain_secs,
                 )
-        if not registry.held:
+        if not registry.busy:
             self.should_exit = True
         elif now >= self._drained_at:
-            logger.warning("Stopping: calls still go on", calls=registry.held)
+            logger.warning("Stopping: calls still go on", calls=registry.busy)
             self.should_exit = True
 
     def breaks(self, why: str) -> None:

@@ -13,6 +13,7 @@ sends and receives through the scope's extension `DIRECT_SOCKET`, past the ASGI 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -43,6 +44,8 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
     slow_reader_timer: asyncio.TimerHandle | None = None
     abort_timer: asyncio.TimerHandle | None = None
     cutter: FrameCutter | None = None
+    # Takes a text message at once, when none waits before it; False: the app receives it.
+    pass_on: Callable[[bytes], bool] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,14 +76,24 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def send_now(self, *texts: str) -> bool:
         """Send messages at once; False when that is not possible: use ASGI's `send` then."""
+        if not self._may_write():
+            return False
+        self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
+        return True
+
+    def write_now(self, text: bytes) -> bool:
+        """As `send_now`, for one message that is encoded."""
+        if not self._may_write():
+            return False
+        self.transport.write(text_frame(text))
+        return True
+
+    def _may_write(self) -> bool:
         if not self.handshake_complete or self.close_sent or not self.writable.is_set():
             return False
         if self.disconnected or self.transport.is_closing():
             return False
-        if self.conn.state is not State.OPEN:
-            return False
-        self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
-        return True
+        return self.conn.state is State.OPEN
 
     def data_received(self, data: bytes) -> None:
         """Queue whole text messages; pass everything else to websockets."""
@@ -126,6 +139,8 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
         conn = self.conn
         if conn.state is not State.OPEN or conn.current_size is not None or self.close_sent:
             return False
+        if self.pass_on is not None and self.queue.empty() and self.pass_on(payload):
+            return True
         try:
             text = payload.decode()
         except UnicodeDecodeError:

@@ -137,7 +137,7 @@ async def test_every_key_expires(redis: Redis):
     memories = CallMemoriesInRedis(redis, "a secret")
     await memories.keep({"c1": (1, CallMemory(handle="h"))})
     keys = await redis.keys()
-    assert len(keys) == 10
+    assert len(keys) == 11
     assert [key for key in keys if await redis.pttl(key) <= 0] == []
 
 
