@@ -71,15 +71,15 @@ def configure(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def run(server: "AnnouncedServer", bound: socket.socket) -> None:
-    """Serve on this socket until a signal comes, or until the server is broken.
+def run(server: "AnnouncedServer", *bound: socket.socket) -> None:
+    """Serve on these sockets until a signal comes, or until the server is broken.
 
     An exit that some code raises in the event loop stops that loop, whatever else runs on it. The
     loop is started again then, for as long as it takes to stop in order; `is_broken` is set.
     """
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         loop = runner.get_loop()
-        task = loop.create_task(server.serve(sockets=[bound]), name="serving")
+        task = loop.create_task(server.serve(sockets=list(bound)), name="serving")
         try:
             while not task.done():
                 try:
