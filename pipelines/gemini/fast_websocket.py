@@ -51,10 +51,6 @@ class FastClientConnection(ClientConnection):
     def on_message(self, message: bytes) -> None:
         """A whole message was received; it is read later."""
 
-    def takes(self, is_text: bool, message: bytes) -> bool:
-        """Take a message at once, when none waits before it; False: `recv` returns it."""
-        return False
-
     def send_now(self, text: bytes) -> bool:
         """Send one text message at once; False when the socket is not open or not writable."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
@@ -156,8 +152,6 @@ class FastClientConnection(ClientConnection):
         if self.protocol.close_sent is not None:
             return  # this side has closed
         self.on_message(message)
-        if not self._unread and self.takes(is_text, message):
-            return
         self._unread.append((is_text, message))
         self._wake()
         if len(self._unread) > MOST_UNREAD and not self._stopped:

@@ -19,18 +19,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.live_calls import LiveCalls, Whereabouts
-from server.relay.owner_socket import OwnerSocket
+from server.relay.owner_watch import OwnerWatch
 from server.relay.signatures import HEADER, RelaySignatures
+from server.relay.splice import Splice
+from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # The caller hears nothing meanwhile.
 ACCEPTED_WITHIN_SECS = 0.25
 REQUEST_TIMEOUT_SECS = 2.0
-# An owner that answers no ping is frozen, or cannot be reached: shorter than a lease together.
-PING_EVERY_SECS = 1.5
-PING_TIMEOUT_SECS = 3.0
-CLOSE_TIMEOUT_SECS = 1.0
-# A second of speech is some 11 kB.
-MESSAGE_LIMIT_BYTES = 1 << 20
 
 # What requests and signatures are for.
 MEDIA, CHANGE, HINT = "media", "change", "hint"
@@ -57,23 +53,40 @@ class Relay:
         self._instance = instance
         self._count = count
         self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SECS, trust_env=False)
+        self._watch = OwnerWatch(self._http)
 
     async def close(self) -> None:
         """Close the connections of requests; streams end with their sockets."""
+        await self._watch.close()
         await self._http.aclose()
 
-    async def open_stream(self, call_id: str, stream_sid: str) -> OwnerSocket | None:
-        """A socket to the instance that has the call; None: nobody else has, or takes it in time.
+    async def pass_on(
+        self, twilio: MediaWebSocketProtocol, call_id: str, stream_sid: str, start: str
+    ) -> bool:
+        """Pass a stream on to the instance that has its call, until it ends.
 
-        What is sent first has to be the stream's `start`.
+        `start` is the stream's message, as it came. False when nobody else has the call, or takes
+        the stream in time: then nothing of it is lost.
         """
+        found = await self._open_stream(call_id, stream_sid)
+        if found is None:
+            return False
+        url, owner = found
+        splice = Splice(twilio, owner)
+        with self._watch.watched(url, splice.abort):
+            return await splice.run(start)
+
+    async def _open_stream(
+        self, call_id: str, stream_sid: str
+    ) -> tuple[str, asyncio.Transport] | None:
+        """The address of the owner that has accepted, and the connection to it."""
         owner: Whereabouts | None = None
         try:
             async with asyncio.timeout(ACCEPTED_WITHIN_SECS):
                 owner = await self._other(call_id)
                 if owner is None:
                     return None
-                socket = await self._connect(owner, call_id, stream_sid)
+                transport = await self._connect(owner, call_id, stream_sid)
         except InvalidStatus as refused:
             status = refused.response.status_code
             logger.info("The owner does not take a stream", owner=owner, status=status)
@@ -87,7 +100,7 @@ class Relay:
             return None
         logger.info("A stream is passed on to the owner of its call", owner=owner.instance)
         self._count("relayed")
-        return socket
+        return str(owner.url), transport
 
     async def request(self, call_id: str, what: str, body: bytes) -> httpx.Response | None:
         """The owner's answer to a request; None when there is none, or it does not answer."""
@@ -112,21 +125,19 @@ class Relay:
             return None
         return found
 
-    async def _connect(self, owner: Whereabouts, call_id: str, stream_sid: str) -> OwnerSocket:
+    async def _connect(
+        self, owner: Whereabouts, call_id: str, stream_sid: str
+    ) -> asyncio.Transport:
         signature = self.signatures.sign(owner.instance, MEDIA, call_id, stream_sid)
-        assert owner.url is not None
+        address = f"ws{str(owner.url).removeprefix('http')}"
+        # From the first byte behind the handshake on, the connection is the splice's.
         socket = await connect(
-            f"ws{owner.url.removeprefix('http')}/internal/media/{quote(call_id, safe='')}",
+            f"{address}/internal/{MEDIA}/{quote(call_id, safe='')}",
             additional_headers={HEADER: signature, STREAM_SID_HEADER: stream_sid},
-            create_connection=OwnerSocket,
             user_agent_header=None,
             compression=None,
             proxy=None,
             open_timeout=None,
-            ping_interval=PING_EVERY_SECS,
-            ping_timeout=PING_TIMEOUT_SECS,
-            close_timeout=CLOSE_TIMEOUT_SECS,
-            max_size=MESSAGE_LIMIT_BYTES,
+            ping_interval=None,
         )
-        assert isinstance(socket, OwnerSocket)
-        return socket
+        return socket.transport

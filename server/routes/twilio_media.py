@@ -12,25 +12,21 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 import asyncio
 
 from fastapi import APIRouter, WebSocket
-from loguru import logger
 from starlette.responses import JSONResponse
 
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call
 from pipelines.phone.twilio_serializer import Connected, Start, StreamError, decode
-from server.relay.relayed_stream import ABNORMAL, RelayedStream
 from server.resources import Opened, Resources
 from server.routes.media_stream import (
-    INTERNAL,
     UNACCEPTABLE,
     Refused,
     carry,
-    close,
     next_start,
     next_text,
     served,
-    text_of,
 )
+from server.twilio.media_websocket import DIRECT_SOCKET, MediaWebSocketProtocol
 from server.twilio.stream_tokens import TokenRefused
 
 HANDSHAKE_TIMEOUT_SECS = 10.0
@@ -73,23 +69,12 @@ async def _passed_on(
     registry = opened.registry
     if opened.relay is None or registry.running(call_id) is not None:
         return False
-    owner = await opened.relay.open_stream(call_id, stream_sid)
-    if owner is None:
-        return False
+    direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
     registry.relays += 1
     try:
-        if not owner.send_now(start.encode()):
-            logger.warning("The owner of a call has gone while it was asked")
-            return False
-        ended = await RelayedStream(websocket, owner, text_of).run()
-        if ended is not None:
-            code, reason = ended
-            # Twilio then asks for TwiML, and the next instance takes over.
-            await close(websocket, INTERNAL if code == ABNORMAL else code, reason)
+        return await opened.relay.pass_on(direct, call_id, stream_sid, start)
     finally:
         registry.relays -= 1
-        await owner.close()
-    return True
 
 
 async def _handshake(websocket: WebSocket) -> tuple[Start, str]:

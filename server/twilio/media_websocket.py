@@ -13,14 +13,19 @@ sends and receives through the scope's extension `DIRECT_SOCKET`, past the ASGI 
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
-from pipelines.gemini.websocket_frames import MOST_FRAGMENTS, TEXT, FrameCutter, text_frame
+from pipelines.gemini.websocket_frames import (
+    MOST_FRAGMENTS,
+    TEXT,
+    FrameCutter,
+    masked_text_frame,
+    text_frame,
+)
 from server.twilio.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -44,8 +49,6 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
     slow_reader_timer: asyncio.TimerHandle | None = None
     abort_timer: asyncio.TimerHandle | None = None
     cutter: FrameCutter | None = None
-    # Takes a text message at once, when none waits before it; False: the app receives it.
-    pass_on: Callable[[bytes], bool] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,24 +79,42 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def send_now(self, *texts: str) -> bool:
         """Send messages at once; False when that is not possible: use ASGI's `send` then."""
-        if not self._may_write():
-            return False
-        self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
-        return True
-
-    def write_now(self, text: bytes) -> bool:
-        """As `send_now`, for one message that is encoded."""
-        if not self._may_write():
-            return False
-        self.transport.write(text_frame(text))
-        return True
-
-    def _may_write(self) -> bool:
         if not self.handshake_complete or self.close_sent or not self.writable.is_set():
             return False
         if self.disconnected or self.transport.is_closing():
             return False
-        return self.conn.state is State.OPEN
+        if self.conn.state is not State.OPEN:
+            return False
+        self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
+        return True
+
+    def hand_over(self, protocol: asyncio.Protocol) -> bytes | None:
+        """Have `protocol` take this connection; the frames of the peer's that were not read yet.
+
+        None, and nothing changes, in the middle of a frame or message, or of a slow write.
+        """
+        conn = self.conn
+        is_open = conn.state is State.OPEN and not self.transport.is_closing()
+        whole = conn.current_size is None and self.writable.is_set() and self.cutter is not None
+        if not is_open or not whole or not self.queue.holds_only_texts:
+            return None
+        assert self.cutter is not None
+        head = self.cutter.let_go()
+        if head is None:
+            return None
+        # What `protocol` writes may end in the middle of a frame.
+        self.stop_keepalive()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.transport.set_protocol(protocol)
+        unread = [masked_text_frame(text.encode()) for text in self.queue.take_texts()]
+        return b"".join([*unread, head])
+
+    def take_back(self) -> None:
+        """Take the connection back from who it was handed over to, to end it."""
+        if not self.disconnected:
+            self.transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
         """Queue whole text messages; pass everything else to websockets."""
@@ -139,8 +160,6 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
         conn = self.conn
         if conn.state is not State.OPEN or conn.current_size is not None or self.close_sent:
             return False
-        if self.pass_on is not None and self.queue.empty() and self.pass_on(payload):
-            return True
         try:
             text = payload.decode()
         except UnicodeDecodeError:
