@@ -14,6 +14,9 @@ def relay(
     calls: Annotated[int, typer.Option(min=1, max=500, help="Calls at once.")] = 20,
     secs: Annotated[float, typer.Option(min=1, help="Seconds measured, each time.")] = 10.0,
     pin: Pin = True,
+    priority: Annotated[
+        bool, typer.Option(help="Run ahead of all other work on this machine, where allowed.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """What passing calls on to another instance adds: latency of each packet, and CPU.
@@ -26,6 +29,7 @@ def relay(
         from rich.console import Console
 
         from server.bench.cores import shared_out
+        from server.bench.load.priority import NoPriority, ahead_of_others
         from server.bench.load.stage import LoadOptions
         from server.bench.relay import as_json, measure_relay, print_relay
         from server.demo.stage import StageError
@@ -35,9 +39,12 @@ def relay(
 
     options = LoadOptions(secs, cores=shared_out() if pin else None)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            ahead_of_others(priority),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             result = runner.run(measure_relay(calls, options, lambda line: echo(line, err=True)))
-    except (StageError, NoValkey) as error:
+    except (StageError, NoValkey, NoPriority) as error:
         echo_lines(f"The servers did not start:\n{error}", err=True)
         raise typer.Exit(1) from None
     print_relay(result, Console())

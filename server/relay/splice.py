@@ -100,7 +100,7 @@ class Splice:
         self._ended.set()
 
     async def _handed_over(self, end: _End) -> bytes | None:
-        """What Twilio has sent behind `start`, at the end of a frame; None when that is too late."""
+        """What Twilio has sent behind `start`, at the end of a frame; None: too late."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + WHOLE_WITHIN_SECS
         while not self._owner.is_closing() and loop.time() < give_up:
