@@ -91,22 +91,24 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
     def hand_over(self, protocol: asyncio.Protocol) -> bytes | None:
         """Have `protocol` take this connection; the frames of the peer's that were not read yet.
 
-        None, and nothing changes, in the middle of a frame or message, or of a slow write.
+        None, and nothing changes, in the middle of a frame or message, or of a slow write: later
+        it may be possible.
         """
-        conn = self.conn
+        conn, cutter = self.conn, self.cutter
         is_open = conn.state is State.OPEN and not self.transport.is_closing()
-        whole = conn.current_size is None and self.writable.is_set() and self.cutter is not None
-        if not is_open or not whole or not self.queue.holds_only_texts:
+        if not is_open or cutter is None or not self.queue.holds_only_texts:
             return None
-        assert self.cutter is not None
-        head = self.cutter.let_go()
+        if self.read_paused:
+            # For the rest of a frame, too.
+            self.read_paused = False
+            self.transport.resume_reading()
+        if conn.current_size is not None or not self.writable.is_set():
+            return None
+        head = cutter.let_go()
         if head is None:
             return None
         # What `protocol` writes may end in the middle of a frame.
         self.stop_keepalive()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
         self.transport.set_protocol(protocol)
         unread = [masked_text_frame(text.encode()) for text in self.queue.take_texts()]
         return b"".join([*unread, head])

