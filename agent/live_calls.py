@@ -23,6 +23,16 @@ class InstanceReport:
     held: int
     capacity: int
     draining: bool = False
+    # Where the other instances reach it: INSTANCE_URL.
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The instance that a call is on, and where the other instances reach it."""
+
+    instance: str
+    url: str | None
 
 
 class LiveCalls(Protocol):
@@ -47,10 +57,11 @@ class LiveCalls(Protocol):
         """
         ...
 
-    async def admit(self, call_id: str, limit: int | None) -> bool:
+    async def admit(self, call_id: str, limit: int | None, instance: str | None = None) -> bool:
         """Count a call that begins, unless `limit` calls are counted; True when it is.
 
-        `limit` None: there is none. Counts for as long as a lease, and longer by `report`.
+        `limit` None: there is none. `instance` has a place for the call, where `find` finds it.
+        Both hold for as long as a lease, and longer by `report`.
         """
         ...
 
@@ -59,7 +70,7 @@ class LiveCalls(Protocol):
         ...
 
     async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
-        """Tell that `instance` lives, and extend the count of calls that have a place on it."""
+        """Tell that `instance` lives, and extend what `admit` noted of calls with a place on it."""
         ...
 
     async def leave(self, instance: str) -> None:
@@ -72,6 +83,10 @@ class LiveCalls(Protocol):
 
     async def owner(self, call_id: str) -> str | None:
         """The instance that carries the call."""
+        ...
+
+    async def find(self, call_id: str) -> Whereabouts | None:
+        """The instance that carries the call; before its first stream, that has a place for it."""
         ...
 
     async def release(self, call_id: str, instance: str) -> None:
@@ -101,7 +116,8 @@ class LiveCallsInMemory:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
         self._fences: dict[str, int] = {}
-        self._admitted: set[str] = set()
+        # Call → the instance that has a place for it.
+        self._admitted: dict[str, str | None] = {}
         self._reports: dict[str, InstanceReport] = {}
         # Token → the loop's time at which it expires.
         self._used: dict[str, float] = {}
@@ -129,20 +145,23 @@ class LiveCallsInMemory:
             renewed[call_id] = fence if is_ours else LOST
         return renewed
 
-    async def admit(self, call_id: str, limit: int | None) -> bool:
+    async def admit(self, call_id: str, limit: int | None, instance: str | None = None) -> bool:
         """As `LiveCalls.admit`."""
-        if limit is not None and len(self._admitted - {call_id}) >= limit:
+        if limit is not None and len(self._admitted.keys() - {call_id}) >= limit:
             return False
-        self._admitted.add(call_id)
+        self._admitted[call_id] = instance
         return True
 
     async def dismiss(self, call_id: str) -> None:
         """As `LiveCalls.dismiss`."""
-        self._admitted.discard(call_id)
+        self._admitted.pop(call_id, None)
 
     async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
         """As `LiveCalls.report`."""
         self._reports[instance] = report
+        for call_id in call_ids:
+            if self._admitted.get(call_id) is None:
+                self._admitted[call_id] = instance
 
     async def leave(self, instance: str) -> None:
         """As `LiveCalls.leave`."""
@@ -155,6 +174,14 @@ class LiveCallsInMemory:
     async def owner(self, call_id: str) -> str | None:
         """As `LiveCalls.owner`."""
         return self._owners.get(call_id)
+
+    async def find(self, call_id: str) -> Whereabouts | None:
+        """As `LiveCalls.find`."""
+        instance = self._owners.get(call_id) or self._admitted.get(call_id)
+        if instance is None:
+            return None
+        report = self._reports.get(instance)
+        return Whereabouts(instance, None if report is None else report.url)
 
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""

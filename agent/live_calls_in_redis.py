@@ -12,7 +12,7 @@ from loguru import logger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent.live_calls import InstanceReport, LiveCallsInMemory
+from agent.live_calls import InstanceReport, LiveCallsInMemory, Whereabouts
 
 # The braces keep all keys on one node of a Redis cluster, as scripts need it. `live`, `admitted`
 # and `instances` are ordered by when an entry expires, by Redis's clock, so that instances' clocks
@@ -22,6 +22,8 @@ _ADMITTED = "{voice-ai}:admitted"
 _INSTANCES = "{voice-ai}:instances"
 _INSTANCE = "{voice-ai}:instance:"
 _OWNER = "{voice-ai}:owner:"
+# The instance that has a place for a call: it dialled, or was asked for TwiML first.
+_HOME = "{voice-ai}:home:"
 FENCE = "{voice-ai}:fence:"
 _TOKEN = "{voice-ai}:token:"  # noqa: S105
 
@@ -79,17 +81,28 @@ if not known and ARGV[3] ~= '' and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV
 end
 redis.call('ZADD', KEYS[1], ms + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
+if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[2]) end
 return 1
 """
+# A call that began cold elsewhere has a place there, too: its home stays where it was prepared.
 _REPORT = """
 local now = redis.call('TIME')
 local expires = now[1] * 1000 + now[2] / 1000 + ARGV[3]
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[1], expires, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
-for i = 4, #ARGV do redis.call('ZADD', KEYS[3], expires, ARGV[i]) end
+for i = 4, #ARGV do
+  redis.call('ZADD', KEYS[3], expires, ARGV[i])
+  local home = redis.call('GET', KEYS[i])
+  if not home or home == ARGV[1] then redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[3]) end
+end
 redis.call('PEXPIRE', KEYS[3], ARGV[3] * 2)
 return 1
+"""
+_FIND = """
+local instance = redis.call('GET', KEYS[1]) or redis.call('GET', KEYS[2])
+if not instance then return false end
+return {instance, redis.call('GET', ARGV[1] .. instance)}
 """
 _ALL = """
 local now = redis.call('TIME')
@@ -122,6 +135,7 @@ class LiveCallsInRedis:
         self._release = client.register_script(_RELEASE)
         self._admit = client.register_script(_ADMIT)
         self._report = client.register_script(_REPORT)
+        self._find = client.register_script(_FIND)
         self._all = client.register_script(_ALL)
         self._count = client.register_script(_COUNT)
 
@@ -150,6 +164,14 @@ class LiveCallsInRedis:
         """As `LiveCalls.owner`."""
         return _text(await self._client.get(_OWNER + call_id))
 
+    async def find(self, call_id: str) -> Whereabouts | None:
+        """As `LiveCalls.find`, in one round trip."""
+        found = await self._find(keys=[_OWNER + call_id, _HOME + call_id], args=[_INSTANCE])
+        if found is None:
+            return None
+        instance, said = map(_text, found)
+        return Whereabouts(str(instance), _report(said).url if said else None)
+
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""
         await self._release(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance])
@@ -167,11 +189,12 @@ class LiveCallsInRedis:
         named = zip(call_ids, map(_text, owners), strict=True)
         return {call_id: owner for call_id, owner in named if owner is not None}
 
-    async def admit(self, call_id: str, limit: int | None) -> bool:
+    async def admit(self, call_id: str, limit: int | None, instance: str | None = None) -> bool:
         """As `LiveCalls.admit`; without Redis, there is no limit over all instances."""
-        args: list[str | int] = [call_id, self._lease_ms, "" if limit is None else limit]
+        most = "" if limit is None else limit
+        args: list[str | int] = [call_id, self._lease_ms, most, instance or ""]
         try:
-            return bool(await self._admit(keys=[_ADMITTED], args=args))
+            return bool(await self._admit(keys=[_ADMITTED, _HOME + call_id], args=args))
         except RedisError as error:
             logger.bind(error=type(error).__name__).error(
                 "Redis failed; a call was admitted without counting those of other instances"
@@ -180,11 +203,15 @@ class LiveCallsInRedis:
 
     async def dismiss(self, call_id: str) -> None:
         """As `LiveCalls.dismiss`."""
-        await self._client.zrem(_ADMITTED, call_id)
+        async with self._client.pipeline(transaction=False) as both:
+            both.zrem(_ADMITTED, call_id)
+            both.delete(_HOME + call_id)
+            await both.execute()
 
     async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
         """As `LiveCalls.report`, in one round trip."""
-        keys = [_INSTANCES, _INSTANCE + instance, _ADMITTED]
+        homes = [_HOME + call_id for call_id in call_ids]
+        keys = [_INSTANCES, _INSTANCE + instance, _ADMITTED, *homes]
         args: list[str | int] = [instance, json.dumps(asdict(report)), self._lease_ms, *call_ids]
         await self._report(keys=keys, args=args)
 
@@ -200,7 +227,7 @@ class LiveCallsInRedis:
             return {}
         said = await self._client.mget([_INSTANCE + name for name in names])
         named = zip(names, map(_text, said), strict=True)
-        return {name: InstanceReport(**json.loads(text)) for name, text in named if text}
+        return {name: _report(text) for name, text in named if text}
 
     async def use_token(self, token_id: str, ttl_secs: int) -> bool:
         """As `LiveCalls.use_token`."""
@@ -216,6 +243,10 @@ class LiveCallsInRedis:
     async def ping(self) -> None:
         """As `LiveCalls.ping`."""
         await self._client.ping()
+
+
+def _report(text: str) -> InstanceReport:
+    return InstanceReport(**json.loads(text))
 
 
 def _text(value: Any) -> str | None:

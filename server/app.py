@@ -18,7 +18,14 @@ from server.http.body_limit import BodyLimit
 from server.http.fair_share import FairShare
 from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, Resources, State, open_resources
-from server.routes import calls, change_call, health, twilio_media, twilio_webhooks
+from server.routes import (
+    calls,
+    change_call,
+    health,
+    relayed,
+    twilio_media,
+    twilio_webhooks,
+)
 from server.routes.api_docs import add_api_docs
 from server.routes.auth import NO_KEY, TOO_MANY, authenticate_reader
 from server.routes.errors import problem
@@ -69,6 +76,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     app.include_router(twilio_media.router)
     app.include_router(calls.router)
     app.include_router(change_call.router)
+    app.include_router(relayed.router)
     app.include_router(health.router)
     app.add_api_route(
         "/metrics",

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypedDict
+from urllib.parse import urlsplit
 
 from fastapi import Depends
 from google.genai import types
@@ -51,6 +52,8 @@ from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
+from server.relay.relay import Relay
+from server.relay.signatures import RelaySignatures
 from server.settings.settings import Settings, names_set
 from server.settings.written_values import parsed_listen_address, read_key
 from server.twilio.signature_warnings import SignatureWarnings
@@ -84,8 +87,9 @@ class Resources:
     life: CallLifecycle
     temporal: "TemporalLifecycle | None"
     registry: CallRegistry
-    # None: there are no other instances.
+    # None, as `relay`: there are no other instances.
     leases: CallLeases | None
+    relay: Relay | None
     metrics: Metrics
     last_session: LastModelSession
     signatures: TwilioSignatures
@@ -179,6 +183,7 @@ async def open_resources(
         stack.push_async_callback(registry.close)
         call_leases = _open_leases(settings, registry, stack)
         pool = _open_pool(settings, begin, prewarming, metrics, stack)
+        relay = _open_relay(settings, registry, live_calls, clock, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe))
@@ -204,6 +209,7 @@ async def open_resources(
             temporal=temporal,
             registry=registry,
             leases=call_leases,
+            relay=relay,
             metrics=metrics,
             last_session=last_session,
             signatures=_make_signatures(settings),
@@ -451,18 +457,28 @@ def _make_registry(
     registry = CallRegistry(
         start,
         live_calls,
-        instance=settings.instance_url or f"{socket.gethostname()}:{os.getpid()}",
+        instance=_instance_name(settings.instance_url),
         capacity=settings.max_concurrent_calls,
         clock=clock,
         prewarming=prewarming,
         handover=handover,
         leases=leases,
         fleet_capacity=settings.max_fleet_calls or None,
+        url=settings.instance_url,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
+
+
+def _instance_name(url: str | None) -> str:
+    """INSTANCE_URL, except for an address that other machines have, too."""
+    if url is None:
+        return f"{socket.gethostname()}:{os.getpid()}"
+    parts = urlsplit(url)
+    is_shared = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return f"{socket.gethostname()}:{parts.port}" if is_shared else url
 
 
 def _told_of_ends(
@@ -533,11 +549,35 @@ def _open_leases(
     return leases
 
 
+def _open_relay(
+    settings: Settings,
+    registry: CallRegistry,
+    live_calls: LiveCalls,
+    clock: Clock,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> Relay | None:
+    if settings.redis_url is None:
+        return None
+    assert settings.stream_token_secret is not None, "settings generate one in development"
+    secret = settings.stream_token_secret.get_secret_value()
+    signatures = RelaySignatures(secret, registry.instance, clock)
+    relay = Relay(
+        live_calls,
+        signatures,
+        registry.instance,
+        lambda outcome: metrics.relays.labels(outcome).inc(),
+    )
+    metrics.relayed.set_function(lambda: registry.relays)
+    stack.push_async_callback(relay.close)
+    return relay
+
+
 def _open_aws(
     settings: Settings, registry: CallRegistry, metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     if settings.ecs_agent_uri:
-        protection = TaskProtection(settings.ecs_agent_uri, lambda: registry.held)
+        protection = TaskProtection(settings.ecs_agent_uri, lambda: registry.busy)
         protection.open()
         stack.push_async_callback(protection.close)
     if settings.cloudwatch_namespace:

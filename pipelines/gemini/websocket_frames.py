@@ -51,6 +51,13 @@ class FrameCutter:
         # Bytes still to come of a frame whose first bytes were passed on as OTHER.
         self._rest_bytes = 0
 
+    def let_go(self) -> bytes | None:
+        """The start of a head, which no piece has; None in the middle of a frame."""
+        if self._rest_bytes:
+            return None
+        head, self._head = self._head, b""
+        return head
+
     def cut(self, data: bytes) -> list[Piece]:
         """Cut `data` into pieces, in order; an incomplete head waits for the next call."""
         at = 0

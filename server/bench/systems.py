@@ -93,6 +93,11 @@ class Running:
     _url: str
     _twilio: TwilioEmulator
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._url
+
     async def dial(self, number: str) -> None:
         """Have the system call a number.
 
@@ -155,6 +160,8 @@ async def running(
 def _our_environment(url: str, folder: Path, at_once: int) -> dict[str, str]:
     return {
         "BASE_URL": url,
+        # Counts only where there is a REDIS_URL.
+        "INSTANCE_URL": url,
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'bench.db'}",
         "MAX_CONCURRENT_CALLS": str(2 * at_once + 10),
         "PREWARM_LIMIT": str(2 * at_once + 10),

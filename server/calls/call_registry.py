@@ -68,12 +68,14 @@ class CallRegistry:
         handover: CallHandover | None = None,
         leases: dict[str, int] | None = None,
         fleet_capacity: int | None = None,
+        url: str | None = None,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
 
         `handover` None: no other instance goes on with a call of this one. `leases` is filled with
         the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
-        instances together hold at most; None sets no limit.
+        instances together hold at most; None sets no limit. `url`: where other instances reach
+        this one.
         """
         self._handover = handover
         self._fleet_capacity = fleet_capacity
@@ -92,9 +94,14 @@ class CallRegistry:
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.instance = instance
+        self._url = url
         self._closing = False
+        # Streams of other instances' calls that are passed on to them.
+        self.relays = 0
         # This process stops: it takes no new call, and carries those that it has.
         self.draining = False
+        # It has said so of each call: their next streams belong elsewhere.
+        self._stopping = False
 
     def report_to(self, life: CallLifecycle) -> None:
         """Report every conversation that ends to this lifecycle."""
@@ -117,7 +124,13 @@ class CallRegistry:
 
     def report(self) -> tuple[InstanceReport, list[str]]:
         """What this instance says of itself, and the calls that have a place here."""
-        return InstanceReport(self.held, self._capacity, self.draining), self.places
+        report = InstanceReport(self.held, self._capacity, self.draining, self._url)
+        return report, self.places
+
+    @property
+    def busy(self) -> int:
+        """What a stop of this process would disturb: calls with a place here, and relays."""
+        return self.held + self.relays
 
     @property
     def talking(self) -> int:
@@ -148,7 +161,12 @@ class CallRegistry:
 
         One that gets no place here is counted no more after the time of a lease.
         """
-        return await self._live_calls.admit(call_id, self._fleet_capacity)
+        return await self._live_calls.admit(call_id, self._fleet_capacity, self.instance)
+
+    async def count_as(self, counted: str, call_id: str) -> None:
+        """A call that was counted in has another id."""
+        await self._note(self._live_calls.dismiss(counted))
+        await self._note(self._live_calls.admit(call_id, None, self.instance))
 
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
@@ -202,6 +220,14 @@ class CallRegistry:
         """The record of a live call whose stream is expected here."""
         return self._expected.get(call_id)
 
+    def has(self, call_id: str) -> bool:
+        """Whether the call runs here, or has a place; False once this process stops."""
+        return not self._stopping and (call_id in self._active or call_id in self._held)
+
+    def record_of(self, call_id: str) -> Call | None:
+        """The record of a call that has a place here, as it began; None when it was not given."""
+        return self._held.get(call_id)
+
     async def carry(self, call: Call, stream: MediaStream) -> PhoneLine:
         """Bind `stream` to the call's line and return it; the first stream starts the pipeline.
 
@@ -241,6 +267,7 @@ class CallRegistry:
 
         Other instances then know of these calls what is to know.
         """
+        self._stopping = True
         cut_off = [
             call_id
             for call_id, active in self._active.items()

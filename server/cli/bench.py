@@ -10,6 +10,7 @@ from server.cli.bench_audio import audio
 from server.cli.bench_chaos import chaos
 from server.cli.bench_load import load
 from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
+from server.cli.bench_relay import relay
 from server.cli.environment import echo_lines, exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
@@ -84,3 +85,4 @@ def latency(
 
 
 app.command()(load)
+app.command()(relay)

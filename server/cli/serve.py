@@ -19,6 +19,9 @@ def serve(
     with_worker: Annotated[
         bool, typer.Option(help="Run workflows of calls, too, when TEMPORAL_ADDRESS is set.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes behind the one port, an instance each.")
+    ] = 1,
     env_file: Annotated[Path, typer.Option(help="The file of settings to read.")] = Path(".env"),
 ) -> None:
     """Serve the API, Twilio's webhooks and media streams. Migrates the database first."""
@@ -36,11 +39,15 @@ def serve(
     from pipelines.call.catalogue import BrokenPipeline
     from pipelines.gemini.live_config import warm_up
     from server.app import create_app
+    from server.cli.serve_processes import serve_alone, serve_workers, why_no_workers
     from server.cli.start_report import log_start, start_facts
-    from server.http.serving import AnnouncedServer, configure, listen, run
+    from server.http.serving import listen
     from server.observability.gc_policy import settle
 
     _check_the_way_to_twilio(settings)
+    if workers > 1 and (missing := why_no_workers(settings)):
+        echo(f"--workers {workers}: {missing}", err=True)
+        raise typer.Exit(2)
     try:
         app = create_app(settings, with_worker=with_worker)
         bound = listen(host, settings.port)
@@ -58,16 +65,10 @@ def serve(
     with bound:
         address, number = bound.getsockname()[:2]
         says = f"Listening on http://{address}:{number} (as {settings.base_url})."
-        server = AnnouncedServer(
-            configure(app),
-            announce=lambda: typer.echo(says),
-            drain_secs=settings.drain_timeout,
-        )
-        run(server, bound)
-    if not server.started:
-        raise typer.Exit(3)
-    if server.is_broken:
-        raise typer.Exit(1)
+        if workers > 1:
+            serve_workers(workers, settings, bound, says, with_worker=with_worker)
+        else:
+            serve_alone(app, settings, bound, announce=lambda: typer.echo(says))
 
 
 def _check_the_way_to_twilio(settings: Settings) -> None:

@@ -100,7 +100,8 @@ async def _instance(
     with held_port() as port:
         url = f"http://127.0.0.1:{port}"
         command = (*SERVE, "--port", str(port))
-        async with started(command, environment, folder, url, "/health/ready") as server:
+        own = {**environment, "INSTANCE_URL": url}
+        async with started(command, own, folder, url, "/health/ready") as server:
             yield Instance(name, server)
 
 

@@ -71,15 +71,15 @@ def configure(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def run(server: "AnnouncedServer", bound: socket.socket) -> None:
-    """Serve on this socket until a signal comes, or until the server is broken.
+def run(server: "AnnouncedServer", *bound: socket.socket) -> None:
+    """Serve on these sockets until a signal comes, or until the server is broken.
 
     An exit that some code raises in the event loop stops that loop, whatever else runs on it. The
     loop is started again then, for as long as it takes to stop in order; `is_broken` is set.
     """
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         loop = runner.get_loop()
-        task = loop.create_task(server.serve(sockets=[bound]), name="serving")
+        task = loop.create_task(server.serve(sockets=list(bound)), name="serving")
         try:
             while not task.done():
                 try:
@@ -162,16 +162,16 @@ class AnnouncedServer(_Server):
         if self._drained_at is None:
             self._drained_at = now + self._drain_secs
             registry.draining = True
-            if registry.held:
+            if registry.busy:
                 logger.warning(
                     "Stopping: no new calls are taken; a second signal ends those that go on",
-                    calls=registry.held,
+                    calls=registry.busy,
                     waits_at_most_secs=self._drain_secs,
                 )
-        if not registry.held:
+        if not registry.busy:
             self.should_exit = True
         elif now >= self._drained_at:
-            logger.warning("Stopping: calls still go on", calls=registry.held)
+            logger.warning("Stopping: calls still go on", calls=registry.busy)
             self.should_exit = True
 
     def breaks(self, why: str) -> None:

@@ -280,6 +280,17 @@ class Metrics:
         self.talking = _gauge(
             registry, "running_pipelines", "Calls whose pipeline runs on this instance."
         )
+        self.relayed = _gauge(
+            registry, "relayed_streams", "Streams that this instance passes on to another one."
+        )
+        self.relays = _counter(
+            registry,
+            "relays",
+            "Streams whose call another instance had, by whether that one took them.",
+            "outcome",
+        )
+        for outcome in ("relayed", "refused", "late", "failed"):
+            self.relays.labels(outcome)
         self.warm_sessions = _gauge(
             registry, "warm_sessions", "Sessions that are open for phones that ring."
         )

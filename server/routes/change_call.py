@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.record.models import Call
 from pipelines.call.run_call import RunningCall
 from pipelines.gemini.model_controls import Change, UnknownTool
+from server.relay.relay import CHANGE, HINT
 from server.resources import Opened, Resources
 from server.routes.auth import authenticate
 from server.routes.calls import ANSWERS, NOT_FOUND, known_call
@@ -15,11 +16,11 @@ from server.routes.errors import problem
 from server.settings.profile_fields import Text
 
 NOT_TALKING = "The call is not in progress."
-ELSEWHERE = "The call is carried by another instance."
+ELSEWHERE = "The call is carried by another instance, which cannot be reached."
 CONFLICT: dict[int | str, dict[str, Any]] = {
     400: problem("The body is not text.", "There was an error parsing the body"),
     408: problem("The body did not arrive in time.", "The body did not arrive in time."),
-    409: problem("The call is not in progress, or not on this instance.", NOT_TALKING),
+    409: problem("The call is not in progress, or its instance cannot be reached.", NOT_TALKING),
     413: problem("The body is larger than 64 kB.", "The body is larger than 64 kB."),
 }
 
@@ -64,26 +65,57 @@ async def change(call: KnownCall, body: CallChange, opened: Opened) -> None:
     The connection to the model that has them takes over between two turns; the conversation is
     remembered.
     """
-    running = await _running(call, opened)
+    if opened.registry.running(call.id) is None and await _passed_on(call, CHANGE, body, opened):
+        return
+    change_here(call.id, body, opened)
+
+
+@router.post("/{call_id}/hint", status_code=204, responses={**NOT_FOUND, **CONFLICT})
+async def hint(call: KnownCall, body: Hint, opened: Opened) -> None:
+    """Tell the model something that the caller does not hear, without interrupting it."""
+    if opened.registry.running(call.id) is None and await _passed_on(call, HINT, body, opened):
+        return
+    hint_here(call.id, body, opened)
+
+
+def change_here(call_id: str, body: CallChange, opened: Resources) -> None:
+    """Change a call that this instance carries. Raises: HTTPException."""
+    running = _running(call_id, opened)
     try:
         running.controls.change(Change(body.system_prompt, body.voice, body.tools))
     except UnknownTool as unknown:
         raise HTTPException(422, str(unknown)) from None
 
 
-@router.post("/{call_id}/hint", status_code=204, responses={**NOT_FOUND, **CONFLICT})
-async def hint(call: KnownCall, body: Hint, opened: Opened) -> None:
-    """Tell the model something that the caller does not hear, without interrupting it."""
-    running = await _running(call, opened)
-    running.controls.hint(body.text)
+def hint_here(call_id: str, body: Hint, opened: Resources) -> None:
+    """Give a hint to a call that this instance carries. Raises: HTTPException."""
+    _running(call_id, opened).controls.hint(body.text)
 
 
-async def _running(call: Call, opened: Resources) -> RunningCall:
+def _running(call_id: str, opened: Resources) -> RunningCall:
     """The call's pipeline on this instance. Raises: HTTPException."""
-    running = opened.registry.running(call.id)
-    if running is not None:
-        return running
-    opened.metrics.rejected.labels("not_in_progress").inc()
+    running = opened.registry.running(call_id)
+    if running is None:
+        opened.metrics.rejected.labels("not_in_progress").inc()
+        raise HTTPException(409, NOT_TALKING)
+    return running
+
+
+async def _passed_on(call: Call, what: str, body: BaseModel, opened: Resources) -> bool:
+    """Have the instance that carries the call do it; False: no other one does.
+
+    Raises: HTTPException as that one, and 409 when it does not answer.
+    """
     owner = await opened.live_calls.owner(call.id)
-    elsewhere = owner is not None and owner != opened.registry.instance
-    raise HTTPException(409, ELSEWHERE if elsewhere else NOT_TALKING)
+    if owner is None or owner == opened.registry.instance:
+        return False
+    answer = None
+    if opened.relay is not None:
+        content = body.model_dump_json(exclude_unset=True).encode()
+        answer = await opened.relay.request(call.id, what, content)
+    if answer is not None and answer.is_success:
+        return True
+    if answer is not None and answer.status_code in (409, 422):
+        raise HTTPException(answer.status_code, answer.json()["detail"])
+    opened.metrics.rejected.labels("not_in_progress").inc()
+    raise HTTPException(409, ELSEWHERE)

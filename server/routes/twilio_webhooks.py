@@ -81,6 +81,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             return _xml(twiml.say_and_hang_up("busy", profile.language))
         pooled = None if opened.pool is None else opened.pool.take(ours)
         if pooled is not None:
+            await opened.registry.count_as(call.id, pooled.call.id)
             call.id = pooled.call.id
             pooled.running.comes_from(call.phone_number)
         opened.registry.reserve(call)

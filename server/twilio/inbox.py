@@ -29,6 +29,17 @@ class Inbox:
         """Whether no event waits."""
         return not self._events
 
+    @property
+    def holds_only_texts(self) -> bool:
+        """Whether nothing but text messages waits."""
+        return all("text" in event for event in self._events)
+
+    def take_texts(self) -> list[str]:
+        """Take all waiting text messages."""
+        texts = [event["text"] for event in self._events]
+        self._events.clear()
+        return texts
+
     def put_nowait(self, event: Any) -> None:
         """Add an event, and wake the reader."""
         self._events.append(event)

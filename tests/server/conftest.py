@@ -120,9 +120,12 @@ ServerFactory = Callable[..., AbstractAsyncContextManager[Running]]
 
 @contextlib.asynccontextmanager
 async def running_server(
-    twilio: TwilioEmulator, folder: Path, **changes: Any
+    twilio: TwilioEmulator, folder: Path, *, in_fleet: bool = False, **changes: Any
 ) -> AsyncIterator[Running]:
-    """A server with these settings, whose database is in the folder."""
+    """A server with these settings, whose database is in the folder.
+
+    `in_fleet`: other instances reach it.
+    """
     bound = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     values: dict[str, Any] = {
@@ -136,6 +139,7 @@ async def running_server(
         "recordings_folder": folder / "recordings",
         # Its session would be one more than a test counts.
         "answer_filler": False,
+        "instance_url": url if in_fleet else None,
     }
     settings = Settings(**values | changes)
     async with (

@@ -21,10 +21,12 @@ async def own_process(
     program: str = VOICE_AI,
     *,
     base_url: str | None = None,
+    in_fleet: bool = False,
 ) -> AsyncIterator[tuple[Running, ForkedProcess]]:
     """The server, with its database in `folder`, and its process, which is stopped at the end.
 
     `program` is what runs `voice-ai`. `base_url`: where Twilio reaches it, if not itself.
+    `in_fleet`: other instances reach it.
     """
     with held_port() as port:
         url = f"http://127.0.0.1:{port}"
@@ -34,7 +36,8 @@ async def own_process(
             environment=os.environ
             | {"DRAIN_TIMEOUT": "0"}
             | environment
-            | {"BASE_URL": base_url or url},
+            | {"BASE_URL": base_url or url}
+            | ({"INSTANCE_URL": url} if in_fleet else {}),
             program=program,
         ) as process:
             assert b"Listening" in await process.stdout.readline()

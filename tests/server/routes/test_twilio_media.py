@@ -16,8 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from server.emulators.twilio import Answer, NoAnswer, TwilioEmulator
-from server.routes import twilio_media as media_stream
-from server.routes.twilio_media import FLOOD_MESSAGES, FLOOD_WINDOW_SECS, MessageLimits, Refused
+from server.routes import media_stream, twilio_media
+from server.routes.media_stream import FLOOD_MESSAGES, FLOOD_WINDOW_SECS, MessageLimits, Refused
 from tests.server.conftest import THEIRS, Running
 
 CONNECTED = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
@@ -211,7 +211,7 @@ async def test_binary_and_oversized_messages_close_the_stream(
 async def test_a_stream_that_does_not_begin_is_closed(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_stream, "HANDSHAKE_TIMEOUT_SECS", 0.1)
+    monkeypatch.setattr(twilio_media, "HANDSHAKE_TIMEOUT_SECS", 0.1)
     call = await server.place()
     async with socket(server, call["id"]) as websocket:
         assert await closed_with(websocket) == 1008

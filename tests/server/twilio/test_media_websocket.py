@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from pipelines.gemini.websocket_frames import MOST_FRAGMENTS
 from server.http.http_protocol import LimitedHttpProtocol
 from server.http.serving import MESSAGE_LIMIT_BYTES, listen, serving
-from server.routes.twilio_media import TwilioSocket
+from server.routes.media_stream import TwilioSocket
 from server.twilio.inbox import MOST_UNREAD
 from server.twilio.media_websocket import DIRECT_SOCKET, MediaWebSocketProtocol
 

@@ -1,0 +1,1 @@
+"""Tests of what instances pass on to each other."""
