@@ -23,7 +23,7 @@ from pipelines.gemini.fast_websocket import FastClientConnection
 from pipelines.gemini.messages import Words, read_content, read_speech
 from pipelines.gemini.server_message import opens_session
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT
-from pipelines.recording.tape import Kind, Tape
+from pipelines.recording.tape import Kind, Tape, TapedMessage
 
 AUDIO_TYPE = f"audio/pcm;rate={GEMINI_HEARS_AT}"
 # Exactly as google-genai writes it.
@@ -112,10 +112,13 @@ class AudioSocket(FastClientConnection):
             self._tape.add(Kind.MODEL_OUT, self._wire, message)
         await super().send(message, text=text)
 
-    def on_message(self, message: bytes) -> None:
+    def on_message(self, message: bytes) -> bytes:
         """A whole message was received; it is read later."""
-        if self._tape is not None:
-            self._tape.add(Kind.MODEL_IN, self._wire, message)
+        if self._tape is None:
+            return message
+        taped = TapedMessage(message)
+        self._tape.add(Kind.MODEL_IN, self._wire, taped)
+        return taped
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is not only speech or transcript; those go to the callbacks.
@@ -124,7 +127,7 @@ class AudioSocket(FastClientConnection):
         """
         while True:
             message = await super().recv(decode)
-            content = read_content(message)
+            content = _taped_speech(message) or read_content(message)
             if content is None:
                 is_setup = not self._listens and opens_session(message)
                 return _SETUP_COMPLETE if is_setup else message
@@ -138,9 +141,21 @@ class AudioSocket(FastClientConnection):
         pieces, size = [speech], len(speech)
         # A trailing half sample is dropped downstream, so nothing may be appended to it.
         while size < MOST_AT_ONCE_BYTES and size % 2 == 0:
-            more = self.next_if(read_speech)
+            more = self.next_if(_read_speech)
             if more is None:
                 break
             pieces.append(more)
             size += len(more)
         return speech if len(pieces) == 1 else b"".join(pieces)
+
+
+def _taped_speech(message: str | bytes) -> bytes | None:
+    """The speech of a message that is on a tape, which is told what it is."""
+    return _read_speech(message) if isinstance(message, TapedMessage) else None
+
+
+def _read_speech(message: bytes) -> bytes | None:
+    speech = read_speech(message)
+    if isinstance(message, TapedMessage):
+        message.speech = speech
+    return speech

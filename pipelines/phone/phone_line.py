@@ -14,6 +14,7 @@ from pipelines.phone.twilio_serializer import (
     Dtmf,
     Mark,
     Media,
+    Message,
     Stop,
     StreamError,
     decode,
@@ -154,9 +155,7 @@ class PhoneLine:
 
         Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
         """
-        if self.tape is not None:
-            self.tape.phone(Kind.PHONE_IN, text)
-        message = decode(text)
+        message = self._decode(text)
         hearing = self._hearing
         if isinstance(message, Media):
             self.packets_received += 1
@@ -176,6 +175,19 @@ class PhoneLine:
         else:
             raise StreamError(f"{type(message).__name__.lower()!r} comes only once, first")
         return True
+
+    def _decode(self, text: str) -> Message:
+        if self.tape is None:
+            return decode(text)
+        try:
+            message = decode(text)
+        except StreamError:
+            self.tape.phone(Kind.PHONE_IN, text)
+            raise
+        self.tape.phone(
+            Kind.PHONE_IN, text, message.payload if isinstance(message, Media) else b""
+        )
+        return message
 
     async def play(self, payload: bytes) -> None:
         """Play mu-law to the caller, behind what was played before."""
@@ -242,7 +254,10 @@ class PhoneLine:
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
-        await self._send(stream, encode_media(stream.stream_sid, payload))
+        text = encode_media(stream.stream_sid, payload)
+        if self.tape is not None:
+            self.tape.phone(Kind.PHONE_OUT, text, payload)
+        await stream.send(text)
 
     async def _send(self, stream: MediaStream, *texts: str) -> None:
         if self.tape is not None:

@@ -23,8 +23,8 @@ class Kind(IntEnum):
     """What an entry is; its content is named behind it. These numbers are written to disk."""
 
     PHONE_BOUND = 0  # the StreamSid
-    PHONE_IN = 1  # text of a message from Twilio
-    PHONE_OUT = 2  # text of a message to Twilio
+    PHONE_IN = 1  # text of a message from Twilio, or (text, its mu-law)
+    PHONE_OUT = 2  # text of a message to Twilio, or (text, its mu-law)
     PHONE_LOST = 3  # ""
     MODEL_OPENED = 4  # ""
     MODEL_IN = 5  # a message from Gemini: bytes or text
@@ -34,6 +34,13 @@ class Kind(IntEnum):
     RECORD = 9  # (what, fields): a turn, event or usage of the call's record
     ENDING = 10  # why the conversation was over; "": it is ended from outside
     GREETING = 11  # PCM16 at 24 kHz: a greeting that another call made
+
+
+class TapedMessage(bytes):
+    """A message from Gemini, and its audio once somebody has decoded it."""
+
+    # PCM16 at 24 kHz of a message that holds one piece of speech, and nothing else.
+    speech: bytes | None = None
 
 
 # Time in seconds of the loop's clock, kind, number of the wire from 1, content.
@@ -78,12 +85,15 @@ class Tape:
         self.add(Kind.MODEL_OPENED, self._models, "")
         return self._models
 
-    def phone(self, kind: Kind, text: str) -> None:
-        """Add an entry of the media stream that is bound; PHONE_BOUND begins a new one."""
+    def phone(self, kind: Kind, text: str, mulaw: bytes = b"") -> None:
+        """Add an entry of the media stream that is bound; PHONE_BOUND begins a new one.
+
+        `mulaw`: the sound in the message, if somebody has it: then nobody decodes it again.
+        """
         if kind is Kind.PHONE_BOUND:
             self._phones += 1
             self.was_answered = True
-        self.add(kind, self._phones, text)
+        self.add(kind, self._phones, (text, mulaw) if mulaw else text)
 
     def stop(self) -> None:
         """End the tape; what was added can still be taken. Safe to repeat."""
