@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from agent.call_memory import CallMemory
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.loop_load import LoopLoad
 from agent.measures import Measure, MeasureSink
 from agent.ports import CallLifecycle, Record
 from agent.profile import AgentProfile
@@ -153,7 +154,8 @@ async def open_resources(
         recordings = _open_recordings(settings, metrics, clock, stack)
         cassettes = _open_cassettes(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
-        model = _open_model(settings, stack)
+        load = LoopLoad()
+        model = _open_model(settings, load, stack)
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
@@ -181,7 +183,7 @@ async def open_resources(
         pool = _open_pool(settings, begin, prewarming, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
-        stack.enter_context(measured_loop_lag(metrics.lag.observe))
+        stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))
         if settings.metrics_address is not None:
             host, port = parsed_listen_address(settings.metrics_address)
             stack.enter_context(metrics.served_at(host, port))
@@ -328,10 +330,10 @@ def _open_handover(
     return handover
 
 
-def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
+def _open_model(settings: Settings, load: LoopLoad, stack: AsyncExitStack) -> ConnectModel:
     if settings.gemini_api_key is None:
         return NoModel()
-    client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model)
+    client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model, load)
     stack.push_async_callback(client.aclose)
     return client
 

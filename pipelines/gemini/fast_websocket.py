@@ -52,6 +52,13 @@ class FastClientConnection(ClientConnection):
         """A whole message was received: what is returned is read later."""
         return message
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the socket is open, and takes more without waiting."""
+        return not (
+            self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing()
+        )
+
     def send_now(self, text: bytes) -> bool:
         """Send one text message at once; False when the socket is not open or not writable."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():

@@ -184,9 +184,7 @@ class PhoneLine:
         except StreamError:
             self.tape.phone(Kind.PHONE_IN, text)
             raise
-        self.tape.phone(
-            Kind.PHONE_IN, text, message.payload if isinstance(message, Media) else b""
-        )
+        self.tape.phone(Kind.PHONE_IN, text, message.payload if isinstance(message, Media) else b"")
         return message
 
     async def play(self, payload: bytes) -> None:

@@ -23,7 +23,6 @@ import numpy as np
 
 from pipelines.recording.tape import Entry, Kind, TapedMessage
 from server.cassettes.audio_planes import (
-    pack_bytes,
     pack_mulaw,
     pack_pcm,
     pack_text,
@@ -38,7 +37,9 @@ _MICROSECONDS = 1_000_000
 _LEAST_BASE64 = 64
 _URL_SAFE_BACK = bytes.maketrans(b"-_", b"+/")
 # How padded base64 ends when an encoder wrote it: the unused bits of the last character are 0.
-_CANONICAL = tuple(f"{last}==" for last in "AQgw") + tuple(f"{last}=" for last in "AEIMQUYcgkosw048")
+_CANONICAL = tuple(f"{last}==" for last in "AQgw") + tuple(
+    f"{last}=" for last in "AEIMQUYcgkosw048"
+)
 
 # Kinds as plain numbers: comparing members of an enum is slow.
 _PHONE_IN, _PHONE_OUT = int(Kind.PHONE_IN), int(Kind.PHONE_OUT)
@@ -254,7 +255,9 @@ def _without_speech(message: bytes | str) -> tuple[str, bytes, str] | str:
     try:
         if start < 7 or end - start < _LEAST_BASE64:
             raise ValueError("no audio")
-        if message[end - 1 : end] == b"=" and not message[end - 3 : end].decode().endswith(_CANONICAL):
+        if message[end - 1 : end] == b"=" and not message[end - 3 : end].decode().endswith(
+            _CANONICAL
+        ):
             raise ValueError("not as an encoder writes it")
         pcm = message.speech if isinstance(message, TapedMessage) else None
         if pcm is None:
