@@ -154,7 +154,7 @@ async def open_resources(
         recordings = _open_recordings(settings, metrics, clock, stack)
         cassettes = _open_cassettes(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
-        load = LoopLoad()
+        load = LoopLoad(settings.overload_lag_ms / 1000 or None)
         model = _open_model(settings, load, stack)
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
@@ -169,7 +169,7 @@ async def open_resources(
         leases: dict[str, int] = {}
         handover = _open_handover(settings, begin, records, leases, stack)
         registry = _make_registry(
-            settings, start, live_calls, prewarming, clock, metrics, handover, leases
+            settings, start, live_calls, prewarming, clock, metrics, handover, leases, load
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
         local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
@@ -449,6 +449,7 @@ def _make_registry(
     metrics: Metrics,
     handover: CallHandover | None,
     leases: dict[str, int],
+    load: LoopLoad,
 ) -> CallRegistry:
     registry = CallRegistry(
         start,
@@ -460,6 +461,7 @@ def _make_registry(
         handover=handover,
         leases=leases,
         fleet_capacity=settings.max_fleet_calls or None,
+        load=load,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)

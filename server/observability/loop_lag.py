@@ -22,7 +22,8 @@ from contextlib import contextmanager
 
 from loguru import logger
 
-BEAT_SECS = 0.05
+from agent.loop_load import BEAT_SECS
+
 # A longer block may be heard as a gap, unless Twilio has audio queued.
 STALL_SECS = 0.1
 # A loop that is blocked again and again should not log more often.
