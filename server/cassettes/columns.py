@@ -227,7 +227,7 @@ def _without_mulaw(content: str | tuple[str, bytes]) -> tuple[str, bytes, str] |
 
     The whole text when there is none, or when its base64 is not as an encoder writes it.
     """
-    text, mulaw = content if isinstance(content, tuple) else (content, b"")
+    text, mulaw = (content, b"") if isinstance(content, str) else content
     start = text.find('"', text.find('"payload"') + 9) + 1
     if start < 10:
         return text

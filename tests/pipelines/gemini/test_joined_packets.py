@@ -56,7 +56,8 @@ def busy(socket: AudioSocket, packets: int = 3) -> LoopLoad:
 
 
 def hear(socket: AudioSocket, *packets: bytes) -> None:
-    assert all([socket.hear(packet) for packet in packets])
+    for packet in packets:
+        assert socket.hear(packet)
 
 
 async def test_an_idle_loop_sends_each_packet_as_it_would_without_joining(model: Model) -> None:
