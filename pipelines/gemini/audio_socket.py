@@ -18,6 +18,7 @@ https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 
 import asyncio
 from binascii import b2a_base64
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -63,6 +64,8 @@ class AudioSocket(FastClientConnection):
         self._is_lost = False
         self._tape: Tape | None = None
         self._wire = 0
+        # Those of the unread messages, in their order, while there is a tape.
+        self._taped: deque[TapedMessage] = deque()
         self._load = LoopLoad()
         self._joiner = PacketJoiner()
         # Sends packets for which no other one comes.
@@ -187,17 +190,17 @@ class AudioSocket(FastClientConnection):
             self._tape.add(Kind.MODEL_OUT, self._wire, message)
         await super().send(message, text=text)
 
-    def on_message(self, message: bytes) -> bytes:
+    def on_message(self, message: bytes) -> None:
         """A whole message was received; it is read later."""
-        if self._tape is None:
-            return message
-        taped = TapedMessage(message)
-        self._tape.add(Kind.MODEL_IN, self._wire, taped)
-        return taped
+        if self._tape is not None:
+            taped = TapedMessage(message)
+            self._taped.append(taped)
+            self._tape.add(Kind.MODEL_IN, self._wire, taped)
 
     async def close(self, code: CloseCode | int = 1000, reason: str = "") -> None:
         """Send the packets that wait, and close the connection."""
         self.flush()
+        self._taped.clear()
         await super().close(code, reason)
 
     async def recv(self, decode: bool | None = None) -> Any:
@@ -207,7 +210,7 @@ class AudioSocket(FastClientConnection):
         """
         while True:
             message = await super().recv(decode)
-            content = _taped_speech(message) or read_content(message)
+            content = read_content(message) if self._tape is None else self._read_taped(message)
             if content is None:
                 is_setup = not self._listens and opens_session(message)
                 return _SETUP_COMPLETE if is_setup else message
@@ -216,14 +219,26 @@ class AudioSocket(FastClientConnection):
             else:
                 await self._on_words(content)
 
+    def _read_taped(self, message: str | bytes) -> bytes | Words | None:
+        """Read a message, and give its audio to the tape."""
+        taped = self._taped.popleft() if self._taped else None
+        speech = read_speech(message) if isinstance(message, bytes) else None
+        if speech is None:
+            return read_content(message)
+        if taped is not None:
+            taped.decoded(speech)
+        return speech
+
     def _with_more(self, speech: bytes) -> bytes:
         """Join this speech with the speech received since, so that a late loop catches up."""
         pieces, size = [speech], len(speech)
         # A trailing half sample is dropped downstream, so nothing may be appended to it.
         while size < MOST_AT_ONCE_BYTES and size % 2 == 0:
-            more = self.next_if(_read_speech)
+            more = self.next_if(read_speech)
             if more is None:
                 break
+            if self._taped:
+                self._taped.popleft().decoded(more)
             pieces.append(more)
             size += len(more)
         return speech if len(pieces) == 1 else b"".join(pieces)
@@ -232,15 +247,3 @@ class AudioSocket(FastClientConnection):
 def _message_of(pcm: bytes) -> bytes:
     sound = b2a_base64(pcm, newline=False).translate(_URL_SAFE)
     return _BEFORE_SOUND + sound + _BEHIND_SOUND
-
-
-def _taped_speech(message: str | bytes) -> bytes | None:
-    """The speech of a message that is on a tape, which is told what it is."""
-    return _read_speech(message) if isinstance(message, TapedMessage) else None
-
-
-def _read_speech(message: bytes) -> bytes | None:
-    speech = read_speech(message)
-    if isinstance(message, TapedMessage):
-        message.speech = speech
-    return speech

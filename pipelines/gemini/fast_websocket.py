@@ -48,9 +48,8 @@ class FastClientConnection(ClientConnection):
         self._cutter: FrameCutter | None = None
         self._end_of_head = b""
 
-    def on_message(self, message: bytes) -> bytes:
-        """A whole message was received: what is returned is read later."""
-        return message
+    def on_message(self, message: bytes) -> None:
+        """A whole message was received; it is read later."""
 
     @property
     def is_writable(self) -> bool:
@@ -159,7 +158,8 @@ class FastClientConnection(ClientConnection):
     def _keep(self, is_text: bool, message: bytes) -> None:
         if self.protocol.close_sent is not None:
             return  # this side has closed
-        self._unread.append((is_text, self.on_message(message)))
+        self.on_message(message)
+        self._unread.append((is_text, message))
         self._wake()
         if len(self._unread) > MOST_UNREAD and not self._stopped:
             self._stopped = True

@@ -17,6 +17,7 @@ from pipelines.phone.twilio_serializer import (
     Message,
     Stop,
     StreamError,
+    around_payload,
     decode,
     encode_clear,
     encode_mark,
@@ -24,7 +25,7 @@ from pipelines.phone.twilio_serializer import (
 )
 from pipelines.rates import PACKET_BYTES
 from pipelines.recording.recording import Recording
-from pipelines.recording.tape import Kind, Tape
+from pipelines.recording.tape import AroundAudio, Kind, Tape, is_canonical
 
 # Limit of what waits for a stream: five minutes of speech, more than the longest greeting.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
@@ -184,7 +185,8 @@ class PhoneLine:
         except StreamError:
             self.tape.phone(Kind.PHONE_IN, text)
             raise
-        self.tape.phone(Kind.PHONE_IN, text, message.payload if isinstance(message, Media) else b"")
+        content = _around(text, message.payload) if isinstance(message, Media) else text
+        self.tape.phone(Kind.PHONE_IN, content)
         return message
 
     async def play(self, payload: bytes) -> None:
@@ -252,13 +254,22 @@ class PhoneLine:
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
-        text = encode_media(stream.stream_sid, payload)
         if self.tape is not None:
-            self.tape.phone(Kind.PHONE_OUT, text, payload)
-        await stream.send(text)
+            before, behind = around_payload(stream.stream_sid)
+            self.tape.phone(Kind.PHONE_OUT, (before, payload, behind))
+        await stream.send(encode_media(stream.stream_sid, payload))
 
     async def _send(self, stream: MediaStream, *texts: str) -> None:
         if self.tape is not None:
             for text in texts:
                 self.tape.phone(Kind.PHONE_OUT, text)
         await stream.send(*texts)
+
+
+def _around(text: str, payload: bytes) -> str | AroundAudio:
+    """A media message without its base64; the whole of it when an encoder would not write it so."""
+    start = text.find('"', text.find('"payload"') + 9) + 1
+    end = start + (len(payload) + 2) // 3 * 4
+    if start < 10 or text[end : end + 1] != '"' or not is_canonical(text[end - 3 : end]):
+        return text
+    return text[:start], payload, text[end:]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.recording.tape import Entry, Kind, TapedMessage
+from pipelines.recording.tape import AroundAudio, Entry, Kind, TapedMessage, is_canonical
 from server.cassettes.audio_planes import (
     pack_mulaw,
     pack_pcm,
@@ -36,10 +36,6 @@ _MICROSECONDS = 1_000_000
 # Messages with less base64 are stored as text.
 _LEAST_BASE64 = 64
 _URL_SAFE_BACK = bytes.maketrans(b"-_", b"+/")
-# How padded base64 ends when an encoder wrote it: the unused bits of the last character are 0.
-_CANONICAL = tuple(f"{last}==" for last in "AQgw") + tuple(
-    f"{last}=" for last in "AEIMQUYcgkosw048"
-)
 
 # Kinds as plain numbers: comparing members of an enum is slow.
 _PHONE_IN, _PHONE_OUT = int(Kind.PHONE_IN), int(Kind.PHONE_OUT)
@@ -126,7 +122,7 @@ class _Columns:
             sizes.append(len(content))
             sizes.append(zlib.crc32(content))
         elif kind in _WITH_AUDIO:
-            parted = _without_speech(content) if kind == _MODEL_IN else _without_mulaw(content)
+            parted = _parted(kind, content)
             if not isinstance(parted, str):
                 before, audio, behind = parted
                 numbers = self._around
@@ -222,49 +218,23 @@ def _read_numbers(numbers: bytes) -> tuple[list[int], bytes, list[int], list[int
     return times.tolist(), numbers[ends[1] : ends[2]], wires.tolist(), read.tolist()
 
 
-def _without_mulaw(content: str | tuple[str, bytes]) -> tuple[str, bytes, str] | str:
-    """The text before a payload of Twilio's stream, its bytes, and the text behind it.
-
-    The whole text when there is none, or when its base64 is not as an encoder writes it.
-    """
-    text, mulaw = (content, b"") if isinstance(content, str) else content
-    start = text.find('"', text.find('"payload"') + 9) + 1
-    if start < 10:
-        return text
-    end = start + (len(mulaw) + 2) // 3 * 4 if mulaw else text.find('"', start)
-    if end - start < _LEAST_BASE64 or text[end : end + 1] != '"':
-        return text
-    if text[end - 1] == "=" and not text[end - 3 : end].endswith(_CANONICAL):
+def _parted(kind: int, content: Any) -> AroundAudio | str:
+    """A message's audio and the text around it; the whole text when it has none to take out."""
+    if isinstance(content, TapedMessage):
+        content = content.content
+    if isinstance(content, tuple):
+        before, audio, behind = content
+        return before, audio, behind
+    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    key = '"data"' if kind == _MODEL_IN else '"payload"'
+    start = text.find('"', text.find(key) + len(key)) + 1
+    end = text.find('"', start)
+    if key not in text or end - start < _LEAST_BASE64 or not is_canonical(text[end - 3 : end]):
         return text
     try:
-        mulaw = mulaw or a2b_base64(text[start:end], strict_mode=True)
+        return text[:start], a2b_base64(text[start:end], strict_mode=True), text[end:]
     except ValueError:
         return text
-    return text[:start], mulaw, text[end:]
-
-
-def _without_speech(message: bytes | str) -> tuple[str, bytes, str] | str:
-    """The text before the first audio in a message from Gemini, its bytes, and the text behind it.
-
-    The whole text as for `_without_mulaw`.
-    """
-    if isinstance(message, str):
-        message = message.encode("utf-8", "surrogatepass")
-    start = message.find(b'"', message.find(b'"data"') + 6) + 1
-    end = message.find(b'"', start)
-    try:
-        if start < 7 or end - start < _LEAST_BASE64:
-            raise ValueError("no audio")
-        if message[end - 1 : end] == b"=" and not message[end - 3 : end].decode().endswith(
-            _CANONICAL
-        ):
-            raise ValueError("not as an encoder writes it")
-        pcm = message.speech if isinstance(message, TapedMessage) else None
-        if pcm is None:
-            pcm = a2b_base64(message[start:end], strict_mode=True)
-        return message[:start].decode(), pcm, message[end:].decode()
-    except ValueError:
-        return message.decode("utf-8", "replace")
 
 
 def _sent_sound(text: str) -> bytes | None:
