@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 from agent.call_memory import CallMemory
 from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.loop_load import LoopLoad
 from agent.measures import Measure, MeasureSink
 from agent.ports import CallLifecycle, Record
 from agent.profile import AgentProfile
@@ -157,7 +158,8 @@ async def open_resources(
         recordings = _open_recordings(settings, metrics, clock, stack)
         cassettes = _open_cassettes(settings, metrics, clock, stack)
         live_calls = _open_live_calls(settings, stack)
-        model = _open_model(settings, stack)
+        load = LoopLoad(settings.overload_lag_ms / 1000 or None)
+        model = _open_model(settings, load, stack)
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
@@ -171,7 +173,7 @@ async def open_resources(
         leases: dict[str, int] = {}
         handover = _open_handover(settings, begin, records, leases, stack)
         registry = _make_registry(
-            settings, start, live_calls, prewarming, clock, metrics, handover, leases
+            settings, start, live_calls, prewarming, clock, metrics, handover, leases, load
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
         local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
@@ -186,7 +188,7 @@ async def open_resources(
         relay = _open_relay(settings, registry, live_calls, clock, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
-        stack.enter_context(measured_loop_lag(metrics.lag.observe))
+        stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))
         if settings.metrics_address is not None:
             host, port = parsed_listen_address(settings.metrics_address)
             stack.enter_context(metrics.served_at(host, port))
@@ -334,10 +336,10 @@ def _open_handover(
     return handover
 
 
-def _open_model(settings: Settings, stack: AsyncExitStack) -> ConnectModel:
+def _open_model(settings: Settings, load: LoopLoad, stack: AsyncExitStack) -> ConnectModel:
     if settings.gemini_api_key is None:
         return NoModel()
-    client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model)
+    client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model, load)
     stack.push_async_callback(client.aclose)
     return client
 
@@ -453,6 +455,7 @@ def _make_registry(
     metrics: Metrics,
     handover: CallHandover | None,
     leases: dict[str, int],
+    load: LoopLoad,
 ) -> CallRegistry:
     registry = CallRegistry(
         start,
@@ -465,6 +468,7 @@ def _make_registry(
         leases=leases,
         fleet_capacity=settings.max_fleet_calls or None,
         url=settings.instance_url,
+        load=load,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)

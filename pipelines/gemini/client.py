@@ -9,6 +9,7 @@ from google import genai
 from google.genai import types
 from google.genai.live import AsyncSession
 
+from agent.loop_load import LoopLoad
 from pipelines.gemini.audio_socket import AudioSocket, OnSpeech, OnWords
 from pipelines.gemini.server_message import LeftOut, read_message
 from pipelines.recording.tape import TAPE
@@ -36,7 +37,18 @@ class ModelSession(Protocol):
         ...
 
     def hear(self, pcm: bytes) -> bool:
-        """Send PCM16 at 16 kHz now; False when it has to wait: use `send_realtime_input` then."""
+        """Send PCM16 at 16 kHz now, or with the next packets when the loop is busy.
+
+        False when it has to wait: use `send_realtime_input` then.
+        """
+        ...
+
+    def when_sent(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once everything that was heard is sent: now, if nothing waits."""
+        ...
+
+    def flush(self) -> None:
+        """Send what waits for other packets."""
         ...
 
     async def send_realtime_input(self, **what: Any) -> None:
@@ -89,8 +101,12 @@ class GeminiClient:
     https://websockets.readthedocs.io/en/stable/topics/proxies.html
     """
 
-    def __init__(self, api_key: str, model: str = DEFAULT_MODEL) -> None:
+    def __init__(
+        self, api_key: str, model: str = DEFAULT_MODEL, load: LoopLoad | None = None
+    ) -> None:
+        """`load`: of the loop that the sessions are used on; None: packets are never joined."""
         self.model = model
+        self._load = load
         self.secrets: Sequence[str] = (api_key,)
         # The SDK passes these on to websockets' `connect`.
         options = {
@@ -120,6 +136,8 @@ class GeminiClient:
         _made.set(made)
         try:
             async with self._client.aio.live.connect(model=self.model, config=config) as session:
+                if self._load is not None:
+                    made[-1].join_packets(self._load)
                 yield _OpenSession(session, made[-1])
         finally:
             for socket in made:
@@ -151,6 +169,8 @@ class _OpenSession:
     def __init__(self, session: AsyncSession, socket: AudioSocket) -> None:
         self.listen = socket.listen
         self.hear = socket.hear
+        self.when_sent = socket.when_sent
+        self.flush = socket.flush
         self.send_realtime_input: _Sends = session.send_realtime_input
         self.send_client_content: _Sends = session.send_client_content
         self.send_tool_response: _Sends = session.send_tool_response

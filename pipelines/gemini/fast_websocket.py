@@ -51,6 +51,13 @@ class FastClientConnection(ClientConnection):
     def on_message(self, message: bytes) -> None:
         """A whole message was received; it is read later."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the socket is open, and takes more without waiting."""
+        return not (
+            self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing()
+        )
+
     def send_now(self, text: bytes) -> bool:
         """Send one text message at once; False when the socket is not open or not writable."""
         if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():

@@ -210,6 +210,7 @@ class GeminiLive(DirectProcessor):
                 self._session.mark_speech(starts=False)
         if isinstance(frame, UserStoppedSpeakingFrame) and direction is FrameDirection.DOWNSTREAM:
             self._watchdog.caller_stopped()
+            self._session.flush()
         await self.push_frame(frame, direction)
 
     async def hear(self, frame: Sound) -> None:

@@ -164,7 +164,7 @@ class GeminiSession:
             return
         if self._waiting.is_empty and leg.session.hear(pcm):
             if (came := take_stamp()) is not None:
-                self._measure(UplinkShare(self._stopwatch() - came))
+                leg.session.when_sent(partial(self._measure_share, came))
             return
 
         async def send(session: ModelSession) -> None:
@@ -172,6 +172,12 @@ class GeminiSession:
 
         came = take_stamp()
         self._waiting.add_sound(send if came is None else self._timed(send, came, leg.session))
+
+    def flush(self) -> None:
+        """Send the sound that waits for more of it: the caller stopped, so an answer is due."""
+        for leg in (self._legs.serving, self._legs.beside):
+            if leg is not None and leg.is_live:
+                leg.session.flush()
 
     def send(self, what: Send) -> None:
         """Send behind what waits."""
@@ -296,9 +302,12 @@ class GeminiSession:
         async def timed(session: ModelSession) -> None:
             await send(session)
             if session is opened:
-                self._measure(UplinkShare(self._stopwatch() - came))
+                self._measure_share(came)
 
         return timed
+
+    def _measure_share(self, came: float) -> None:
+        self._measure(UplinkShare(self._stopwatch() - came))
 
     def _leg(self, opened: Opened) -> Leg:
         leg = Leg(opened.connection, opened.session, opened.handle, opened.at)

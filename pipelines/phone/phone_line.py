@@ -14,8 +14,10 @@ from pipelines.phone.twilio_serializer import (
     Dtmf,
     Mark,
     Media,
+    Message,
     Stop,
     StreamError,
+    around_payload,
     decode,
     encode_clear,
     encode_mark,
@@ -23,7 +25,7 @@ from pipelines.phone.twilio_serializer import (
 )
 from pipelines.rates import PACKET_BYTES
 from pipelines.recording.recording import Recording
-from pipelines.recording.tape import Kind, Tape
+from pipelines.recording.tape import AroundAudio, Kind, Tape, is_canonical
 
 # Limit of what waits for a stream: five minutes of speech, more than the longest greeting.
 MOST_WAITING_BYTES = 300 * 50 * PACKET_BYTES
@@ -154,9 +156,7 @@ class PhoneLine:
 
         Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
         """
-        if self.tape is not None:
-            self.tape.phone(Kind.PHONE_IN, text)
-        message = decode(text)
+        message = self._decode(text)
         hearing = self._hearing
         if isinstance(message, Media):
             self.packets_received += 1
@@ -176,6 +176,18 @@ class PhoneLine:
         else:
             raise StreamError(f"{type(message).__name__.lower()!r} comes only once, first")
         return True
+
+    def _decode(self, text: str) -> Message:
+        if self.tape is None:
+            return decode(text)
+        try:
+            message = decode(text)
+        except StreamError:
+            self.tape.phone(Kind.PHONE_IN, text)
+            raise
+        content = _around(text, message.payload) if isinstance(message, Media) else text
+        self.tape.phone(Kind.PHONE_IN, content)
+        return message
 
     async def play(self, payload: bytes) -> None:
         """Play mu-law to the caller, behind what was played before."""
@@ -242,10 +254,22 @@ class PhoneLine:
 
     async def _send_media(self, stream: MediaStream, payload: bytes) -> None:
         self.packets_sent += 1
-        await self._send(stream, encode_media(stream.stream_sid, payload))
+        if self.tape is not None:
+            before, behind = around_payload(stream.stream_sid)
+            self.tape.phone(Kind.PHONE_OUT, (before, payload, behind))
+        await stream.send(encode_media(stream.stream_sid, payload))
 
     async def _send(self, stream: MediaStream, *texts: str) -> None:
         if self.tape is not None:
             for text in texts:
                 self.tape.phone(Kind.PHONE_OUT, text)
         await stream.send(*texts)
+
+
+def _around(text: str, payload: bytes) -> str | AroundAudio:
+    """A media message without its base64; the whole of it when an encoder would not write it so."""
+    start = text.find('"', text.find('"payload"') + 9) + 1
+    end = start + (len(payload) + 2) // 3 * 4
+    if start < 10 or text[end : end + 1] != '"' or not is_canonical(text[end - 3 : end]):
+        return text
+    return text[:start], payload, text[end:]

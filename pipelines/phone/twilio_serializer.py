@@ -133,6 +133,11 @@ def encode_media(stream_sid: str, payload: bytes) -> str:
     return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"{sound}"}}}}'
 
 
+def around_payload(stream_sid: str) -> tuple[str, str]:
+    """What is before and behind the base64 in `encode_media`'s messages of a stream."""
+    return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"', '"}}'
+
+
 def encode_mark(stream_sid: str, name: str) -> str:
     """A mark, which Twilio sends back once everything before it was played."""
     return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})

@@ -1,6 +1,8 @@
 """Tape: the messages on both wires of one call, in order, each with its time.
 
 `add` runs for every packet: it appends one tuple. Whoever keeps the tape calls `take` now and then.
+A message that holds audio is kept as its audio, which the call has decoded anyway, and the text
+around it: what is kept for a second takes memory that is not in the processor's cache.
 
     Twilio ── PHONE_IN, PHONE_OUT ──┐
                                     ├──▶ Tape ── take, every second ──▶ a cassette on the disk
@@ -23,17 +25,47 @@ class Kind(IntEnum):
     """What an entry is; its content is named behind it. These numbers are written to disk."""
 
     PHONE_BOUND = 0  # the StreamSid
-    PHONE_IN = 1  # text of a message from Twilio
-    PHONE_OUT = 2  # text of a message to Twilio
+    PHONE_IN = 1  # text of a message from Twilio, or AroundAudio
+    PHONE_OUT = 2  # text of a message to Twilio, or AroundAudio
     PHONE_LOST = 3  # ""
     MODEL_OPENED = 4  # ""
-    MODEL_IN = 5  # a message from Gemini: bytes or text
+    MODEL_IN = 5  # a message from Gemini: TapedMessage, bytes or text
     MODEL_OUT = 6  # text of a message to Gemini
     MODEL_HEARS = 7  # PCM16 at 16 kHz that was sent to Gemini
     MODEL_CLOSED = 8  # "1011 reason", or "http-503 body" when the connection was refused
     RECORD = 9  # (what, fields): a turn, event or usage of the call's record
     ENDING = 10  # why the conversation was over; "": it is ended from outside
     GREETING = 11  # PCM16 at 24 kHz: a greeting that another call made
+
+
+# A message with audio: the text before its base64, the audio, and the text behind it.
+AroundAudio = tuple[str, bytes, str]
+
+
+class TapedMessage:
+    """A message from Gemini that is decoded later: then its audio takes its place."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, message: bytes) -> None:
+        self.content: bytes | AroundAudio = message
+
+    def decoded(self, pcm: bytes) -> None:
+        """The first string named `data` in the message is this PCM16."""
+        if isinstance(message := self.content, bytes):
+            start = message.find(b'"', message.find(b'"data"') + 6) + 1
+            end = message.find(b'"', start)
+            if is_canonical(message[end - 3 : end].decode()):
+                self.content = message[:start].decode(), pcm, message[end:].decode()
+
+
+# How padded base64 ends when an encoder wrote it: the unused bits of the last character are 0.
+_CANONICAL = (*(f"{last}==" for last in "AQgw"), *(f"{last}=" for last in "AEIMQUYcgkosw048"))
+
+
+def is_canonical(last: str) -> bool:
+    """Whether valid base64 with these last three characters is what an encoder writes."""
+    return not last.endswith("=") or last.endswith(_CANONICAL)
 
 
 # Time in seconds of the loop's clock, kind, number of the wire from 1, content.
@@ -78,12 +110,12 @@ class Tape:
         self.add(Kind.MODEL_OPENED, self._models, "")
         return self._models
 
-    def phone(self, kind: Kind, text: str) -> None:
+    def phone(self, kind: Kind, content: str | AroundAudio) -> None:
         """Add an entry of the media stream that is bound; PHONE_BOUND begins a new one."""
         if kind is Kind.PHONE_BOUND:
             self._phones += 1
             self.was_answered = True
-        self.add(kind, self._phones, text)
+        self.add(kind, self._phones, content)
 
     def stop(self) -> None:
         """End the tape; what was added can still be taken. Safe to repeat."""

@@ -167,6 +167,8 @@ def _our_environment(url: str, folder: Path, at_once: int) -> dict[str, str]:
         "PREWARM_LIMIT": str(2 * at_once + 10),
         "DAILY_CALL_LIMIT": "1000000",
         "DRAIN_TIMEOUT": "0",
+        # What a core does not carry is to be seen, not refused.
+        "OVERLOAD_LAG_MS": "0",
         # Its session would be one more than there are calls, and be spoken to like theirs.
         "ANSWER_FILLER": "false",
     }

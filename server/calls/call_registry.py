@@ -19,6 +19,7 @@ from loguru import logger
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import NO_FENCE, InstanceReport, LiveCalls
+from agent.loop_load import LoopLoad
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
@@ -69,14 +70,16 @@ class CallRegistry:
         leases: dict[str, int] | None = None,
         fleet_capacity: int | None = None,
         url: str | None = None,
+        load: LoopLoad | None = None,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
 
         `handover` None: no other instance goes on with a call of this one. `leases` is filled with
         the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
         instances together hold at most; None sets no limit. `url`: where other instances reach
-        this one.
+        this one. `load`: no call is taken while its loop is overloaded.
         """
+        self._load = load
         self._handover = handover
         self._fleet_capacity = fleet_capacity
         self._start = start
@@ -143,9 +146,14 @@ class CallRegistry:
         return None if active is None or active.over else active.running
 
     @property
+    def is_overloaded(self) -> bool:
+        """Whether the event loop is too late to carry another call."""
+        return self._load is not None and self._load.is_overloaded
+
+    @property
     def is_full(self) -> bool:
         """Whether there is no place for another call."""
-        return len(self._held) >= self._capacity
+        return self.is_overloaded or len(self._held) >= self._capacity
 
     async def admit(self, call: Call) -> bool:
         """Reserve a place for a call, here and among all instances; False when there is none."""
@@ -170,7 +178,7 @@ class CallRegistry:
 
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
-        capacity = 0 if self.draining else self._capacity
+        capacity = 0 if self.draining or self.is_overloaded else self._capacity
         if call.id not in self._held and len(self._held) >= capacity:
             return False
         self._held[call.id] = call

@@ -1,6 +1,6 @@
 """File format of cassettes: a line, then blocks; a file that is cut off is whole up to there.
 
-    voice-ai cassette 1\n | kind, length, CRC-32 | block | kind, length, CRC-32 | block | …
+    voice-ai cassette 2\n | kind, length, CRC-32 | block | kind, length, CRC-32 | block | …
 
 A block is the head of a recording (JSON), messages (`columns`), or the end (JSON). With a key, each
 is encrypted by AES-GCM (NIST SP 800-38D): 12 random bytes, then the ciphertext, bound to the id of
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 FIRST_LINE = b"voice-ai cassette "
 _FRAME = struct.Struct(">BII")
 _NONCE_BYTES = 12
@@ -123,8 +123,13 @@ def _check_first_line(path: Path, written: bytes) -> int:
         raise CassetteError(f"{path}: expected a cassette of Voice AI, got another file")
     if int(version) > FORMAT:
         raise CassetteError(
-            f"{path}: expected format {FORMAT} or older, got format {int(version)}: "
+            f"{path}: expected format {FORMAT}, got format {int(version)}: "
             "a newer version of Voice AI wrote it"
+        )
+    if int(version) < FORMAT:
+        raise CassetteError(
+            f"{path}: expected format {FORMAT}, got format {int(version)}: "
+            "an older version of Voice AI wrote it, and this one cannot read it"
         )
     return len(line) + 1
 

@@ -1,8 +1,10 @@
 """Encodes entries of a tape as one compressed block, and back, without loss.
 
-Audio is taken out of its messages and stored apart, because it is compressed in another way:
+Each property of the entries is a column; audio is taken out of its messages, and compressed by
+kind. What is compressed is made of whole columns, so that little is done for each entry:
 
-    lengths | entries as JSON, each with the text around its audio | mu-law in | mu-law out | PCM16
+    lengths | text: contents as JSON, and the text around audio | numbers: times, kinds, wires,
+    sizes of audio | mu-law in | mu-law out | PCM16
 
 Of the audio that was sent to Gemini, which is the caller's own at another rate, only the length and
 a checksum of each packet are kept.
@@ -11,20 +13,39 @@ a checksum of each packet are kept.
 import json
 import struct
 import zlib
-from binascii import Error as BadBase64
+from array import array
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.recording.tape import Entry, Kind
-from server.cassettes.audio_planes import pack_bytes, pack_pcm, pack_text, unpack_bytes, unpack_pcm
+import numpy as np
 
-_LENGTHS = struct.Struct(">4I")
+from pipelines.recording.tape import AroundAudio, Entry, Kind, TapedMessage, is_canonical
+from server.cassettes.audio_planes import (
+    pack_mulaw,
+    pack_pcm,
+    pack_text,
+    unpack_bytes,
+    unpack_mulaw,
+    unpack_pcm,
+)
+
+_LENGTHS, _COUNTS = struct.Struct(">5I"), struct.Struct("<2I")
 _MICROSECONDS = 1_000_000
 # Messages with less base64 are stored as text.
 _LEAST_BASE64 = 64
 _URL_SAFE_BACK = bytes.maketrans(b"-_", b"+/")
+
+# Kinds as plain numbers: comparing members of an enum is slow.
+_PHONE_IN, _PHONE_OUT = int(Kind.PHONE_IN), int(Kind.PHONE_OUT)
+_MODEL_IN, _MODEL_OUT = int(Kind.MODEL_IN), int(Kind.MODEL_OUT)
+_MODEL_HEARS, _GREETING = int(Kind.MODEL_HEARS), int(Kind.GREETING)
+# Which plane holds the audio of a kind.
+_PLANES = {_PHONE_IN: 0, _PHONE_OUT: 1, _MODEL_IN: 2, _GREETING: 2}
+_WITH_AUDIO = (_PHONE_IN, _PHONE_OUT, _MODEL_IN)
+# Added to the kind of a message whose audio is in a plane.
+_PARTED = 0x40
 
 
 class Unreadable(ValueError):
@@ -58,42 +79,16 @@ class Message:
     content: Any
 
 
-_PLANES = {Kind.PHONE_IN: 0, Kind.PHONE_OUT: 1, Kind.MODEL_IN: 2, Kind.GREETING: 2}
-
-
 def encode(entries: Sequence[Entry], began: float) -> bytes:
     """One block of these entries; `began` is the start of the cassette on their clock."""
-    rows: list[list[Any]] = []
-    planes: tuple[list[bytes], ...] = ([], [], [])
-    for at, number, wire, content in entries:
-        kind = Kind(number)
-        row: list[Any] = [round((at - began) * _MICROSECONDS), number, wire]
-        if kind == Kind.MODEL_HEARS:
-            row += [len(content), zlib.crc32(content)]
-        elif kind in (Kind.PHONE_IN, Kind.PHONE_OUT, Kind.MODEL_IN):
-            text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-            parted = _without_audio(text, "payload" if kind != Kind.MODEL_IN else "data")
-            if parted is None:
-                row.append(text)
-            else:
-                before, audio, behind = parted
-                planes[_PLANES[kind]].append(audio)
-                row += [before, behind, len(audio)]
-        elif kind == Kind.GREETING:
-            planes[2].append(content)
-            row.append(len(content))
-        elif kind == Kind.MODEL_OUT:
-            text = content if isinstance(content, str) else bytes(content).decode()
-            row += _sent_sound(text) or [text]
-        else:
-            row.append(content)
-        rows.append(row)
-    head = pack_text(json.dumps(rows, separators=(",", ":"), default=str).encode())
+    columns = _Columns()
+    add = columns.add
+    forms = bytes([add(kind, content) for _, kind, _, content in entries])
     packed = [
-        head,
-        pack_bytes(b"".join(planes[0])),
-        pack_bytes(b"".join(planes[1])),
-        pack_pcm(b"".join(planes[2])),
+        pack_text(columns.text()),
+        pack_text(_numbers(entries, forms, columns.sizes, began)),
+        *(pack_mulaw(b"".join(plane)) for plane in columns.planes[:2]),
+        pack_pcm(b"".join(columns.planes[2])),
     ]
     return _LENGTHS.pack(*map(len, packed)) + b"".join(packed)
 
@@ -101,10 +96,102 @@ def encode(entries: Sequence[Entry], began: float) -> bytes:
 def decode(block: bytes) -> list[Message]:
     """The messages of a block. Raises: Unreadable."""
     try:
-        rows, planes = _parts(block)
-        return [_message(row, planes) for row in rows]
+        return list(_messages(block))
     except (struct.error, zlib.error, ValueError, IndexError, TypeError, KeyError) as error:
         raise Unreadable(str(error)) from None
+    except StopIteration:
+        raise Unreadable("a column ends early") from None
+
+
+class _Columns:
+    """What the entries of a block hold, by column."""
+
+    def __init__(self) -> None:
+        self.contents: list[Any] = []
+        # The text before and behind audio, each once, with its number.
+        self._around: dict[tuple[str, str], int] = {}
+        self.planes: tuple[list[bytes], ...] = ([], [], [])
+        # Of a parted message, the number of what is around it, and its size; of what Gemini
+        # heard, its size and CRC-32; of a greeting, its size.
+        self.sizes = array("I")
+
+    def add(self, kind: int, content: Any) -> int:
+        """Add an entry; returns the number of its form."""
+        sizes = self.sizes
+        if kind == _MODEL_HEARS:
+            sizes.append(len(content))
+            sizes.append(zlib.crc32(content))
+        elif kind in _WITH_AUDIO:
+            parted = _parted(kind, content)
+            if not isinstance(parted, str):
+                before, audio, behind = parted
+                numbers = self._around
+                sizes.append(numbers.setdefault((before, behind), len(numbers)))
+                sizes.append(len(audio))
+                self.planes[_PLANES[kind]].append(audio)
+                return kind | _PARTED
+            self.contents.append(parted)
+        elif kind == _MODEL_OUT:
+            text = content if isinstance(content, str) else bytes(content).decode()
+            if (sent := _sent_sound(text)) is not None:
+                sizes.extend((len(sent), zlib.crc32(sent)))
+                return _MODEL_HEARS
+            self.contents.append(text)
+        elif kind == _GREETING:
+            sizes.append(len(content))
+            self.planes[2].append(content)
+        else:
+            self.contents.append(content)
+        return kind
+
+    def text(self) -> bytes:
+        """Contents, and what is around audio, as JSON."""
+        written = [self.contents, list(self._around)]
+        return json.dumps(written, separators=(",", ":"), default=str).encode()
+
+
+def _numbers(entries: Sequence[Entry], forms: bytes, sizes: "array[int]", began: float) -> bytes:
+    """The columns of numbers, behind the counts of the first and of the last."""
+    times = np.array([entry[0] for entry in entries])
+    at = np.rint((times - began) * _MICROSECONDS).astype("<i8")
+    at[1:] -= at[:-1].copy()
+    wires = array("I", [entry[2] for entry in entries])
+    return b"".join(
+        (
+            _COUNTS.pack(len(entries), len(sizes)),
+            at.view(np.uint8).reshape(-1, 8).T.tobytes(),  # most of these bytes are 0
+            forms,
+            np.frombuffer(wires, np.uintc).astype("<u4", copy=False).tobytes(),
+            np.frombuffer(sizes, np.uintc).astype("<u4", copy=False).tobytes(),
+        )
+    )
+
+
+def _messages(block: bytes) -> Iterator[Message]:
+    lengths = _LENGTHS.unpack_from(block)
+    parts, start = [], _LENGTHS.size
+    for length in lengths:
+        parts.append(block[start : start + length])
+        start += length
+    contents, around = json.loads(unpack_bytes(parts[0]))
+    times, forms, wires, sizes = _read_numbers(unpack_bytes(parts[1]))
+    planes = [_Plane(unpack_mulaw(parts[2])), _Plane(unpack_mulaw(parts[3]))]
+    planes.append(_Plane(unpack_pcm(parts[4])))
+    left, size = iter(contents), iter(sizes)
+    for at, form, wire in zip(times, forms, wires, strict=True):
+        kind = form & ~_PARTED
+        content: Any
+        if form & _PARTED:
+            before, behind = around[next(size)]
+            audio = planes[_PLANES[kind]].next(next(size))
+            content = before + b2a_base64(audio, newline=False).decode() + behind
+        elif kind == _MODEL_HEARS:
+            content = SentSound(next(size), next(size))
+        elif kind == _GREETING:
+            content = planes[2].next(next(size))
+        else:
+            content = next(left)
+        yield Message(at / _MICROSECONDS, Kind(kind), wire, content)
 
 
 class _Plane:
@@ -119,58 +206,43 @@ class _Plane:
         return audio
 
 
-def _parts(block: bytes) -> tuple[list[list[Any]], list[_Plane]]:
-    lengths = _LENGTHS.unpack_from(block)
-    parts, at = [], _LENGTHS.size
-    for length in lengths:
-        parts.append(block[at : at + length])
-        at += length
-    planes = [unpack_bytes(parts[1]), unpack_bytes(parts[2]), unpack_pcm(parts[3])]
-    return json.loads(unpack_bytes(parts[0])), [_Plane(plane) for plane in planes]
+def _read_numbers(numbers: bytes) -> tuple[list[int], bytes, list[int], list[int]]:
+    count, sizes = _COUNTS.unpack_from(numbers)
+    ends = np.cumsum([8, 8 * count, count, 4 * count, 4 * sizes]).tolist()
+    if len(numbers) != ends[-1]:
+        raise ValueError("numbers are missing")
+    planes = np.frombuffer(numbers, np.uint8, 8 * count, ends[0]).reshape(8, count)
+    times = np.cumsum(np.ascontiguousarray(planes.T).view("<i8").ravel())
+    wires = np.frombuffer(numbers, "<u4", count, ends[2])
+    read = np.frombuffer(numbers, "<u4", sizes, ends[3])
+    return times.tolist(), numbers[ends[1] : ends[2]], wires.tolist(), read.tolist()
 
 
-def _message(row: list[Any], planes: list[_Plane]) -> Message:
-    microseconds, number, wire, *rest = row
-    kind = Kind(number)
-    content: Any
-    if kind is Kind.MODEL_HEARS or (kind is Kind.MODEL_OUT and len(rest) == 2):
-        content, kind = SentSound(*rest), Kind.MODEL_HEARS
-    elif kind is Kind.GREETING:
-        content = planes[2].next(rest[0])
-    elif kind in _PLANES and len(rest) == 3:
-        audio = planes[_PLANES[kind]].next(rest[2])
-        content = rest[0] + b2a_base64(audio, newline=False).decode() + rest[1]
-    else:
-        content = rest[0]
-    return Message(microseconds / _MICROSECONDS, kind, wire, content)
-
-
-def _without_audio(text: str, key: str) -> tuple[str, bytes, str] | None:
-    """The text before and behind the one string of base64 named `key`, and its bytes."""
-    name = text.find(f'"{key}"')
-    if name < 0:
-        return None
-    start = text.find('"', name + len(key) + 2) + 1
+def _parted(kind: int, content: Any) -> AroundAudio | str:
+    """A message's audio and the text around it; the whole text when it has none to take out."""
+    if isinstance(content, TapedMessage):
+        content = content.content
+    if isinstance(content, tuple):
+        before, audio, behind = content
+        return before, audio, behind
+    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    key = '"data"' if kind == _MODEL_IN else '"payload"'
+    start = text.find('"', text.find(key) + len(key)) + 1
     end = text.find('"', start)
-    if start <= 0 or end - start < _LEAST_BASE64:
-        return None
-    written = text[start:end]
+    if key not in text or end - start < _LEAST_BASE64 or not is_canonical(text[end - 3 : end]):
+        return text
     try:
-        audio = a2b_base64(written, strict_mode=True)
-    except (BadBase64, ValueError):
-        return None
-    if b2a_base64(audio, newline=False).decode() != written:
-        return None
-    return text[:start], audio, text[end:]
+        return text[:start], a2b_base64(text[start:end], strict_mode=True), text[end:]
+    except ValueError:
+        return text
 
 
-def _sent_sound(text: str) -> list[int] | None:
-    """The row of a message of audio to Gemini that went the SDK's way."""
+def _sent_sound(text: str) -> bytes | None:
+    """The PCM16 of a message of audio to Gemini that went the SDK's way."""
     if not text.startswith('{"realtime_input": {"audio":'):
         return None
     try:
         written = json.loads(text)["realtime_input"]["audio"]["data"]
-        pcm = a2b_base64(written.encode().translate(_URL_SAFE_BACK))
+        return a2b_base64(written.encode().translate(_URL_SAFE_BACK))
     except (ValueError, KeyError, TypeError):
         return None
-    return [len(pcm), zlib.crc32(pcm)]

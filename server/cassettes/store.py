@@ -1,8 +1,11 @@
 """Cassettes: begins, writes, finds and erases the cassettes of this instance's calls.
 
-    Tape.take() ─ every second, all calls ─▶ one thread ─▶ FOLDER/<call id>.cassette
+    Tape.take() ─ each call once a second ─▶ one thread ─▶ FOLDER/<call id>.cassette
                                                 ▲
     erase: one call's, or all that are too old ─┘
+
+Calls take turns within the second: the thread shares the interpreter with the packets of all calls,
+and must not have it for long.
 
 A full, slow or failing disk ends cassettes, never calls: what cannot be written is dropped, noted
 in the call's record and counted.
@@ -33,6 +36,8 @@ from server.recordings.writer import why
 
 SUFFIX = ".cassette"
 WRITE_EVERY_SECS = 1.0
+# How often it is looked whose turn it is.
+LOOK_EVERY_SECS = 0.1
 LOOK_FOR_OLD_EVERY_SECS = 3600.0
 # How long callers wait for the thread.
 TIMEOUT_SECS = 5.0
@@ -47,6 +52,8 @@ class _Kept:
     tape: Tape
     record: Record
     file: CassetteFile
+    # When its next block is due, on the loop's clock.
+    due_at: float
     # How the call ended, and whether its cassette is to be kept, once that is known.
     end: Mapping[str, Any] | None = None
     keeps: bool = True
@@ -115,9 +122,11 @@ class Cassettes:
         }
         path, key = self.path(call.id), self._policy.key
         cipher = None if key is None else Cipher(key, call.id)
-        file = CassetteFile(path, head, loop.time(), cipher, self._policy.most_bytes)
+        began = loop.time()
+        file = CassetteFile(path, head, began, cipher, self._policy.most_bytes)
         tape = Tape(loop.time, self._write_now.set)
-        self._kept[call.id] = _Kept(call.id, asked, tape, record, file)
+        due_at = began + WRITE_EVERY_SECS
+        self._kept[call.id] = _Kept(call.id, asked, tape, record, file, due_at)
         if self._writing is None:
             self._writing = self._start(self._write_behind(), "cassettes")
         return tape
@@ -159,7 +168,7 @@ class Cassettes:
         closing = False
         while not closing:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WRITE_EVERY_SECS):
+                async with asyncio.timeout(LOOK_EVERY_SECS if self._kept else WRITE_EVERY_SECS):
                     await self._write_now.wait()
             self._write_now.clear()
             closing = self._closing
@@ -167,12 +176,16 @@ class Cassettes:
 
     async def _write(self, loop: asyncio.AbstractEventLoop, closing: bool) -> None:
         batch: list[tuple[_Kept, Job]] = []
+        now = loop.time()
         for kept in list(self._kept.values()):
-            last = self._is_last(kept, loop.time(), closing)
+            last = self._is_last(kept, now, closing)
             if last and not kept.keeps:
                 del self._kept[kept.call_id]
                 await loop.run_in_executor(self._thread, _erase_quietly, kept.file)
                 continue
+            if now < kept.due_at and not kept.tape.is_over:
+                continue
+            kept.due_at = max(kept.due_at + WRITE_EVERY_SECS, now)
             entries = kept.tape.take()
             if entries or last:
                 batch.append((kept, Job(kept.file, entries, last, kept.end if last else None)))

@@ -17,12 +17,13 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from loguru import logger
 
-BEAT_SECS = 0.05
+from agent.loop_load import BEAT_SECS
+
 # A longer block may be heard as a gap, unless Twilio has audio queued.
 STALL_SECS = 0.1
 # A loop that is blocked again and again should not log more often.
@@ -32,10 +33,10 @@ _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 
 
 @contextmanager
-def measured_loop_lag(observe: Callable[[float], None]) -> Iterator[None]:
+def measured_loop_lag(*observe: Callable[[float], None]) -> Iterator[None]:
     """Measure the running loop while the context is open.
 
-    `observe` is called with the lateness of each beat, in seconds.
+    Each `observe` is called with the lateness of each beat, in seconds.
     """
     lag = LoopLag(observe)
     lag.open()
@@ -49,7 +50,7 @@ class LoopLag:
     """The timer that beats, and the thread that watches it. Uses real time, also on a loop with
     virtual time."""
 
-    def __init__(self, observe: Callable[[float], None]) -> None:
+    def __init__(self, observe: Sequence[Callable[[float], None]]) -> None:
         self._observe = observe
         self._dump = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open until `close`)
         self._loop = asyncio.get_running_loop()
@@ -80,7 +81,8 @@ class LoopLag:
 
     def _beat(self) -> None:
         late_secs = max(0.0, time.perf_counter() - self._beat_at - BEAT_SECS)
-        self._observe(late_secs)
+        for observe in self._observe:
+            observe(late_secs)
         self._beat_later()
         if self._dump.seek(0, os.SEEK_END):
             self._report(late_secs, self._take_dump())

@@ -118,7 +118,7 @@ async def readiness_in_metrics(opened: Resources) -> AsyncIterator[None]:
 async def _check(opened: Resources) -> Readiness:
     settings, attempt = opened.settings, opened.last_session.attempt
     checks = {
-        "process": "stops: it takes no new calls" if opened.registry.draining else "ok",
+        "process": _check_process(opened),
         "database": await _check_database(opened),
         "record": "is not written any more" if opened.records.is_broken else "ok",
         "live_calls": await _reach(opened.live_calls.ping),
@@ -136,6 +136,14 @@ async def _check(opened: Resources) -> Readiness:
         last_session=None
         if attempt is None
         else ModelSession(outcome=attempt.outcome, said=attempt.said, at=attempt.at),
+    )
+
+
+def _check_process(opened: Resources) -> str:
+    if opened.registry.draining:
+        return "stops: it takes no new calls"
+    return (
+        "its event loop is late: it takes no new calls" if opened.registry.is_overloaded else "ok"
     )
 
 

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     )
     max_concurrent_calls: int = Field(default=50, ge=1)
     max_fleet_calls: int = Field(default=0, ge=0)
+    overload_lag_ms: int = Field(default=200, ge=0, le=10_000)
     ring_timeout_seconds: int = Field(default=60, ge=5, le=600)
     prewarm_limit: int = Field(default=50, ge=0)
     greeting_cache: bool = True

@@ -26,6 +26,7 @@ class PlayedSession:
             asyncio.Queue()
         )
         self._changed = asyncio.Condition()
+        self.flushes = 0
 
     # --- as the product sees it ---
 
@@ -34,6 +35,12 @@ class PlayedSession:
 
     def hear(self, pcm: bytes) -> bool:
         return False
+
+    def when_sent(self, tell: Callable[[], None]) -> None:
+        tell()
+
+    def flush(self) -> None:
+        self.flushes += 1
 
     async def send_realtime_input(self, **what: Any) -> None:
         ((kind, value),) = what.items()

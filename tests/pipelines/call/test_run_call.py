@@ -436,6 +436,16 @@ async def test_switched_off_detection_sends_activity_signals() -> None:
 
 
 @scene
+async def test_when_the_caller_stops_the_packets_that_wait_for_more_are_sent() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        before = session.flushes
+        stage.phone.speak(mulaw_tone(0.5))
+        await asyncio.sleep(1.5)
+        assert session.flushes == before + 1
+
+
+@scene
 async def test_a_caller_who_hangs_up_mid_sentence_leaves_what_was_heard() -> None:
     async with call() as stage:
         session = await stage.greeted()

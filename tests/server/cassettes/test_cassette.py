@@ -98,10 +98,11 @@ def test_a_file_that_is_full_takes_no_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"voice-ai cassette 2\nabc", "format 1 or older, got format 2"),
+        (b"voice-ai cassette 3\nabc", "format 2, got format 3: a newer version"),
+        (b"voice-ai cassette 1\nabc", "format 2, got format 1: an older version"),
         (b"RIFF....WAVE", "expected a cassette of Voice AI, got another file"),
         (b"", "expected a cassette of Voice AI, got another file"),
-        (b"voice-ai cassette 1\n", "cut off before its first whole block"),
+        (b"voice-ai cassette 2\n", "cut off before its first whole block"),
     ],
 )
 def test_what_is_no_cassette_is_told_in_a_sentence(
