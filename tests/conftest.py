@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import certifi
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,6 +23,10 @@ PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("short", PATIENT, max_examples=25, derandomize=True)
 settings.register_profile("long", PATIENT, max_examples=500, print_blob=True)
 settings.load_profile("short")
+
+# httpx imports the library below it when it is first used. Where that is within a pytester's run,
+# Python forgets the module behind it, and there are two afterwards with errors of their own.
+httpx.HTTPTransport().close()
 
 
 @pytest.fixture(scope="session", autouse=True)

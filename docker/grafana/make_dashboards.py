@@ -368,6 +368,15 @@ PROCESS = Dashboard(
             },
         ),
         Panel(
+            "Relays",
+            "Streams that are passed on to the instance of their call, and how that went.",
+            "short",
+            {
+                "{{instance}} now": total("voice_ai_relayed_streams", "instance"),
+                "{{outcome}} a second": rate("voice_ai_relays_total", "outcome"),
+            },
+        ),
+        Panel(
             "Open files",
             "Each call holds two sockets.",
             "short",

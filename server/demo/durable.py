@@ -21,7 +21,7 @@ import httpx
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 
-from server.demo.durable_calls import Kind, Planned, a_fault, plan
+from server.demo.durable_calls import Kind, Planned, a_callback_plan, a_fault, plan
 from server.demo.stage import StageError, server_process
 from server.demo.temporal_server import TemporalServer
 from server.emulators.gemini_live import GeminiLiveEmulator
@@ -252,7 +252,7 @@ class _Stage:
             await asyncio.sleep(0.2)
 
     async def _trouble(self, dice: random.Random, most: int) -> None:
-        """Have Twilio fail now and then, with what a dial or a look-up may meet.
+        """Have Twilio fail now and then, with what a dial or a look-up may meet, and callbacks.
 
         A fault waits for a request of its kind: more than `most` would never come to an end.
         """
@@ -260,6 +260,7 @@ class _Stage:
             await asyncio.sleep(dice.uniform(0.1, 1.0))
             fault: RestFault = a_fault(dice)
             self.twilio.fail_next(fault)
+            self.twilio.callbacks = a_callback_plan(dice)
 
 
 async def _judge(

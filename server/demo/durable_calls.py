@@ -7,7 +7,7 @@ from typing import Any
 
 from server.emulators.twilio import Answer, Busy, NoAnswer, Person
 from server.emulators.twilio.behaviour import Behaviour, Invalid, Unreachable
-from server.emulators.twilio.faults import Hang, Refuse, RestFault, ServerError, Slow
+from server.emulators.twilio.faults import CallbackPlan, Hang, Refuse, RestFault, ServerError, Slow
 from server.emulators.twilio.handset import Handset
 
 Ends = tuple[tuple[str, str], ...]
@@ -94,5 +94,18 @@ def a_fault(dice: random.Random) -> RestFault:
             ServerError(placed=True, on=on),
             Slow(dice.uniform(0.5, 3.0), on=on),
             Hang(placed=True, on=on),
+        )
+    )
+
+
+def a_callback_plan(dice: random.Random) -> CallbackPlan:
+    """What becomes of the status callbacks for a while: all well, lost, late or doubled."""
+    event = dice.choice(("ringing", "answered", "completed"))
+    return dice.choice(
+        (
+            CallbackPlan(),
+            CallbackPlan(lose={event}),
+            CallbackPlan(delay_secs={event: dice.uniform(1, 10)}),
+            CallbackPlan(twice=True),
         )
     )

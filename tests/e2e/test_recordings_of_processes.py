@@ -78,6 +78,7 @@ async def frames(path: Path) -> int:
     return int(info.frames)
 
 
+@pytest.mark.long
 async def test_a_full_disk_ends_the_recording_and_not_the_call(
     twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:

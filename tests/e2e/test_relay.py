@@ -163,6 +163,7 @@ async def test_a_stream_that_comes_again_keeps_the_session(
     assert gemini.connects == 1
 
 
+@pytest.mark.long
 async def test_hints_and_changes_reach_the_instance_that_carries_the_call(
     two: Two, gemini: GeminiLiveEmulator, twilio: TwilioEmulator
 ) -> None:

@@ -104,6 +104,7 @@ async def test_a_call_that_ended_while_the_server_was_away_is_settled_after_it(
     assert len(twilio.calls) == 1
 
 
+@pytest.mark.long
 def test_a_server_without_redis_does_not_import_its_client() -> None:
     code = "import sys, server.app; print('redis' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,6 +7,8 @@ import asyncio
 import resource
 from pathlib import Path
 
+import pytest
+
 from server.emulators.gemini_live import GeminiLiveEmulator
 from server.emulators.twilio import Handset, NoAnswer, Person, Say, TwilioEmulator, WaitForAgent
 from tests.e2e.conftest import GOODBYE, GREETING, SCRIPT, THANKS, turns
@@ -82,6 +84,7 @@ async def test_a_call_outlives_a_full_disk_and_its_record_is_whole(
             await server.until_metric("voice_ai_running_pipelines", 0)
 
 
+@pytest.mark.long
 async def test_a_stream_that_breaks_while_the_disk_is_full_is_followed_by_another(
     twilio: TwilioEmulator, tmp_path: Path, process_template: ProcessTemplate
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_deployment_that_ecs_rolls_back_fails(account: Account) -> None:
     assert "rolled the deployment back: (service) failed" in done.stderr
 
 
+@pytest.mark.long
 def test_a_deployment_that_waits_for_old_calls_is_done_when_the_new_tasks_are(
     account: Account,
 ) -> None:

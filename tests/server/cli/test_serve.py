@@ -83,6 +83,7 @@ async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
     assert "geheim" not in line
 
 
+@pytest.mark.long
 def test_the_log_begins_with_what_the_server_uses(tmp_path: Path) -> None:
     """Redis cannot be reached, and no settings were found where a new database is made."""
     told = serve(TOLD, tmp_path, REDIS_URL="redis://me:geheim@127.0.0.1:9/0")

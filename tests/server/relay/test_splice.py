@@ -134,6 +134,7 @@ def test_whoever_goes_takes_the_other_one_along(
 
 
 @LOOPS
+@pytest.mark.long
 def test_nothing_piles_up_for_who_does_not_read_and_it_is_let_go_of(
     new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_the_code_is_0_when_all_held_and_1_when_one_did_not(
     assert "2 passed, 1 failed" in said
 
 
+@pytest.mark.long
 def test_repeated_replays_in_processes_are_reported_in_every_form(
     folder: Path, replay_here: Here
 ) -> None:
