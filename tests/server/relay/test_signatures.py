@@ -40,7 +40,7 @@ def test_it_is_good_for_some_seconds_only(secs: float) -> None:
 
 
 def test_its_key_is_no_other_key_of_the_same_secret() -> None:
-    token = StreamTokens("secret").mint("c1", now=NOW)
+    token = StreamTokens("secret").mint("c1", "CA1", now=NOW)
     for forged in (token, of("one", "guess").sign("two", "media"), "", ".", "é.é.é"):
         with pytest.raises(RelayRefused, match="seal"):
             of("two").check(forged, "media")
