@@ -354,7 +354,7 @@ class GeminiLive(DirectProcessor):
     @cached_property
     def _epoch(self) -> float:
         """The loop's zero in seconds since the epoch: another machine's clock has another one."""
-        return round(time.time() - self.get_event_loop().time(), 3)
+        return round(time.time() - asyncio.get_running_loop().time(), 3)
 
     def _speech_now(self) -> Speech | None:
         playback, reply = self._playback, self._reply

@@ -97,8 +97,8 @@ class CallHandover:
 
         None when there is nothing to remember.
         """
-        running = self._running.pop(call_id, None)
-        memory = None if running is None or running.is_over else running.memory()
+        memory = self._memory_of(call_id)
+        self._running.pop(call_id, None)
         return None if memory is None else replace(memory, recorded=True, quiet=quiet)
 
     async def keep(self, call_id: str, memory: CallMemory) -> None:
@@ -129,8 +129,7 @@ class CallHandover:
         leases = self._leases()
         changed: dict[str, tuple[int, CallMemory]] = {}
         for call_id in call_ids:
-            running = self._running.get(call_id)
-            memory = None if running is None or running.is_over else running.memory()
+            memory = self._memory_of(call_id)
             if memory is not None and recorded:
                 memory = replace(memory, recorded=True)
             if memory is not None and memory != self._kept.get(call_id):
@@ -144,6 +143,17 @@ class CallHandover:
         for call_id, (_, memory) in changed.items():
             if call_id in self._running:
                 self._kept[call_id] = memory
+
+    def _memory_of(self, call_id: str) -> CallMemory | None:
+        running = self._running.get(call_id)
+        if running is None or running.is_over:
+            return None
+        try:
+            return running.memory()
+        except Exception:
+            # One call's trouble is not that of all others.
+            logger.exception("What is known of a call cannot be told")
+            return None
 
     async def _quietly(self, noting: Awaitable[None]) -> bool:
         try:
