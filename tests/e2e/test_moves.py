@@ -139,7 +139,7 @@ async def test_what_was_changed_of_a_call_moves_with_it(
         path = f"/calls/{placed['id']}"
         change = {"system_prompt": "Be brief.", "voice": "Kore", "tools": ["hang_up"]}
         while (await two.home.http.patch(path, json=change)).status_code == 409:
-            await asyncio.sleep(0.02)
+            pass
         await gemini.session(1)
         await until_listed(two.home, placed["id"])
         assert (await two.home.http.post(f"{path}/move")).status_code == 202
