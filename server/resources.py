@@ -614,7 +614,7 @@ def _open_frozen_watch(
 ) -> None:
     if settings.redis_url is None:
         return
-    watch = FrozenWatch(live_calls, life, telephone, registry.instance)
+    watch = FrozenWatch(live_calls, life, telephone, registry.instance, registry.packets_passed_on)
     watch.open()
     stack.push_async_callback(watch.close)
 

@@ -110,6 +110,8 @@ class CallRegistry:
         self._closing = False
         # Streams of other instances' calls that are passed on to them.
         self.relays = 0
+        # Calls carried here whose stream another instance passes on.
+        self.passed_on: set[str] = set()
         # This process stops: it takes no new call, and carries those that it has.
         self.draining = False
         # It has said so of each call: their next streams belong elsewhere.
@@ -152,6 +154,14 @@ class CallRegistry:
     def talking(self) -> int:
         """How many conversations are running."""
         return len(self._active)
+
+    def packets_passed_on(self) -> dict[str, int]:
+        """The packets so far of each call whose stream another instance passes on to this one."""
+        return {
+            call_id: active.running.line.packets_received
+            for call_id, active in self._active.items()
+            if call_id in self.passed_on and not active.over
+        }
 
     def running(self, call_id: str) -> RunningCall | None:
         """The pipeline of a conversation that goes on here."""

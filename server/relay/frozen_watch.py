@@ -7,9 +7,13 @@
 A killed instance's sockets close, so its calls have come elsewhere before its leases run out. What
 has an owner is left alone, and so is what an instance has that answers: it is cut off from Redis,
 and goes on with its calls.
+
+A frozen instance may also be the one that passes a stream on. Its owner then gets no packets, of
+which Twilio sends 50 a second, and has Twilio open another stream to itself.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 import httpx
 from loguru import logger
@@ -33,9 +37,15 @@ class FrozenWatch:
         life: CallLifecycle,
         telephone: Telephone,
         instance: str,
+        packets: Callable[[], Mapping[str, int]] = dict,
         *,
         every_secs: float = EVERY_SECS,
     ) -> None:
+        """`packets`: those that came so far of each call here whose stream is passed on to it."""
+        self._packets = packets
+        # At the last look: the packets, and the calls of which none had come since the one before.
+        self._came: dict[str, int] = {}
+        self._stuck: set[str] = set()
         self._live_calls = live_calls
         self._life = life
         self._telephone = telephone
@@ -58,7 +68,8 @@ class FrozenWatch:
         await self._http.aclose()
 
     async def look(self) -> None:
-        """Take every call whose instance is frozen."""
+        """Take every call whose instance is frozen, and free those whose stream is stuck."""
+        await self._free_stuck()
         stranded = await self._live_calls.stranded()
         frozen = await self._frozen(set(stranded.values()))
         for call_id, where in stranded.items():
@@ -101,8 +112,20 @@ class FrozenWatch:
             return False
         return True
 
-    async def _take(self, call_id: str, frozen: str) -> None:
-        """Have Twilio fetch the call's TwiML, unless it is over, elsewhere, or another one does."""
+    async def _free_stuck(self) -> None:
+        came = dict(self._packets())
+        stuck = {call_id for call_id, count in came.items() if self._came.get(call_id) == count}
+        again = stuck & self._stuck
+        self._came, self._stuck = came, stuck
+        for call_id in again:
+            with logger.contextualize(call_id=call_id):
+                await self._take(call_id, "the one that passes its stream on", self._instance)
+
+    async def _take(self, call_id: str, frozen: str, owner: str | None = None) -> None:
+        """Have Twilio fetch the call's TwiML, unless it is over, elsewhere, or another one does.
+
+        `owner`: who has the call now.
+        """
         try:
             call = await self._life.record(call_id)
         except NoSuchCall:
@@ -114,7 +137,7 @@ class FrozenWatch:
             return
         if not await self._live_calls.rescue(call_id):
             return
-        if await self._live_calls.owner(call_id) is not None:
+        if await self._live_calls.owner(call_id) != owner:
             return
         logger.warning("An instance is frozen; its call is taken from it", frozen=frozen)
         await self._telephone.redirect(call.twilio_sid, call_id)

@@ -43,6 +43,10 @@ class Move(BaseModel):
 class Moving(BaseModel):
     """Where a call goes."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"instance": "http://10.0.3.7:8000"}]}
+    )
+
     instance: str | None = Field(
         description="The one that was named; null: the one that the call's next stream reaches."
     )

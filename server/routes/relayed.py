@@ -65,7 +65,11 @@ async def _serve(websocket: WebSocket, call_id: str, stream_sid: str, opened: Re
         raise Refused("bad_start")
     # The other instance has seen the call's record; what is prepared here needs no newer one.
     call = opened.registry.record_of(call_id) or await opened.call_log.get(call_id)
-    await carry(websocket, call, stream_sid, opened)
+    opened.registry.passed_on.add(call_id)
+    try:
+        await carry(websocket, call, stream_sid, opened)
+    finally:
+        opened.registry.passed_on.discard(call_id)
 
 
 async def _signed(call_id: str, request: Request, opened: Opened) -> None:

@@ -77,8 +77,10 @@ class Stage:
     life: Life = field(default_factory=Life)
     phone: Phone = field(default_factory=Phone)
 
-    def watch(self, instance: str = "here") -> FrozenWatch:
-        return FrozenWatch(self.live_calls, self.life, self.phone, instance)  # type: ignore[arg-type]
+    def watch(self, instance: str = "here", packets: dict[str, int] | None = None) -> FrozenWatch:
+        life: Any = self.life
+        phone: Any = self.phone
+        return FrozenWatch(self.live_calls, life, phone, instance, lambda: packets or {})
 
     async def falls_silent(self, url: str | None, *call_ids: str) -> None:
         """The instance reports once, and its leases run out."""
@@ -161,3 +163,22 @@ async def test_one_without_an_address_has_to_be_silent_twice(stage: Stage) -> No
     await watch.look()
     await watch.close()
     assert stage.phone.redirected == [("CA1", "c1")]
+
+
+async def test_a_stream_that_is_stuck_where_it_is_passed_on_is_opened_anew(
+    stage: Stage, redis_url: str
+) -> None:
+    packets = {"stuck": 50, "talks": 50, "lost": 50}
+    for call_id in packets:
+        stage.life.talks(call_id)
+    async with Redis.from_url(redis_url) as redis:
+        live_calls = LiveCallsInRedis(redis)
+        for call_id, owner in (("stuck", "here"), ("talks", "here"), ("lost", "another")):
+            await live_calls.claim(call_id, owner)
+    watch = stage.watch(packets=packets)
+    for _ in range(3):
+        assert stage.phone.redirected == []
+        await watch.look()
+        packets["talks"] += 50
+    await watch.close()
+    assert stage.phone.redirected == [("CA1", "stuck")]
