@@ -54,7 +54,9 @@ class Instance:
 
     async def talking(self) -> int:
         """How many conversations it carries."""
-        found = PIPELINES.search((await self.server.http.get("/metrics")).text)
+        # A connection that is kept may just be closed by the server.
+        answer = await self.server.http.get("/metrics", headers={"Connection": "close"})
+        found = PIPELINES.search(answer.text)
         return int(float(found.group(1))) if found else 0
 
 
