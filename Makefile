@@ -28,7 +28,7 @@ demo: install ## One whole conversation over the real wire, without any credenti
 demo-replay: install ## A call becomes a scenario, is replayed 20 times, and broken in three ways
 	$(BIN)/voice-ai scenarios demo
 
-demo-cluster: install ## Three instances under calls: one is killed, one drained, no call is lost
+demo-cluster: install ## Three instances under calls: one is killed, one frozen, one drained; no call is lost
 	$(BIN)/voice-ai demo-cluster
 
 demo-temporal: install ## 20 calls over a real Temporal server, whose worker is killed in the middle

@@ -60,6 +60,12 @@ class CallMemory:
     hints: tuple[str, ...] = ()
     # `asked` and `speech` were recorded by the instance that took the call.
     recorded: bool = False
+    # The call was moved while neither side spoke: nothing broke off, and nobody has to be told.
+    quiet: bool = False
+    # What was changed of the model; None: as the call's record has it. Tools are names.
+    system_prompt: str | None = None
+    voice: str | None = None
+    tools: tuple[str, ...] | None = None
 
     def heard_by(self, now: float) -> str | None:
         """The words heard of a reply that broke off; None when nothing broke off."""
@@ -113,6 +119,8 @@ class CallMemory:
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         for name in ("lately", "hints"):
             known[name] = tuple(known.get(name, ()))
+        if known.get("tools") is not None:
+            known["tools"] = tuple(known["tools"])
         return cls(**known, speech=Speech(**speech) if speech else None)
 
 

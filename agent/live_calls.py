@@ -13,6 +13,10 @@ from typing import Protocol
 # The fencing number of a call whose lease could not be had, and of one that another instance has.
 NO_FENCE = 0
 LOST = -1
+# How long the calls of an instance that is silent are remembered.
+STRANDED_FOR_SECS = 60.0
+# Who has Twilio fetch the TwiML of a stranded call has this time before another instance tries.
+RESCUED_WITHIN_SECS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,10 @@ class LiveCalls(Protocol):
         ...
 
     async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
-        """Tell that `instance` lives, and extend what `admit` noted of calls with a place on it."""
+        """Tell that `instance` lives, and extend what `admit` noted of calls with a place on it.
+
+        The calls are remembered for STRANDED_FOR_SECS, for `stranded`.
+        """
         ...
 
     async def leave(self, instance: str) -> None:
@@ -90,7 +97,18 @@ class LiveCalls(Protocol):
         ...
 
     async def release(self, call_id: str, instance: str) -> None:
-        """End the lease of `instance` on the call; another instance's lease is left alone."""
+        """End the lease and the place of `instance`; what another instance has is left alone."""
+        ...
+
+    async def stranded(self) -> dict[str, Whereabouts]:
+        """The calls that nobody carries, and whose instance has not reported for a whole lease."""
+        ...
+
+    async def rescue(self, call_id: str) -> bool:
+        """Whether the caller is the one that has Twilio fetch a stranded call's TwiML: one only.
+
+        It is asked again after RESCUED_WITHIN_SECS.
+        """
         ...
 
     async def count(self) -> int:
@@ -185,9 +203,19 @@ class LiveCallsInMemory:
 
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""
+        if self._admitted.get(call_id) == instance:
+            self._admitted[call_id] = None
         if self._owners.get(call_id) == instance:
             del self._owners[call_id]
             self._fences.pop(call_id, None)
+
+    async def stranded(self) -> dict[str, Whereabouts]:
+        """None: without other instances, nobody would notice."""
+        return {}
+
+    async def rescue(self, call_id: str) -> bool:
+        """As `LiveCalls.rescue`, once."""
+        return True
 
     async def count(self) -> int:
         """As `LiveCalls.count`."""

@@ -12,7 +12,13 @@ from loguru import logger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent.live_calls import InstanceReport, LiveCallsInMemory, Whereabouts
+from agent.live_calls import (
+    RESCUED_WITHIN_SECS,
+    STRANDED_FOR_SECS,
+    InstanceReport,
+    LiveCallsInMemory,
+    Whereabouts,
+)
 
 # The braces keep all keys on one node of a Redis cluster, as scripts need it. `live`, `admitted`
 # and `instances` are ordered by when an entry expires, by Redis's clock, so that instances' clocks
@@ -25,6 +31,10 @@ _OWNER = "{voice-ai}:owner:"
 # The instance that has a place for a call: it dialled, or was asked for TwiML first.
 _HOME = "{voice-ai}:home:"
 FENCE = "{voice-ai}:fence:"
+# When instances have reported last, and the calls that each had then.
+_REPORTED = "{voice-ai}:reported"
+_CARRIED = "{voice-ai}:carried:"
+_RESCUE = "{voice-ai}:rescue:"
 _TOKEN = "{voice-ai}:token:"  # noqa: S105
 
 _CLAIM = """
@@ -66,6 +76,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
 return fences
 """
 _RELEASE = """
+if redis.call('GET', KEYS[3]) == ARGV[2] then redis.call('DEL', KEYS[3]) end
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[1], ARGV[1])
@@ -91,13 +102,27 @@ local expires = now[1] * 1000 + now[2] / 1000 + ARGV[3]
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[1], expires, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
-for i = 4, #ARGV do
+redis.call('ZADD', KEYS[4], now[1] * 1000 + now[2] / 1000, ARGV[1])
+redis.call('PEXPIRE', KEYS[4], ARGV[5])
+redis.call('SET', KEYS[5], ARGV[4], 'PX', ARGV[5])
+for i = 6, #ARGV do
   redis.call('ZADD', KEYS[3], expires, ARGV[i])
   local home = redis.call('GET', KEYS[i])
   if not home or home == ARGV[1] then redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[3]) end
 end
 redis.call('PEXPIRE', KEYS[3], ARGV[3] * 2)
 return 1
+"""
+_STRANDED = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + now[2] / 1000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms - ARGV[2])
+local found = {}
+for _, instance in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms - ARGV[1])) do
+  found[#found + 1] = instance
+  found[#found + 1] = redis.call('GET', ARGV[3] .. instance) or ''
+end
+return found
 """
 _FIND = """
 local instance = redis.call('GET', KEYS[1]) or redis.call('GET', KEYS[2])
@@ -135,6 +160,7 @@ class LiveCallsInRedis:
         self._release = client.register_script(_RELEASE)
         self._admit = client.register_script(_ADMIT)
         self._report = client.register_script(_REPORT)
+        self._stranded = client.register_script(_STRANDED)
         self._find = client.register_script(_FIND)
         self._all = client.register_script(_ALL)
         self._count = client.register_script(_COUNT)
@@ -174,7 +200,28 @@ class LiveCallsInRedis:
 
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""
-        await self._release(keys=[_LIVE, _OWNER + call_id], args=[call_id, instance])
+        keys = [_LIVE, _OWNER + call_id, _HOME + call_id]
+        await self._release(keys=keys, args=[call_id, instance])
+
+    async def stranded(self) -> dict[str, Whereabouts]:
+        """As `LiveCalls.stranded`: one round trip, and another one when an instance is silent."""
+        args: list[str | int] = [self._lease_ms, round(STRANDED_FOR_SECS * 1000), _CARRIED]
+        found = [_text(part) for part in await self._stranded(keys=[_REPORTED], args=args)]
+        calls: dict[str, Whereabouts] = {}
+        for instance, said in zip(found[::2], found[1::2], strict=True):
+            carried = json.loads(said) if said else {"url": None, "calls": []}
+            where = Whereabouts(str(instance), carried["url"])
+            calls |= dict.fromkeys(carried["calls"], where)
+        if not calls:
+            return {}
+        owners = await self._client.mget([_OWNER + call_id for call_id in calls])
+        unowned = zip(calls.items(), owners, strict=True)
+        return {call_id: where for (call_id, where), owner in unowned if owner is None}
+
+    async def rescue(self, call_id: str) -> bool:
+        """As `LiveCalls.rescue`."""
+        px = round(RESCUED_WITHIN_SECS * 1000)
+        return bool(await self._client.set(_RESCUE + call_id, 1, nx=True, px=px))
 
     async def count(self) -> int:
         """As `LiveCalls.count`."""
@@ -211,14 +258,25 @@ class LiveCallsInRedis:
     async def report(self, instance: str, report: InstanceReport, call_ids: Sequence[str]) -> None:
         """As `LiveCalls.report`, in one round trip."""
         homes = [_HOME + call_id for call_id in call_ids]
-        keys = [_INSTANCES, _INSTANCE + instance, _ADMITTED, *homes]
-        args: list[str | int] = [instance, json.dumps(asdict(report)), self._lease_ms, *call_ids]
+        alive = [_INSTANCES, _INSTANCE + instance]
+        keys = [*alive, _ADMITTED, _REPORTED, _CARRIED + instance, *homes]
+        args: list[str | int] = [
+            instance,
+            json.dumps(asdict(report)),
+            self._lease_ms,
+            json.dumps({"url": report.url, "calls": list(call_ids)}),
+            round(STRANDED_FOR_SECS * 1000),
+            *call_ids,
+        ]
         await self._report(keys=keys, args=args)
 
     async def leave(self, instance: str) -> None:
         """As `LiveCalls.leave`."""
-        await self._client.zrem(_INSTANCES, instance)
-        await self._client.delete(_INSTANCE + instance)
+        async with self._client.pipeline(transaction=False) as both:
+            both.zrem(_INSTANCES, instance)
+            both.zrem(_REPORTED, instance)
+            both.delete(_INSTANCE + instance, _CARRIED + instance)
+            await both.execute()
 
     async def instances(self) -> dict[str, InstanceReport]:
         """As `LiveCalls.instances`."""

@@ -59,6 +59,13 @@ class Telephone(Protocol):
         """End the call whatever its status. Does nothing when it has ended already."""
         ...
 
+    async def redirect(self, twilio_sid: str, call_id: str) -> bool:
+        """Have Twilio leave what the call does, and fetch its TwiML again.
+
+        False, and nothing is done, when the call is not in progress there.
+        """
+        ...
+
     async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
         """The call's status at Twilio; None when Twilio knows no such call."""
         ...

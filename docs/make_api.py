@@ -22,7 +22,7 @@ BETWEEN = re.compile(re.escape(BEGINS) + ".*?" + re.escape(ENDS), re.DOTALL)
 COMMON = {"401", "403", "422", "429", "503"}
 # What routes take, and what they answer with.
 OBJECTS = (
-    *("CallRequest", "VadConfig", "CallChange", "Hint"),
+    *("CallRequest", "VadConfig", "CallChange", "Hint", "Move", "Moving"),
     *("CallView", "CallDetail", "CallResult", "TurnView", "EventView", "Tokens"),
     *("LatencyView", "ResponseView", "ShareView"),
 )
@@ -87,7 +87,8 @@ def _operation(method: str, path: str, operation: Json, objects: Json) -> Iterat
             yield f"| `{one['name']}` ({where}) | {_type(schema)} | {_default(schema)} | {says} |"
         yield ""
     yield from _example(method, path, operation, objects)
-    own = set(operation["responses"]) - {"200", "201", "204", *COMMON}
+    done = next(code for code in operation["responses"] if code.startswith("2"))
+    own = set(operation["responses"]) - {"200", "201", "204", done, *COMMON}
     # A route that says more of a common error than the others do.
     own |= {code for code in COMMON if _differs(code, operation)}
     if own:
@@ -200,7 +201,9 @@ def _kind(schema: Json) -> str:
 
 
 def _name(schema: Json) -> str:
-    return str(schema["$ref"]).rpartition("/")[2]
+    # A body that may be left out is that or null.
+    reference = schema.get("$ref") or schema["anyOf"][0]["$ref"]
+    return str(reference).rpartition("/")[2]
 
 
 def _default(schema: Json) -> str:

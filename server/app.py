@@ -22,6 +22,7 @@ from server.routes import (
     calls,
     change_call,
     health,
+    move_call,
     relayed,
     twilio_media,
     twilio_webhooks,
@@ -76,6 +77,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     app.include_router(twilio_media.router)
     app.include_router(calls.router)
     app.include_router(change_call.router)
+    app.include_router(move_call.router)
     app.include_router(relayed.router)
     app.include_router(health.router)
     app.add_api_route(

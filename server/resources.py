@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypedDict
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from agent.clock import Clock, loop_clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.loop_load import LoopLoad
 from agent.measures import Measure, MeasureSink
-from agent.ports import CallLifecycle, Record
+from agent.ports import CallLifecycle, Record, Telephone
 from agent.profile import AgentProfile
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call, CallStatus, Direction
@@ -41,6 +42,7 @@ from pipelines.gemini.refusals import NoApiKey
 from server.calls.call_handover import CallHandover
 from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
+from server.calls.fenced_record import FencedRecord
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
 from server.cassettes.policy import CassettePolicy
@@ -53,6 +55,8 @@ from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.recordings.store import RecordingPolicy, Recordings
+from server.relay.call_moves import CallMoves
+from server.relay.frozen_watch import FrozenWatch
 from server.relay.relay import Relay
 from server.relay.signatures import RelaySignatures
 from server.settings.settings import Settings, names_set
@@ -88,9 +92,12 @@ class Resources:
     life: CallLifecycle
     temporal: "TemporalLifecycle | None"
     registry: CallRegistry
-    # None, as `relay`: there are no other instances.
+    # What a call that is carried here records.
+    recorder: Callable[[str], Record]
+    # None, as `relay` and `moves`: there are no other instances.
     leases: CallLeases | None
     relay: Relay | None
+    moves: CallMoves | None
     metrics: Metrics
     last_session: LastModelSession
     signatures: TwilioSignatures
@@ -166,14 +173,22 @@ async def open_resources(
         sentences = _open_sentences(settings, model, stack)
         begin = _pipeline_starter(settings, recordings, cassettes, model, sentences, observe)
 
+        call_leases: CallLeases | None = None
+
+        def holds(call_id: str) -> bool:
+            return call_leases is None or call_leases.holds(call_id)
+
+        def recorder(call_id: str) -> Record:
+            return FencedRecord(records.recorder(call_id), partial(holds, call_id))
+
         def start(call: Call) -> RunningCall:
-            return begin(call, records.recorder(call.id))
+            return begin(call, recorder(call.id))
 
         prewarming = _make_prewarming(settings, start, call_log, metrics)
         leases: dict[str, int] = {}
-        handover = _open_handover(settings, begin, records, leases, stack)
+        handover = _open_handover(settings, begin, recorder, leases, stack)
         registry = _make_registry(
-            settings, start, live_calls, prewarming, clock, metrics, handover, leases, load
+            settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
         local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
@@ -186,6 +201,8 @@ async def open_resources(
         call_leases = _open_leases(settings, registry, stack)
         pool = _open_pool(settings, begin, prewarming, metrics, stack)
         relay = _open_relay(settings, registry, live_calls, clock, metrics, stack)
+        moves = _open_moves(registry, live_calls, relay, stack)
+        _open_frozen_watch(settings, registry, live_calls, life, telephone, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))
@@ -210,8 +227,10 @@ async def open_resources(
             life=life,
             temporal=temporal,
             registry=registry,
+            recorder=recorder,
             leases=call_leases,
             relay=relay,
+            moves=moves,
             metrics=metrics,
             last_session=last_session,
             signatures=_make_signatures(settings),
@@ -312,7 +331,7 @@ def _lease_secs(settings: Settings) -> float:
 def _open_handover(
     settings: Settings,
     begin: "BeginCall",
-    records: RecordWriter,
+    recorder: Callable[[str], Record],
     leases: dict[str, int],
     stack: AsyncExitStack,
 ) -> CallHandover | None:
@@ -328,7 +347,7 @@ def _open_handover(
     )
     handover = CallHandover(
         memories,
-        lambda call, memory: begin(call, records.recorder(call.id), memory),
+        lambda call, memory: begin(call, recorder(call.id), memory),
         lambda: leases,
     )
     handover.open()
@@ -456,6 +475,7 @@ def _make_registry(
     handover: CallHandover | None,
     leases: dict[str, int],
     load: LoopLoad,
+    holds: Callable[[str], bool],
 ) -> CallRegistry:
     registry = CallRegistry(
         start,
@@ -469,6 +489,7 @@ def _make_registry(
         fleet_capacity=settings.max_fleet_calls or None,
         url=settings.instance_url,
         load=load,
+        holds=holds,
     )
     metrics.active.set_function(lambda: registry.held)
     metrics.capacity.set(settings.max_concurrent_calls)
@@ -575,6 +596,31 @@ def _open_relay(
     metrics.relayed.set_function(lambda: registry.relays)
     stack.push_async_callback(relay.close)
     return relay
+
+
+def _open_moves(
+    registry: CallRegistry, live_calls: LiveCalls, relay: Relay | None, stack: AsyncExitStack
+) -> CallMoves | None:
+    if relay is None:
+        return None
+    moves = CallMoves(registry, live_calls, relay)
+    stack.push_async_callback(moves.close)
+    return moves
+
+
+def _open_frozen_watch(
+    settings: Settings,
+    registry: CallRegistry,
+    live_calls: LiveCalls,
+    life: CallLifecycle,
+    telephone: Telephone,
+    stack: AsyncExitStack,
+) -> None:
+    if settings.redis_url is None:
+        return
+    watch = FrozenWatch(live_calls, life, telephone, registry.instance, registry.packets_passed_on)
+    watch.open()
+    stack.push_async_callback(watch.close)
 
 
 def _open_aws(

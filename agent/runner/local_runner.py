@@ -36,7 +36,7 @@ from agent.lifecycle.events import (
 )
 from agent.lifecycle.rules import decide
 from agent.lifecycle.state import CallState, Patience, new_call
-from agent.lifecycle.statuses import Direction, Driver
+from agent.lifecycle.statuses import Direction, Driver, EndReason
 from agent.ports import CallMedia, Telephone
 from agent.record.call_log import CallLog, NoSuchCall
 from agent.record.database import DatabaseUnavailable, is_transient
@@ -56,6 +56,7 @@ _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
 # Timers fire within seconds, wherever they are set.
 _OVERDUE_SECS = 600.0
+_REMEMBERED_ENDS = 1000
 _SWEEP_EVERY_SECS = 86_400.0
 
 
@@ -88,6 +89,8 @@ class LocalRunner:
         self._telling: set[asyncio.Task[CallState]] = set()
         self._dials = PendingDials()
         self._ends = EndWaiters()
+        # The latest calls of which this process was told the end, oldest first.
+        self._ended_here: dict[str, None] = {}
         requests = PhoneRequests(telephone, call_log, self.now)
         self._phone = PhoneOrders(requests, self.tell_until_kept)
         self._media = MediaOrders(media)
@@ -327,6 +330,8 @@ class LocalRunner:
         self._known.note(call)
         self._follow(call, decision.state)
         self._await_again(call_id, decision.state, told)
+        if decision.before.status.is_terminal:
+            self._ended_elsewhere(call_id, decision.state, told)
         return decision.state
 
     def _follow(self, call: Call, state: CallState) -> None:
@@ -336,9 +341,21 @@ class LocalRunner:
             return
         self._carry_out(call.id, decision.commands)
         if state.status.is_terminal and not decision.before.status.is_terminal:
+            self._ended_here[call.id] = None
+            while len(self._ended_here) > _REMEMBERED_ENDS:
+                del self._ended_here[next(iter(self._ended_here))]
             self._ended(call)
         if state.twilio_sid or state.status.is_terminal:
             self._dials.answered(call.id)
+
+    def _ended_elsewhere(self, call_id: str, state: CallState, told: Sequence[Event]) -> None:
+        """Let go of a call of which another process was told the end: its timers are still here."""
+        if call_id in self._ended_here:
+            return
+        fired = any(isinstance(event, TimerFired) for event in told)
+        if fired or self._timers.armed(call_id):
+            self._timers.forget(call_id)
+            self._media.order(call_id, EndMedia(state.end_reason or EndReason.SYSTEM))
 
     def _await_again(self, call_id: str, state: CallState, told: Sequence[Event]) -> None:
         """Set a timer again that fired early to check what the database has stored."""

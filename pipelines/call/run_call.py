@@ -124,6 +124,11 @@ class RunningCall:
         for context in self._contexts:
             context.phone_number = phone_number
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether neither side speaks, all was heard, and nothing is owed."""
+        return self._hangup.is_talking and self._playback.idle and self.controls.is_quiet()
+
     def memory(self) -> CallMemory | None:
         """What another instance has to know to go on with the call; None before the answer."""
         answered = self.line.answered_at

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from google.genai import types
 from loguru import logger
@@ -128,7 +129,7 @@ class GeminiLive(DirectProcessor):
             on_words=self._take_words,
             on_connected=self._connected,
             brief=self._brief,
-            is_quiet=self._is_quiet,
+            is_quiet=self.is_quiet,
             is_answering=lambda: self._reply.is_unfinished or self._tool_calls.is_open,
             on_kept=self._kept,
             record=record,
@@ -184,9 +185,16 @@ class GeminiLive(DirectProcessor):
         self._filled = False
         # The caller's words come again, and are known.
         self._words_are_known = False
-        # What is known of the call from another instance, until the agent speaks again.
-        self._recalled = recalled
+        # What is known of the call from another instance, until the agent speaks again; nothing
+        # has to be said when nothing broke off.
+        self._recalled = None if recalled is None or recalled.quiet else recalled
         self._recalled_at = time.time()
+        # What was changed since the call began.
+        self._changed = Change()
+        if recalled is not None:
+            there = {tool.name for tool in tools}
+            names = None if recalled.tools is None else [n for n in recalled.tools if n in there]
+            self._apply(Change(recalled.system_prompt, recalled.voice, names))
 
     # --- frames in ---------------------------------------------------------------------------
 
@@ -320,8 +328,14 @@ class GeminiLive(DirectProcessor):
 
     def memory(self) -> CallMemory:
         """What another instance has to know to go on with the call; without the answer's time."""
+        changed: dict[str, Any] = {
+            "system_prompt": self._changed.system_prompt,
+            "voice": self._changed.voice,
+            "tools": None if self._changed.tools is None else tuple(self._changed.tools),
+        }
         if self._recalled is not None:
-            return replace(self._recalled, handle=self._session.handle, recorded=True)
+            handle = self._session.handle
+            return replace(self._recalled, handle=handle, recorded=True, **changed)
         reply, speech = self._reply, self._speech_now()
         is_open = reply.is_unfinished or speech is not None
         origin = self._epoch
@@ -335,12 +349,13 @@ class GeminiLive(DirectProcessor):
             asked_until=origin + last.end if last else 0.0,
             speech=speech,
             hints=tuple(self._hints),
+            **changed,
         )
 
     @cached_property
     def _epoch(self) -> float:
         """The loop's zero in seconds since the epoch: another machine's clock has another one."""
-        return round(time.time() - self.get_event_loop().time(), 3)
+        return round(time.time() - asyncio.get_running_loop().time(), 3)
 
     def _speech_now(self) -> Speech | None:
         playback, reply = self._playback, self._reply
@@ -373,7 +388,8 @@ class GeminiLive(DirectProcessor):
         self._lately.clear()
         self._hints_covered = len(self._hints) - len(self._untold_hints)
 
-    def _is_quiet(self) -> bool:
+    def is_quiet(self) -> bool:
+        """Whether neither side speaks, and nothing is owed: a hand-over is not noticed."""
         reply = self._reply
         owed = reply.is_replying or reply.is_unfinished or bool(reply.unanswered)
         speaks = self._playback.speaking or self._speech.onset is not None
@@ -472,6 +488,12 @@ class GeminiLive(DirectProcessor):
 
     def change(self, change: Change) -> None:
         """Go on with another prompt, voice or tools, from the next turn on. Raises: UnknownTool."""
+        changed = self._apply(change)
+        self._record.event("call.changed", {"fields": changed})
+        self._session.renew(CHANGED_WITHIN_SECS)
+
+    def _apply(self, change: Change) -> list[str]:
+        """Have the next connection be different; returns what is."""
         if change.tools is not None:
             known = {tool.name: tool for tool in self._all_tools}
             if unknown := [name for name in change.tools if name not in known]:
@@ -480,11 +502,12 @@ class GeminiLive(DirectProcessor):
             self._tools = tuple(known[name] for name in dict.fromkeys(change.tools))
             self._tool_calls.use(self._tools)
         given = {"system_prompt": change.system_prompt, "voice": change.voice}
-        update = {name: value for name, value in given.items() if value is not None}
+        update: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._profile = self._profile.model_copy(update=update)
-        changed = [*update, *(["tools"] if change.tools is not None else [])]
-        self._record.event("call.changed", {"fields": changed})
-        self._session.renew(CHANGED_WITHIN_SECS)
+        if change.tools is not None:
+            update["tools"] = change.tools
+        self._changed = replace(self._changed, **update)
+        return list(update)
 
     def hint(self, text: str) -> None:
         """Tell the model something for itself alone, when it does not generate."""

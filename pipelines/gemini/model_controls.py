@@ -31,6 +31,10 @@ class Controlled(Protocol):
         """What another instance has to know to go on with the call."""
         ...
 
+    def is_quiet(self) -> bool:
+        """Whether neither side speaks, and nothing is owed."""
+        ...
+
     def change(self, change: Change) -> None:
         """Go on with another prompt, voice or tools. Raises: UnknownTool."""
         ...
@@ -54,6 +58,10 @@ class ModelControls:
         """Go on with another prompt, voice or tools. Raises: UnknownTool."""
         if self._model is not None:
             self._model.change(change)
+
+    def is_quiet(self) -> bool:
+        """Whether neither side speaks, and nothing is owed."""
+        return self._model is None or self._model.is_quiet()
 
     def memory(self) -> CallMemory:
         """What another instance has to know to go on with the call."""

@@ -47,6 +47,8 @@ class CallHandover:
         self._due: set[str] = set()
         self._is_due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        # One after the other, so that the last memory of a call is kept last.
+        self._keeping = asyncio.Lock()
         # It could not be kept last time; that is logged once.
         self._failing = False
 
@@ -90,6 +92,21 @@ class CallHandover:
         if is_over:
             await self._quietly(self._memories.forget(call_id))
 
+    def take(self, call_id: str, *, quiet: bool) -> CallMemory | None:
+        """The memory of this very moment, which is the last one; `quiet`: nothing breaks off.
+
+        None when there is nothing to remember.
+        """
+        memory = self._memory_of(call_id)
+        self._running.pop(call_id, None)
+        return None if memory is None else replace(memory, recorded=True, quiet=quiet)
+
+    async def keep(self, call_id: str, memory: CallMemory) -> None:
+        """Keep a memory that was taken."""
+        async with self._keeping:
+            fence = self._leases().get(call_id, 0)
+            await self._quietly(self._memories.keep({call_id: (fence, memory)}))
+
     def _turn_ended(self, call_id: str) -> None:
         self._due.add(call_id)
         self._is_due.set()
@@ -112,17 +129,31 @@ class CallHandover:
         leases = self._leases()
         changed: dict[str, tuple[int, CallMemory]] = {}
         for call_id in call_ids:
-            running = self._running.get(call_id)
-            memory = None if running is None or running.is_over else running.memory()
+            memory = self._memory_of(call_id)
             if memory is not None and recorded:
                 memory = replace(memory, recorded=True)
             if memory is not None and memory != self._kept.get(call_id):
                 changed[call_id] = leases.get(call_id, 0), memory
             await asyncio.sleep(0)  # calls have their turn in between
-        if changed and await self._quietly(self._memories.keep(changed)):
-            for call_id, (_, memory) in changed.items():
-                if call_id in self._running:
-                    self._kept[call_id] = memory
+        async with self._keeping:
+            # What was taken meanwhile is newer.
+            changed = {each: kept for each, kept in changed.items() if each in self._running}
+            if not changed or not await self._quietly(self._memories.keep(changed)):
+                return
+        for call_id, (_, memory) in changed.items():
+            if call_id in self._running:
+                self._kept[call_id] = memory
+
+    def _memory_of(self, call_id: str) -> CallMemory | None:
+        running = self._running.get(call_id)
+        if running is None or running.is_over:
+            return None
+        try:
+            return running.memory()
+        except Exception:
+            # One call's trouble is not that of all others.
+            logger.exception("What is known of a call cannot be told")
+            return None
 
     async def _quietly(self, noting: Awaitable[None]) -> bool:
         try:

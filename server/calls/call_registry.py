@@ -10,7 +10,7 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -26,10 +26,17 @@ from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 from server.calls.call_handover import CallHandover
+from server.calls.quiet_moment import quiet_moment
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
 TELL_TIMEOUT_SECS = 2.0
+# What is left when this process stops moves when neither side speaks, or after this time.
+QUIET_WITHIN_SECS = 5.0
+# So long the next stream of a call that was let go is not taken back.
+LET_GO_FOR_SECS = 15.0
+# How long a place is kept for a call that another instance lets go of.
+TAKEN_WITHIN_SECS = 30.0
 
 
 class ConversationOver(Exception):
@@ -47,8 +54,10 @@ class _ActiveCall:
         self.finished = asyncio.Event()
         self.watch: asyncio.Task[None] | None = None
         self.claiming: asyncio.Task[None] | None = None
-        # Another instance has taken the call.
+        # Another instance has taken the call, or is to take it.
         self.lost = False
+        # A moment to let go of it is waited for.
+        self.leaving = False
 
 
 class CallRegistry:
@@ -71,15 +80,18 @@ class CallRegistry:
         fleet_capacity: int | None = None,
         url: str | None = None,
         load: LoopLoad | None = None,
+        holds: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
 
         `handover` None: no other instance goes on with a call of this one. `leases` is filled with
         the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
         instances together hold at most; None sets no limit. `url`: where other instances reach
-        this one. `load`: no call is taken while its loop is overloaded.
+        this one. `load`: no call is taken while its loop is overloaded. `holds`: whether a call is
+        still this instance's; an end that comes while it is not is nobody's business.
         """
         self._load = load
+        self._holds = holds
         self._handover = handover
         self._fleet_capacity = fleet_capacity
         self._start = start
@@ -101,10 +113,16 @@ class CallRegistry:
         self._closing = False
         # Streams of other instances' calls that are passed on to them.
         self.relays = 0
+        # Calls carried here whose stream another instance passes on.
+        self.passed_on: set[str] = set()
         # This process stops: it takes no new call, and carries those that it has.
         self.draining = False
         # It has said so of each call: their next streams belong elsewhere.
         self._stopping = False
+        # It stops now: no moment is waited for.
+        self.hurries = False
+        # Calls that were let go, and the loop's time until which they are not taken back.
+        self._let_go: dict[str, float] = {}
 
     def report_to(self, life: CallLifecycle) -> None:
         """Report every conversation that ends to this lifecycle."""
@@ -139,6 +157,14 @@ class CallRegistry:
     def talking(self) -> int:
         """How many conversations are running."""
         return len(self._active)
+
+    def packets_passed_on(self) -> dict[str, int]:
+        """The packets so far of each call whose stream another instance passes on to this one."""
+        return {
+            call_id: active.running.line.packets_received
+            for call_id, active in self._active.items()
+            if call_id in self.passed_on and not active.over
+        }
 
     def running(self, call_id: str) -> RunningCall | None:
         """The pipeline of a conversation that goes on here."""
@@ -245,6 +271,7 @@ class CallRegistry:
         active = self._active.get(call.id)
         if active is not None and active.over:
             raise ConversationOver
+        self._let_go.pop(call.id, None)
         if active is None:
             self._held[call.id] = call
             # A millisecond before the first sound; without Redis, nothing.
@@ -270,12 +297,76 @@ class CallRegistry:
         if active is not None:
             await active.finished.wait()
 
+    async def let_go(self, call_id: str, *, within_secs: float) -> bool:
+        """Have another instance go on with a call, from a moment in which neither side speaks.
+
+        After `within_secs`, it is let go anyhow. The pipeline ends without a word to the
+        lifecycle, and its stream closes, so that Twilio asks for TwiML. False, and nothing is done,
+        when the call is not carried here, ends meanwhile, or no other instance could go on.
+        """
+        active = self._active.get(call_id)
+        if self._handover is None or active is None or active.over or active.leaving:
+            return False
+        active.leaving = True
+        if active.claiming is not None:
+            await active.claiming
+        running = active.running
+        quiet = await quiet_moment(running, within_secs, lambda: self.hurries)
+        if active.over or running.is_over or running.line.stopped:
+            active.leaving = False
+            return False
+        # From here on, no sound of this instance's is heard.
+        memory = self._handover.take(call_id, quiet=quiet)
+        active.over = active.lost = True
+        stream = active.stream
+        if stream is not None:
+            running.line.unbind(stream)
+        logger.info("A call is let go", call_id=call_id, at_a_quiet_moment=quiet)
+        if memory is not None:
+            await self._handover.keep(call_id, memory)
+        if self._stopping:
+            await self._tell(call_id, InstanceStopped(self._clock()))
+        now = asyncio.get_running_loop().time()
+        self._let_go = {known: until for known, until in self._let_go.items() if until > now}
+        self._let_go[call_id] = now + LET_GO_FOR_SECS
+        self._held.pop(call_id, None)
+        self.leases.pop(call_id, None)
+        await self._note(self._live_calls.release(call_id, self.instance))
+        if stream is not None:
+            await stream.close()
+        await self._finish(call_id)
+        return True
+
+    def has_let_go(self, call_id: str) -> bool:
+        """Whether a call was let go a moment ago: its next stream belongs elsewhere."""
+        return asyncio.get_running_loop().time() < self._let_go.get(call_id, 0.0)
+
+    async def take_over(self, call: Call) -> bool:
+        """Reserve a place for a call that another instance lets go of; False when there is none.
+
+        It is free again when no stream of the call comes here.
+        """
+        if self._handover is None or not self.reserve(call):
+            return False
+        self._let_go.pop(call.id, None)
+        await self._live_calls.admit(call.id, None, self.instance)
+        loop = asyncio.get_running_loop()
+        loop.call_later(TAKEN_WITHIN_SECS, self._free_unless_carried, call.id)
+        return True
+
+    def _free_unless_carried(self, call_id: str) -> None:
+        if call_id not in self._active:
+            self._held.pop(call_id, None)
+
     async def report_shutdown(self) -> None:
-        """Report to the lifecycle that this process stops, for each call that it cuts off.
+        """Let go of every call, and tell the lifecycle of those that are cut off.
 
         Other instances then know of these calls what is to know.
         """
         self._stopping = True
+        await asyncio.gather(
+            *(self.let_go(call_id, within_secs=QUIET_WITHIN_SECS) for call_id in self.carried)
+        )
         cut_off = [
             call_id
             for call_id, active in self._active.items()
@@ -386,7 +477,11 @@ class CallRegistry:
                 summary = CallSummary(EndReason.SYSTEM, None, "the pipeline failed")
             asked_to_end, active.over = active.over, True
             try:
-                if not asked_to_end:
+                if not asked_to_end and not self._holds(call_id):
+                    # This process was frozen: what became of the call, another one knows.
+                    active.lost = True
+                    self._soon(self._finish(call_id))
+                elif not asked_to_end:
                     await self._report(call_id, summary)
                 await active.running.end()
             finally:

@@ -71,6 +71,23 @@ def hang_up(call_id: CallId, server: ServerOption = None, api_key: KeyOption = N
 
 
 @app.command()
+def move(
+    call_id: CallId,
+    to: Annotated[
+        str | None,
+        typer.Option(help="The instance, as `voice-ai instances` names it; by default, any other."),
+    ] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Have another instance go on with a call, from a moment in which neither side speaks."""
+    with CallsApi(server, api_key) as api:
+        whole_id = api.call_id(call_id)
+        goes_to = api.post(f"/calls/{whole_id}/move", {"instance": to}).json()["instance"]
+    echo(f"{whole_id} goes to {goes_to or 'the instance that its next stream reaches'}")
+
+
+@app.command()
 def erase(
     call_id: CallId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -1,4 +1,4 @@
-"""`voice-ai demo-cluster`: three instances, of which one is killed and one drained under calls."""
+"""`voice-ai demo-cluster`: three instances under calls: one is killed, one frozen, one drained."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def demo_cluster(
     calls: Annotated[int, typer.Option(min=1, max=30, help="How many calls are placed.")] = 6,
 ) -> None:
-    """Kill one of three instances under calls, drain another one, and tell what callers heard."""
+    """Kill, freeze and drain one of three instances each under calls; tell what callers heard."""
     try:
         from server.demo.cluster import run_cluster
         from server.demo.stage import StageError

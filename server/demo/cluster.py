@@ -1,9 +1,9 @@
-"""Demo of a cluster: three instances behind a load balancer; one is killed, one is drained.
+"""Demo of a cluster: three instances behind a load balancer, each of which is struck.
 
     calls      1 2 3 4 5 6   all talk …………………………………………………………………………………… all over ─▶ judged
     instance   A · SIGKILL ╳
-               B ····················· SIGTERM, DRAIN_TIMEOUT, what is left moves ╳
-               C ···················································································
+               B ·········· SIGSTOP ╳ its calls are taken from it  SIGCONT, silent ·················
+               C ································································ SIGTERM, moves ╳
 
 Real parts: three `voice-ai serve`, a Valkey; both vendors are emulated.
 """
@@ -33,8 +33,10 @@ INSTANCES = ("A", "B", "C")
 PIPELINES = re.compile(r"^voice_ai_running_pipelines (\S+)$", re.MULTILINE)
 # All talk; and one is killed in the middle of the answers.
 KILLED_AFTER_SECS = 6.0
-DRAINED_AFTER_SECS = 6.0
+FROZEN_AFTER_SECS = 4.0
+DRAINED_AFTER_SECS = 4.0
 DRAIN_TIMEOUT = "1"
+TAKEN_WITHIN_SECS = 30.0
 ENDS_WITHIN_SECS = 80.0
 
 
@@ -52,7 +54,9 @@ class Instance:
 
     async def talking(self) -> int:
         """How many conversations it carries."""
-        found = PIPELINES.search((await self.server.http.get("/metrics")).text)
+        # A connection that is kept may just be closed by the server.
+        answer = await self.server.http.get("/metrics", headers={"Connection": "close"})
+        found = PIPELINES.search(answer.text)
         return int(float(found.group(1))) if found else 0
 
 
@@ -125,6 +129,8 @@ class _Play:
         await asyncio.sleep(KILLED_AFTER_SECS)
         fleet = {instance.name: instance for instance in self.instances}
         await self._strike(fleet, signal.SIGKILL, "killed", struck)
+        await asyncio.sleep(FROZEN_AFTER_SECS)
+        await self._freeze(fleet, struck)
         await asyncio.sleep(DRAINED_AFTER_SECS)
         await self._strike(fleet, signal.SIGTERM, "drained", struck)
         (left,) = fleet.values()
@@ -142,12 +148,11 @@ class _Play:
         struck: dict[str, list[str]],
     ) -> None:
         """Strike the instance that carries the most calls, and notice which calls lost a stream."""
-        talking = {name: await instance.talking() for name, instance in fleet.items()}
+        talking = await self._talking(fleet)
         name = max(talking, key=lambda name: talking[name])
-        carried = ", ".join(f"{each} carries {count}" for each, count in talking.items())
         before = {call.sid: _stopped(call) for call in self.twilio.calls}
         instance = fleet.pop(name)
-        self.tell(f"{carried}: {name} is {word} ({how.name})")
+        self.tell(f"{_told(talking)}: {name} is {word} ({how.name})")
         instance.server.process.send_signal(how)
         await instance.server.process.wait()
         await self.twilio.until(
@@ -160,11 +165,40 @@ class _Play:
             if _stopped(call) > before[call.sid]:
                 struck[call.sid].append(word)
 
+    async def _freeze(self, fleet: dict[str, Instance], struck: dict[str, list[str]]) -> None:
+        """Freeze the instance that carries the most calls until all are taken, and wake it."""
+        talking = await self._talking(fleet)
+        name = max(talking, key=lambda name: talking[name])
+        (other,) = (each for each in fleet if each != name)
+        lives = sum(not call.state.is_over for call in self.twilio.calls)
+        before = {call.sid: _stopped(call) for call in self.twilio.calls}
+        process = fleet[name].server.process
+        self.tell(f"{_told(talking)}: {name} is frozen (SIGSTOP)")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(TAKEN_WITHIN_SECS):
+                while await fleet[other].talking() < lives:
+                    await asyncio.sleep(0.2)
+                    lives = sum(not call.state.is_over for call in self.twilio.calls)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        self.tell(f"{name} wakes (SIGCONT): {other} has its calls")
+        for call in self.twilio.calls:
+            if _stopped(call) > before[call.sid] and not call.state.is_over:
+                struck[call.sid].append("frozen")
+
+    async def _talking(self, fleet: dict[str, Instance]) -> dict[str, int]:
+        return {name: await instance.talking() for name, instance in fleet.items()}
+
     async def _result(self, left: Instance, call_id: str) -> dict[str, Any]:
         while True:
             answer = await left.server.http.get(f"/calls/{call_id}/result", params={"wait": 10})
             if answer.status_code != 202:
                 return dict(answer.raise_for_status().json())
+
+
+def _told(talking: dict[str, int]) -> str:
+    return ", ".join(f"{each} carries {count}" for each, count in talking.items())
 
 
 def _stopped(call: EmulatedCall) -> int:

@@ -21,6 +21,8 @@ GO_ON = "As I was saying, just ask for me at the desk."
 ANSWER = "I have it now: just ask for me at the desk."
 CUT_OFF = "We were cut off for a moment. Please go on."
 LONGEST_SILENCE_SECS = 3.0
+# A frozen instance is noticed when its leases have run out.
+LONGEST_FROZEN_SECS = 16.0
 
 SCRIPT: dict[str, Any] = {
     "language": "en-US",
@@ -65,7 +67,8 @@ class Heard:
             return f"ended {self.outcome}"
         if self.greetings != 1:
             return f"was greeted {self.greetings} times"
-        if self.silence_secs > LONGEST_SILENCE_SECS:
+        is_frozen = "frozen" in self.struck
+        if self.silence_secs > (LONGEST_FROZEN_SECS if is_frozen else LONGEST_SILENCE_SECS):
             return f"was silent for {self.silence_secs:.1f} s"
         return None
 

@@ -1,12 +1,14 @@
 """LoadBalancer: spreads connections over instances in turn, as any load balancer in front of them.
 
 It knows nothing of calls: no stickiness. An instance that refuses a connection is passed over, and
-so is one that says it is not ready, as long as another one is.
+so is one that says it is not ready, as long as another one is. One that does not answer gets no
+further request, not over a connection that is open either; streams to it stay open.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +24,10 @@ class LoadBalancer:
     def __init__(self, instances: Sequence[str] = ()) -> None:
         """`instances`: "host:port" each."""
         self.instances = list(instances)
+        # How many bytes have come from each instance.
+        self.came_from: Counter[str] = Counter()
+        # Connections of clients that carry requests, by instance.
+        self._asking: defaultdict[str, set[asyncio.StreamWriter]] = defaultdict(set)
         self._turn = 0
         self._not_ready: set[str] = set()
         self._server: asyncio.Server | None = None
@@ -60,9 +66,14 @@ class LoadBalancer:
             while True:
                 for instance in list(self.instances):
                     ready = False
-                    with contextlib.suppress(httpx.HTTPError):
+                    try:
                         answer = await http.get(f"http://{instance}/health/ready")
                         ready = answer.is_success
+                    except httpx.TimeoutException:
+                        for back in self._asking[instance]:
+                            back.close()
+                    except httpx.HTTPError:
+                        pass  # it is not there, and nothing of it either
                     (self._not_ready.discard if ready else self._not_ready.add)(instance)
                 await asyncio.sleep(CHECKED_EVERY_SECS)
 
@@ -73,10 +84,17 @@ class LoadBalancer:
         try:
             instance = await self._connect()
             if instance is not None:
-                reader, writer = instance
+                name, reader, writer = instance
+                first = await client.read(PIECE_BYTES)
+                if b"upgrade: websocket" not in first.lower():
+                    self._asking[name].add(back)
+                writer.write(first)
                 try:
-                    await asyncio.gather(_pump(client, writer), _pump(reader, back))
+                    await asyncio.gather(
+                        _pump(client, writer), _pump(reader, back, self._count_from(name))
+                    )
                 finally:
+                    self._asking[name].discard(back)
                     writer.close()
         except (OSError, asyncio.CancelledError):
             pass  # one of the two is gone, or all is closed
@@ -84,23 +102,34 @@ class LoadBalancer:
             back.close()
             self._pumps.discard(task)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    def _count_from(self, name: str) -> Callable[[bytes], None]:
+        def count(piece: bytes) -> None:
+            self.came_from[name] += len(piece)
+
+        return count
+
+    async def _connect(self) -> tuple[str, asyncio.StreamReader, asyncio.StreamWriter] | None:
         count = len(self.instances)
         in_turn = [self.instances[(self._turn + n) % count] for n in range(count)]
         self._turn += 1
         for instance in sorted(in_turn, key=self._not_ready.__contains__):
             host, port = instance.rsplit(":", 1)
             try:
-                return await asyncio.open_connection(host, int(port))
+                return instance, *await asyncio.open_connection(host, int(port))
             except OSError:
                 continue
         return None
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _pump(
+    source: asyncio.StreamReader,
+    sink: asyncio.StreamWriter,
+    count: Callable[[bytes], None] = lambda _: None,
+) -> None:
     """Copy until the source ends; then the sink is told, and what is lost is lost at once."""
     try:
         while piece := await source.read(PIECE_BYTES):
+            count(piece)
             sink.write(piece)
             await sink.drain()
     except ConnectionError:

@@ -118,6 +118,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Report the calls that this cuts off to their lifecycle, then stop serving."""
+        # What comes now, other instances take.
+        for server in self.servers:
+            server.close()
         # Set by the lifespan; missing when startup failed.
         resources = self.lifespan.state.get("resources")
         if resources is not None:
@@ -129,7 +132,7 @@ class AnnouncedServer(_Server):
     """A server that calls `announce` once it accepts requests, and drains before it stops.
 
     first signal ─▶ drain: no new calls ─┬─ the last call ended ─┐
-                                         ├─ drain_secs are over ─┼─▶ stop
+                                         ├─ drain_secs are over ─┼─▶ calls move ─▶ stop
                                          └─ second signal ───────┘
     """
 
@@ -146,6 +149,9 @@ class AnnouncedServer(_Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, stop at the second one."""
         super().handle_exit(sig, frame)
+        resources = self.lifespan.state.get("resources") if self.started else None
+        if self._was_signalled and resources is not None:
+            resources.registry.hurries = True
         if not self._was_signalled and not self.is_broken and self.started and self._drain_secs:
             self.should_exit = False
         self._was_signalled = True

@@ -29,7 +29,7 @@ ACCEPTED_WITHIN_SECS = 0.25
 REQUEST_TIMEOUT_SECS = 2.0
 
 # What requests and signatures are for.
-MEDIA, CHANGE, HINT = "media", "change", "hint"
+MEDIA, CHANGE, HINT, MOVE, TAKE = "media", "change", "hint", "move", "take"
 STREAM_SID_HEADER = "x-voice-ai-stream-sid"
 
 
@@ -106,17 +106,21 @@ class Relay:
         """The owner's answer to a request; None when there is none, or it does not answer."""
         try:
             owner = await self._other(call_id)
-            if owner is None:
-                return None
-            signature = self.signatures.sign(owner.instance, what, call_id, digest(body))
-            return await self._http.post(
-                f"{owner.url}/internal/{what}/{quote(call_id, safe='')}",
-                content=body,
-                headers={HEADER: signature, "content-type": "application/json"},
-            )
+            return None if owner is None else await self.ask(owner, call_id, what, body)
         except Exception as error:
             logger.bind(error=type(error).__name__).warning("The owner of a call does not answer")
             return None
+
+    async def ask(
+        self, asked: Whereabouts, call_id: str, what: str, body: bytes = b""
+    ) -> httpx.Response:
+        """Another instance's answer to a request. Raises: httpx.HTTPError."""
+        signature = self.signatures.sign(asked.instance, what, call_id, digest(body))
+        return await self._http.post(
+            f"{asked.url}/internal/{what}/{quote(call_id, safe='')}",
+            content=body,
+            headers={HEADER: signature, "content-type": "application/json"},
+        )
 
     async def _other(self, call_id: str) -> Whereabouts | None:
         """The other instance that has the call, and can be reached."""

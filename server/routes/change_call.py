@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import httpx
 from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,7 +66,8 @@ async def change(call: KnownCall, body: CallChange, opened: Opened) -> None:
     The connection to the model that has them takes over between two turns; the conversation is
     remembered.
     """
-    if opened.registry.running(call.id) is None and await _passed_on(call, CHANGE, body, opened):
+    here = opened.registry.running(call.id) is not None
+    if not here and await passed_on(call, CHANGE, body, opened) is not None:
         return
     change_here(call.id, body, opened)
 
@@ -73,7 +75,8 @@ async def change(call: KnownCall, body: CallChange, opened: Opened) -> None:
 @router.post("/{call_id}/hint", status_code=204, responses={**NOT_FOUND, **CONFLICT})
 async def hint(call: KnownCall, body: Hint, opened: Opened) -> None:
     """Tell the model something that the caller does not hear, without interrupting it."""
-    if opened.registry.running(call.id) is None and await _passed_on(call, HINT, body, opened):
+    here = opened.registry.running(call.id) is not None
+    if not here and await passed_on(call, HINT, body, opened) is not None:
         return
     hint_here(call.id, body, opened)
 
@@ -101,20 +104,22 @@ def _running(call_id: str, opened: Resources) -> RunningCall:
     return running
 
 
-async def _passed_on(call: Call, what: str, body: BaseModel, opened: Resources) -> bool:
-    """Have the instance that carries the call do it; False: no other one does.
+async def passed_on(
+    call: Call, what: str, body: BaseModel, opened: Resources
+) -> httpx.Response | None:
+    """The answer of the instance that carries the call, which did it; None: no other one does.
 
     Raises: HTTPException as that one, and 409 when it does not answer.
     """
     owner = await opened.live_calls.owner(call.id)
     if owner is None or owner == opened.registry.instance:
-        return False
+        return None
     answer = None
     if opened.relay is not None:
         content = body.model_dump_json(exclude_unset=True).encode()
         answer = await opened.relay.request(call.id, what, content)
     if answer is not None and answer.is_success:
-        return True
+        return answer
     if answer is not None and answer.status_code in (409, 422):
         raise HTTPException(answer.status_code, answer.json()["detail"])
     opened.metrics.rejected.labels("not_in_progress").inc()

@@ -13,11 +13,12 @@ from fastapi import APIRouter, Depends, HTTPException, Request, WebSocket
 from loguru import logger
 from starlette.responses import JSONResponse
 
-from server.relay.relay import CHANGE, HINT, MEDIA, STREAM_SID_HEADER, digest
+from server.relay.relay import CHANGE, HINT, MEDIA, MOVE, STREAM_SID_HEADER, TAKE, digest
 from server.relay.signatures import HEADER, RelayRefused
 from server.resources import Opened, Resources
 from server.routes.change_call import CallChange, Hint, change_here, hint_here
 from server.routes.media_stream import Refused, carry, next_start, served
+from server.routes.move_call import Move, Moving, move_here
 
 START_TIMEOUT_SECS = 2.0
 
@@ -64,7 +65,11 @@ async def _serve(websocket: WebSocket, call_id: str, stream_sid: str, opened: Re
         raise Refused("bad_start")
     # The other instance has seen the call's record; what is prepared here needs no newer one.
     call = opened.registry.record_of(call_id) or await opened.call_log.get(call_id)
-    await carry(websocket, call, stream_sid, opened)
+    opened.registry.passed_on.add(call_id)
+    try:
+        await carry(websocket, call, stream_sid, opened)
+    finally:
+        opened.registry.passed_on.discard(call_id)
 
 
 async def _signed(call_id: str, request: Request, opened: Opened) -> None:
@@ -86,3 +91,16 @@ async def change(call_id: str, body: CallChange, opened: Opened) -> None:
 async def hint(call_id: str, body: Hint, opened: Opened) -> None:
     """As `POST /calls/{id}/hint`, which another instance was asked."""
     hint_here(call_id, body, opened)
+
+
+@router.post(f"/{MOVE}/{{call_id}}", status_code=202, dependencies=[Depends(_signed)])
+async def move(call_id: str, body: Move, opened: Opened) -> Moving:
+    """As `POST /calls/{id}/move`, which another instance was asked."""
+    return await move_here(call_id, body, opened)
+
+
+@router.post(f"/{TAKE}/{{call_id}}", status_code=204, dependencies=[Depends(_signed)])
+async def take(call_id: str, opened: Opened) -> None:
+    """Keep a place for a call that another instance lets go of. 409 when there is none."""
+    if not await opened.registry.take_over(await opened.call_log.get(call_id)):
+        raise HTTPException(409, "There is no place for another call.")

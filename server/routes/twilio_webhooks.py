@@ -89,7 +89,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
             opened.registry.adopt(call, pooled.running)
         call = await _open(call, profile, opened)
         if pooled is not None and call.id == pooled.call.id:
-            pooled.record.release(opened.records.recorder(call.id))
+            pooled.record.release(opened.recorder(call.id))
         await opened.registry.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
     return _xml(_next(call, sid, state, opened))

@@ -13,6 +13,10 @@ class NoTelephone:
     async def hang_up(self, twilio_sid: str) -> None:
         """There is nothing to hang up."""
 
+    async def redirect(self, twilio_sid: str, call_id: str) -> bool:
+        """There is nothing to redirect."""
+        return False
+
     async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
         """There is no call."""
         return None

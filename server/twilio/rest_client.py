@@ -85,7 +85,7 @@ class TwilioTelephone:
             self._calls.create,
             to=request.to,
             from_=request.from_,
-            url=f"{self._base_url}/twilio/twiml/{request.call_id}",
+            url=self._twiml_url(request.call_id),
             method="POST",
             status_callback=f"{self._base_url}/twilio/status/{request.call_id}",
             status_callback_event=EVENTS,
@@ -118,6 +118,23 @@ class TwilioTelephone:
                 raise
             logger.debug("Twilio had no such call to hang up", code=error.code)
 
+    async def redirect(self, twilio_sid: str, call_id: str) -> bool:
+        """Have Twilio fetch the call's TwiML again, which ends its stream; False: it has ended.
+
+        Source: https://www.twilio.com/docs/voice/tutorials/how-to-modify-calls-in-progress
+        """
+        update = partial(
+            self._calls(twilio_sid).update, url=self._twiml_url(call_id), method="POST"
+        )
+        try:
+            await self._in_thread(update)
+        except TwilioRestException as error:
+            if error.status >= 500 or error.status in (401, 403, TOO_MANY):
+                raise
+            logger.debug("Twilio had no such call to redirect", code=error.code)
+            return False
+        return True
+
     async def look_up(self, twilio_sid: str) -> TelephoneCall | None:
         """The call's status at Twilio; None when Twilio knows no such call."""
         try:
@@ -141,6 +158,9 @@ class TwilioTelephone:
             if not await self._known(sid) and self._take(sid, request):
                 return TelephoneCall(sid, str(call.status))
         return None
+
+    def _twiml_url(self, call_id: str) -> str:
+        return f"{self._base_url}/twilio/twiml/{call_id}"
 
     def _take(self, sid: str, request: DialRequest) -> bool:
         if self._taken.setdefault(sid, request.call_id) != request.call_id:

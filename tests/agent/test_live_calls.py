@@ -147,6 +147,44 @@ async def test_instances_are_known_until_they_leave(live_calls: LiveCalls):
     assert list(await live_calls.instances()) == ["two"]
 
 
+async def test_a_release_gives_up_the_place_and_leaves_anothers(live_calls: LiveCalls):
+    await live_calls.report("one", InstanceReport(1, 5, url="http://one"), [])
+    for call_id, home in (("c1", "one"), ("c2", "two")):
+        await live_calls.admit(call_id, None, home)
+        await live_calls.claim(call_id, "one")
+        await live_calls.release(call_id, "one")
+    assert await live_calls.find("c1") is None
+    assert await live_calls.find("c2") == Whereabouts("two", None)
+
+
+async def test_calls_of_an_instance_that_is_silent_are_stranded_until_another_has_them(
+    redis: Redis,
+):
+    short, long = LiveCallsInRedis(redis, lease_secs=0.05), LiveCallsInRedis(redis)
+    await short.report("one", InstanceReport(2, 50, url="http://one"), ["c1", "c2", "c3"])
+    await short.renew({"c1": 0, "c2": 0, "c3": 0}, "one")
+    assert await long.stranded() == {}
+    while len(stranded := await short.stranded()) < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert stranded == dict.fromkeys(("c1", "c2", "c3"), Whereabouts("one", "http://one"))
+    await long.claim("c2", "two")
+    await short.report("two", InstanceReport(1, 50), ["c2"])
+    assert list(await short.stranded()) == ["c1", "c3"]
+    # It has ended them, or is stopped.
+    await short.report("one", InstanceReport(1, 50, url="http://one"), ["c1"])
+    while "c1" not in await short.stranded():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert "c3" not in await short.stranded()
+    await short.leave("one")
+    assert "c1" not in await short.stranded()
+
+
+async def test_one_instance_alone_rescues_a_call(redis: Redis):
+    live_calls = LiveCallsInRedis(redis)
+    asked = await asyncio.gather(*(live_calls.rescue("c1") for _ in range(5)))
+    assert sum(asked) == 1
+
+
 async def test_every_key_expires(redis: Redis):
     live_calls = LiveCallsInRedis(redis)
     await live_calls.claim("c1", "one")
@@ -154,10 +192,11 @@ async def test_every_key_expires(redis: Redis):
     await live_calls.admit("c1", 5)
     await live_calls.report("one", InstanceReport(1, 50), ["c1"])
     await live_calls.use_token("t", 60)
+    await live_calls.rescue("c1")
     memories = CallMemoriesInRedis(redis, "a secret")
     await memories.keep({"c1": (1, CallMemory(handle="h"))})
     keys = await redis.keys()
-    assert len(keys) == 11
+    assert len(keys) == 14
     assert [key for key in keys if await redis.pttl(key) <= 0] == []
 
 

@@ -112,7 +112,6 @@ async def result_of(fleet: Fleet) -> dict[str, Any]:
         pytest.param(
             signal.SIGKILL, False, id="killed, and its handle refused", marks=pytest.mark.long
         ),
-        pytest.param(signal.SIGTERM, True, id="stopped", marks=pytest.mark.long),
     ],
 )
 async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
@@ -150,6 +149,81 @@ async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
     # The second session's memory: its handle, or what it was told.
     second = fleet.gemini.sessions[-1]
     assert (second.resumes is not None) == knows_handle
+
+
+async def test_a_call_of_an_instance_that_stops_moves_at_the_end_of_the_sentence(
+    fleet: Fleet,
+) -> None:
+    async def person(phone: Handset) -> None:
+        await phone.listen_until_silence()
+        await phone.say(OPENING)
+        await phone.hears_speech()
+        await fleet.strike(signal.SIGTERM)
+        await phone.listen_until_silence()
+        (this,) = fleet.twilio.calls
+        await fleet.twilio.until(lambda: len(this.record.all("stream.started")) == 2)
+        await phone.say(THANKS)
+        await phone.until_hung_up()
+
+    fleet.twilio.anyone = person
+    await fleet.instances[0][0].place(greeting=GREETING)
+    call = await fleet.twilio.call_placed()
+    result = await result_of(fleet)
+    assert (result["status"], result["end_reason"]) == ("completed", "agent")
+    assert heard(call, GREETING, AT_NINE, CUT_OFF, GOODBYE) == [GREETING, AT_NINE, GOODBYE]
+    assert [text for _, text, _ in turns(result)] == [GREETING, OPENING, AT_NINE, THANKS, GOODBYE]
+    assert not any(cut for _, _, cut in turns(result))
+
+
+# A packet of 20 ms, in base64.
+PACKET_BYTES = 214
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_a_call_is_taken_from_a_frozen_instance(fleet: Fleet, speaks: bool) -> None:
+    """Twilio's socket leads to it, and stays open: another instance has Twilio ask again."""
+    sent_awake: list[int] = []
+
+    async def person(phone: Handset) -> None:
+        await phone.listen_until_silence()
+        if speaks:
+            await phone.say(OPENING)
+            await phone.hears_speech()
+            # The memory of a call is a second old at most.
+            await phone.pause(1.4)
+        await fleet.strike(signal.SIGSTOP)
+        assert fleet.killed is not None
+        frozen, process = fleet.instances[fleet.killed]
+        (this,) = fleet.twilio.calls
+        await fleet.twilio.until(lambda: len(this.record.all("stream.started")) == 2)
+        await phone.hears_speech()
+        await phone.listen_until_silence()
+        address = frozen.url.removeprefix("http://")
+        before = fleet.balancer.came_from[address]
+        # From here on, the other one alone is asked.
+        fleet.balancer.instances = [fleet.left.url.removeprefix("http://")]
+        process.send_signal(signal.SIGCONT)
+        await frozen.until_metric("voice_ai_running_pipelines", 0)
+        await phone.say(OPENING)
+        await phone.hears_speech()
+        await phone.listen_until_silence()
+        sent_awake.append(fleet.balancer.came_from[address] - before)
+        await phone.say(THANKS)
+        await phone.until_hung_up()
+
+    fleet.twilio.anyone = person
+    await fleet.instances[0][0].place(greeting=GREETING)
+    call = await fleet.twilio.call_placed()
+    result = await result_of(fleet)
+    assert (result["status"], result["end_reason"]) == ("completed", "agent")
+    assert len(call.record.all("stream.started")) == 2
+    assert len(call.record.all("redirected")) == 1
+    assert sent_awake[0] < PACKET_BYTES
+    said = [text for who, text, _ in turns(result) if who == "agent"]
+    goes_on = said.pop(2 if speaks else 1)
+    assert goes_on in (CUT_OFF, GO_ON)
+    assert said == [GREETING, *([AT_NINE] if speaks else []), AT_NINE, GOODBYE]
 
 
 async def test_a_frozen_instance_that_has_lost_its_call_lets_go_of_it(

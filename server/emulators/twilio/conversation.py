@@ -146,8 +146,10 @@ class Conversation:
             tls=call.exchange.tls,
         )
         call.stream = stream
-        await stream.run()
-        call.stream = None
+        try:
+            await stream.run()
+        finally:
+            call.stream = None
         if verb.action is None:
             return None
         self._extra = {"StreamSid": stream.sid}

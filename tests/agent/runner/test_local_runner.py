@@ -135,6 +135,18 @@ async def test_what_another_process_was_told_counts(
     assert (await kinds(call_log, call)).count("life.stream_started") == 1
 
 
+async def test_a_call_whose_end_another_process_was_told_is_let_go_here(
+    start: Start, engine: AsyncEngine, media: ScriptedMedia, a_call: MakeCall
+):
+    elsewhere = ScriptedMedia()
+    here = await start()
+    there = await start(call_log=CallLog(engine), media=elsewhere)
+    call = await there.place(a_call(), placed(there))
+    await here.tell(call.id, StreamStarted(here.now(), "MZ1", "here"))
+    await there.tell(call.id, TwilioStatus(there.now(), "completed", "CA1"))
+    await media.until(call, "end caller")
+
+
 async def test_waiting_for_the_end(life: LocalRunner, a_call: MakeCall):
     call = await life.place(a_call(), placed(life))
     assert await life.ended(call.id, 0.01) is None

@@ -25,6 +25,7 @@ WELL = Heard(
         ({"outcome": "completed (system)"}, "ended completed (system)"),
         ({"greetings": 2}, "was greeted 2 times"),
         ({"silence_secs": 4.0}, "was silent for 4.0 s"),
+        ({"silence_secs": 4.0, "struck": "killed, frozen"}, None),
     ],
 )
 def test_what_counts_as_lost(trouble: dict[str, object], problem: str | None) -> None:
@@ -33,8 +34,10 @@ def test_what_counts_as_lost(trouble: dict[str, object], problem: str | None) ->
 
 @pytest.mark.long
 @pytest.mark.timeout(150)
-async def test_no_call_is_lost_when_one_of_three_is_killed_and_one_drained() -> None:
+async def test_no_call_is_lost_when_one_of_three_is_killed_one_frozen_and_one_drained() -> None:
     told: list[str] = []
     heard = await run_cluster(told.append)
     assert [call.problem for call in heard if call.problem] == []
-    assert {"killed", "drained"} <= {word for call in heard for word in call.struck.split(", ")}
+    assert {"killed", "frozen", "drained"} <= {
+        word for call in heard for word in call.struck.split(", ")
+    }

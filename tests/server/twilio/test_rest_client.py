@@ -218,6 +218,19 @@ async def test_the_event_loop_goes_on_while_twilio_is_silent(twilio: TwilioEmula
     assert turns > 10
 
 
+async def test_a_call_that_is_not_in_progress_is_not_redirected(twilio: TwilioEmulator) -> None:
+    async with telephone(twilio) as phone:
+        ringing = await phone.dial(REQUEST)
+        assert not await phone.redirect(ringing, REQUEST.call_id)
+        assert not await phone.redirect("CA" + "0" * 32, REQUEST.call_id)
+        url = f"http://127.0.0.1:9/twilio/twiml/{REQUEST.call_id}"
+        assert twilio.requests[-1].form == {"Url": [url], "Method": ["POST"]}
+        twilio.fail_next(ServerError(on="update"))
+        with pytest.raises(TwilioRestException):
+            await phone.redirect(ringing, REQUEST.call_id)
+    assert not await NoTelephone().redirect(ringing, REQUEST.call_id)
+
+
 async def test_without_credentials_nothing_is_placed() -> None:
     phone = NoTelephone()
     with pytest.raises(DialRefused, match="not configured"):
