@@ -369,3 +369,15 @@ class CallResult(CallDetail):
             **detail.model_dump(),
             turns=[TurnView.of(turn) for turn in turns],
         )
+
+
+class Moving(BaseModel):
+    """Where a call goes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"instance": "http://10.0.3.7:8000"}]}
+    )
+
+    instance: str | None = Field(
+        description="The one that was named; null: the one that the call's next stream reaches."
+    )

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.record.models import Call
+from server.calls.schemas import Moving
 from server.relay.call_moves import NoOtherInstance
 from server.relay.relay import MOVE
 from server.resources import Opened, Resources
@@ -37,18 +38,6 @@ class Move(BaseModel):
         min_length=1,
         max_length=300,
         description="As `voice-ai instances` names it; by default, any other one.",
-    )
-
-
-class Moving(BaseModel):
-    """Where a call goes."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"instance": "http://10.0.3.7:8000"}]}
-    )
-
-    instance: str | None = Field(
-        description="The one that was named; null: the one that the call's next stream reaches."
     )
 
 

@@ -13,12 +13,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request, WebSocket
 from loguru import logger
 from starlette.responses import JSONResponse
 
+from server.calls.schemas import Moving
 from server.relay.relay import CHANGE, HINT, MEDIA, MOVE, STREAM_SID_HEADER, TAKE, digest
 from server.relay.signatures import HEADER, RelayRefused
 from server.resources import Opened, Resources
 from server.routes.change_call import CallChange, Hint, change_here, hint_here
 from server.routes.media_stream import Refused, carry, next_start, served
-from server.routes.move_call import Move, Moving, move_here
+from server.routes.move_call import Move, move_here
 
 START_TIMEOUT_SECS = 2.0
 
