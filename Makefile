@@ -11,7 +11,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	routes/test_api_docs.py test_app.py)
 
 .PHONY: install demo demo-replay demo-cluster demo-temporal soak test test-long test-floors check check-deploy check-terraform \
-	stack histories format reference lock clean
+	stack histories format reference capacity lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
 
@@ -76,6 +76,9 @@ format: install
 reference: install ## Write docs/reference and docs/api.md from docstrings, settings, commands and OpenAPI
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_api.py
+
+capacity: install ## Compute the table of docs/scaling.md
+	$(BIN)/python docs/make_capacity.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 # The images have the versions that the tests have.

@@ -5,42 +5,30 @@ migrate ─▶ engine ─▶ record writer ─▶ recordings ─▶ cassettes �
 """
 
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypedDict
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from fastapi import Depends
-from google.genai import types
 from loguru import logger
 from starlette.requests import HTTPConnection
 
-from agent.call_memory import CallMemory
 from agent.clock import Clock, loop_clock
-from agent.live_calls import LiveCalls, LiveCallsInMemory
+from agent.live_calls import LiveCalls
 from agent.loop_load import LoopLoad
-from agent.measures import Measure, MeasureSink
-from agent.ports import CallLifecycle, Record, Telephone
-from agent.profile import AgentProfile
+from agent.measures import Measure
+from agent.ports import CallLifecycle, Record
 from agent.record.call_log import CallLog, open_engine
-from agent.record.models import Call, CallStatus, Direction
+from agent.record.models import Call
 from agent.record.recorder import RecordWriter
 from agent.runner.local_runner import LocalRunner
-from pipelines.call import catalogue
-from pipelines.call.held_record import HeldRecord
-from pipelines.call.inbound_pool import InboundPool, PooledCall
+from pipelines.call.inbound_pool import InboundPool
 from pipelines.call.prewarming import Prewarming, StartCall
-from pipelines.call.run_call import CallSetup, RunningCall, start_call
-from pipelines.gemini.client import Connection, ConnectModel, GeminiClient
-from pipelines.gemini.greeting_cache import GreetingCache
-from pipelines.gemini.prepared_sentences import PreparedSentences
-from pipelines.gemini.refusals import NoApiKey
+from pipelines.call.run_call import RunningCall
 from server.calls.call_handover import CallHandover
-from server.calls.call_leases import LEASE_SECS, CallLeases
+from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.fenced_record import FencedRecord
 from server.calls.task_protection import TaskProtection
@@ -54,11 +42,25 @@ from server.observability.cloudwatch import CloudWatchMetrics
 from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
+from server.opening.instances import (
+    instance_name,
+    open_frozen_watch,
+    open_handover,
+    open_leases,
+    open_live_calls,
+    open_moves,
+    open_relay,
+)
+from server.opening.pipelines import (
+    make_prewarming,
+    open_model,
+    open_pool,
+    open_sentences,
+    pipeline_starter,
+)
 from server.recordings.store import RecordingPolicy, Recordings
 from server.relay.call_moves import CallMoves
-from server.relay.frozen_watch import FrozenWatch
 from server.relay.relay import Relay
-from server.relay.signatures import RelaySignatures
 from server.settings.settings import Settings, names_set
 from server.settings.written_values import parsed_listen_address, read_key
 from server.twilio.signature_warnings import SignatureWarnings
@@ -67,13 +69,7 @@ from server.twilio.stream_tokens import StreamTokens
 from server.twilio.telephone import open_telephone
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from server.temporal.lifecycle import TemporalLifecycle
-
-# The client's own defaults wait for 5 s and try ten times.
-REDIS_TIMEOUT_SECS = 1.0
-REDIS_RETRIES = 1
 
 
 @dataclass(frozen=True)
@@ -126,22 +122,6 @@ async def _opened(connection: HTTPConnection) -> Resources:
 Opened = Annotated[Resources, Depends(_opened)]
 
 
-class NoModel:
-    """`ConnectModel` without an API key: refuses every attempt."""
-
-    model = "none"
-    secrets = ()
-
-    def connect(self, config: types.LiveConnectConfig) -> Connection:
-        """Refuse."""
-        return self._refuse()
-
-    @contextlib.asynccontextmanager
-    async def _refuse(self) -> AsyncIterator[NoReturn]:
-        raise NoApiKey("GEMINI_API_KEY is not set")
-        yield
-
-
 @contextlib.asynccontextmanager
 async def open_resources(
     settings: Settings, *, with_worker: bool = False
@@ -164,14 +144,14 @@ async def open_resources(
         metrics.rows_lost.set_function(lambda: records.dropped + records.refused)
         recordings = _open_recordings(settings, metrics, clock, stack)
         cassettes = _open_cassettes(settings, metrics, clock, stack)
-        live_calls = _open_live_calls(settings, stack)
+        live_calls = open_live_calls(settings, stack)
         load = LoopLoad(settings.overload_lag_ms / 1000 or None)
-        model = _open_model(settings, load, stack)
+        model = open_model(settings, load, stack)
         telephone = open_telephone(settings, call_log)
         stack.callback(telephone.close)
 
-        sentences = _open_sentences(settings, model, stack)
-        begin = _pipeline_starter(settings, recordings, cassettes, model, sentences, observe)
+        sentences = open_sentences(settings, model, stack)
+        begin = pipeline_starter(settings, recordings, cassettes, model, sentences, observe)
 
         call_leases: CallLeases | None = None
 
@@ -184,9 +164,9 @@ async def open_resources(
         def start(call: Call) -> RunningCall:
             return begin(call, recorder(call.id))
 
-        prewarming = _make_prewarming(settings, start, call_log, metrics)
+        prewarming = make_prewarming(settings, start, call_log, metrics)
         leases: dict[str, int] = {}
-        handover = _open_handover(settings, begin, recorder, leases, stack)
+        handover = open_handover(settings, begin, recorder, leases, stack)
         registry = _make_registry(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
@@ -198,11 +178,11 @@ async def open_resources(
         # Pipelines end before the lifecycle closes, so that it still takes their reports.
         registry.report_to(life)
         stack.push_async_callback(registry.close)
-        call_leases = _open_leases(settings, registry, stack)
-        pool = _open_pool(settings, begin, prewarming, metrics, stack)
-        relay = _open_relay(settings, registry, live_calls, clock, metrics, stack)
-        moves = _open_moves(registry, live_calls, relay, stack)
-        _open_frozen_watch(settings, registry, live_calls, life, telephone, stack)
+        call_leases = open_leases(settings, registry, stack)
+        pool = open_pool(settings, begin, prewarming, metrics, stack)
+        relay = open_relay(settings, registry, live_calls, clock, metrics, stack)
+        moves = open_moves(registry, live_calls, relay, stack)
+        open_frozen_watch(settings, registry, live_calls, life, telephone, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))
@@ -299,172 +279,6 @@ def _open_cassettes(
     return cassettes
 
 
-def _open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
-    if settings.redis_url is None:
-        return LiveCallsInMemory()
-    from agent.live_calls_in_redis import LiveCallsInRedis
-
-    client = redis_client(settings.redis_url)
-    stack.push_async_callback(client.aclose)
-    return LiveCallsInRedis(client, settings.redis_session_ttl, lease_secs=_lease_secs(settings))
-
-
-def redis_client(url: str) -> "Redis":
-    """A client whose waiting is bounded: two attempts of a second each."""
-    # A fifth of what a start imports, and only this needs it.
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    return Redis.from_url(
-        url,
-        socket_timeout=REDIS_TIMEOUT_SECS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECS,
-        retry=Retry(NoBackoff(), REDIS_RETRIES),
-    )
-
-
-def _lease_secs(settings: Settings) -> float:
-    return min(LEASE_SECS, settings.redis_session_ttl)
-
-
-def _open_handover(
-    settings: Settings,
-    begin: "BeginCall",
-    recorder: Callable[[str], Record],
-    leases: dict[str, int],
-    stack: AsyncExitStack,
-) -> CallHandover | None:
-    if settings.redis_url is None:
-        return None
-    from agent.call_memories_in_redis import CallMemoriesInRedis
-
-    assert settings.stream_token_secret is not None, "settings generate one in development"
-    client = redis_client(settings.redis_url)
-    stack.push_async_callback(client.aclose)
-    memories = CallMemoriesInRedis(
-        client, settings.stream_token_secret.get_secret_value(), settings.redis_session_ttl
-    )
-    handover = CallHandover(
-        memories,
-        lambda call, memory: begin(call, recorder(call.id), memory),
-        lambda: leases,
-    )
-    handover.open()
-    stack.push_async_callback(handover.close)
-    return handover
-
-
-def _open_model(settings: Settings, load: LoopLoad, stack: AsyncExitStack) -> ConnectModel:
-    if settings.gemini_api_key is None:
-        return NoModel()
-    client = GeminiClient(settings.gemini_api_key.get_secret_value(), settings.gemini_model, load)
-    stack.push_async_callback(client.aclose)
-    return client
-
-
-def _open_sentences(
-    settings: Settings, model: ConnectModel, stack: AsyncExitStack
-) -> PreparedSentences | None:
-    if not settings.answer_filler or settings.gemini_api_key is None:
-        return None
-    sentences = PreparedSentences(model)
-    stack.push_async_callback(sentences.aclose)
-    return sentences
-
-
-class BeginCall(Protocol):
-    """Starts the pipeline of a call; `recalled`: another instance has begun it."""
-
-    def __call__(
-        self, call: Call, record: Record, recalled: CallMemory | None = None
-    ) -> RunningCall:
-        """The call that runs."""
-        ...
-
-
-def _pipeline_starter(
-    settings: Settings,
-    recordings: Recordings,
-    cassettes: Cassettes,
-    model: ConnectModel,
-    sentences: PreparedSentences | None,
-    observe: MeasureSink,
-) -> BeginCall:
-    greetings = GreetingCache() if settings.greeting_cache else None
-
-    def begin(call: Call, record: Record, recalled: CallMemory | None = None) -> RunningCall:
-        definition = catalogue.find(call.pipeline)
-        setup = CallSetup(
-            call_id=call.id,
-            phone_number=call.phone_number,
-            profile=AgentProfile.model_validate(call.profile),
-            definition=definition,
-            metadata=call.extra,
-            recalled=recalled,
-            # The number may be one that somebody talked the model into.
-            may_transfer=settings.allows_transfer,
-            greetings=greetings,
-            sentences=sentences,
-            recording=recordings.begin(call, record),
-            tape=cassettes.begin(call, definition, record),
-        )
-        return start_call(setup, connect=model, record=record, measure=observe)
-
-    return begin
-
-
-def _open_pool(
-    settings: Settings,
-    begin: BeginCall,
-    prewarming: Prewarming | None,
-    metrics: Metrics,
-    stack: AsyncExitStack,
-) -> InboundPool | None:
-    if not settings.inbound_pool or prewarming is None:
-        return None
-
-    def start(number: str) -> PooledCall:
-        call, record = new_inbound_call(settings, number), HeldRecord()
-        assert call is not None, "the pool is for numbers that have a route"
-        return PooledCall(call, begin(call, record), record)
-
-    numbers = [number for number in settings.inbound_numbers if number != "*"]
-    pool = InboundPool(start, numbers, size=settings.inbound_pool, measure=metrics.observe)
-    pool.fill()
-    stack.push_async_callback(pool.close)
-    return pool
-
-
-def new_inbound_call(settings: Settings, ours: str) -> Call | None:
-    """A call to one of our numbers, before it is known who calls; None: nobody answers there."""
-    route = settings.inbound_route(ours)
-    if route is None:
-        return None
-    definition = catalogue.find(route.pipeline)
-    profile = route.over(definition.profile, default_voice=settings.gemini_voice)
-    return Call(
-        direction=Direction.INBOUND,
-        status=CallStatus.RINGING,
-        phone_number="unknown",
-        our_number=ours,
-        pipeline=definition.name,
-        profile=profile.model_dump(mode="json"),
-    )
-
-
-def _make_prewarming(
-    settings: Settings, start: StartCall, call_log: CallLog, metrics: Metrics
-) -> Prewarming | None:
-    if not settings.prewarm_limit or not settings.gemini_api_key:
-        return None
-    prewarming = Prewarming(
-        start, call_log.get, limit=settings.prewarm_limit, measure=metrics.observe
-    )
-    metrics.warm_sessions.set_function(lambda: prewarming.open)
-    return prewarming
-
-
 def _make_registry(
     settings: Settings,
     start: StartCall,
@@ -480,7 +294,7 @@ def _make_registry(
     registry = CallRegistry(
         start,
         live_calls,
-        instance=_instance_name(settings.instance_url),
+        instance=instance_name(settings.instance_url),
         capacity=settings.max_concurrent_calls,
         clock=clock,
         prewarming=prewarming,
@@ -495,15 +309,6 @@ def _make_registry(
     metrics.capacity.set(settings.max_concurrent_calls)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
-
-
-def _instance_name(url: str | None) -> str:
-    """INSTANCE_URL, except for an address that other machines have, too."""
-    if url is None:
-        return f"{socket.gethostname()}:{os.getpid()}"
-    parts = urlsplit(url)
-    is_shared = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    return f"{socket.gethostname()}:{parts.port}" if is_shared else url
 
 
 def _told_of_ends(
@@ -543,84 +348,6 @@ def _make_temporal(
     from server.temporal.lifecycle import TemporalLifecycle
 
     return TemporalLifecycle.make(settings, local, call_log, registry.instance, on_end)
-
-
-def _open_leases(
-    settings: Settings, registry: CallRegistry, stack: AsyncExitStack
-) -> CallLeases | None:
-    url = settings.redis_url
-    if url is None:
-        return None
-
-    @contextlib.asynccontextmanager
-    async def connect() -> AsyncIterator[LiveCalls]:
-        from agent.live_calls_in_redis import LiveCallsInRedis
-
-        async with redis_client(url) as client:
-            yield LiveCallsInRedis(
-                client, settings.redis_session_ttl, lease_secs=_lease_secs(settings)
-            )
-
-    leases = CallLeases(
-        connect,
-        registry.leases,
-        instance=registry.instance,
-        ttl_secs=_lease_secs(settings),
-        on_lost=registry.lose_soon,
-        report=registry.report,
-    )
-    leases.open()
-    stack.push_async_callback(leases.close)
-    return leases
-
-
-def _open_relay(
-    settings: Settings,
-    registry: CallRegistry,
-    live_calls: LiveCalls,
-    clock: Clock,
-    metrics: Metrics,
-    stack: AsyncExitStack,
-) -> Relay | None:
-    if settings.redis_url is None:
-        return None
-    assert settings.stream_token_secret is not None, "settings generate one in development"
-    secret = settings.stream_token_secret.get_secret_value()
-    signatures = RelaySignatures(secret, registry.instance, clock)
-    relay = Relay(
-        live_calls,
-        signatures,
-        registry.instance,
-        lambda outcome: metrics.relays.labels(outcome).inc(),
-    )
-    metrics.relayed.set_function(lambda: registry.relays)
-    stack.push_async_callback(relay.close)
-    return relay
-
-
-def _open_moves(
-    registry: CallRegistry, live_calls: LiveCalls, relay: Relay | None, stack: AsyncExitStack
-) -> CallMoves | None:
-    if relay is None:
-        return None
-    moves = CallMoves(registry, live_calls, relay)
-    stack.push_async_callback(moves.close)
-    return moves
-
-
-def _open_frozen_watch(
-    settings: Settings,
-    registry: CallRegistry,
-    live_calls: LiveCalls,
-    life: CallLifecycle,
-    telephone: Telephone,
-    stack: AsyncExitStack,
-) -> None:
-    if settings.redis_url is None:
-        return
-    watch = FrozenWatch(live_calls, life, telephone, registry.instance, registry.packets_passed_on)
-    watch.open()
-    stack.push_async_callback(watch.close)
 
 
 def _open_aws(

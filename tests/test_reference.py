@@ -8,6 +8,7 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 REFERENCE = runpy.run_path(str(REPO / "docs" / "make_reference.py"))
+CAPACITY = runpy.run_path(str(REPO / "docs" / "make_capacity.py"))
 API = runpy.run_path(str(REPO / "docs" / "make_api.py"))
 
 
@@ -57,3 +58,8 @@ def test_everything_in_it_is_explained() -> None:
 def _pairs(text: str) -> list[tuple[str, str]]:
     lines = [line for line in text.splitlines() if line]
     return list(pairwise(lines))
+
+
+def test_the_table_of_what_many_calls_need_is_computed() -> None:
+    page = (REPO / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert CAPACITY["table"]() in page

@@ -21,7 +21,8 @@ from agent.lifecycle.state import Apologise, CallState, OpenStream, TransferVerb
 from agent.profile import AgentProfile
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call
-from server.resources import Opened, Resources, new_inbound_call
+from server.opening.pipelines import new_inbound_call
+from server.resources import Opened, Resources
 from server.routes.errors import Invalid, Problem
 from server.routes.signed_form import SignedForm
 from server.twilio import twiml

@@ -1,0 +1,1 @@
+"""How the parts of the server's resources are opened from its settings."""
