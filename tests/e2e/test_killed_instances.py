@@ -151,6 +151,7 @@ async def test_another_instance_goes_on_in_the_middle_of_a_sentence(
     assert (second.resumes is not None) == knows_handle
 
 
+@pytest.mark.long
 async def test_a_call_of_an_instance_that_stops_moves_at_the_end_of_the_sentence(
     fleet: Fleet,
 ) -> None:

@@ -105,6 +105,7 @@ async def test_a_call_that_is_moved_goes_on_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("named", [True, False])
+@pytest.mark.long
 async def test_a_stream_that_comes_back_is_passed_on_to_the_next_instance(
     two: Two, twilio: TwilioEmulator, named: bool
 ) -> None:

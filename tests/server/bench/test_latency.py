@@ -51,6 +51,7 @@ def test_every_call_of_one_system_goes_as_it_should(ours: tuple[Result, dict[str
     assert "ours, warm" in result.output
 
 
+@pytest.mark.long
 def test_one_system_has_every_figure(ours: tuple[Result, dict[str, Any]]) -> None:
     _, told = ours
     has_every_figure(told["systems"]["warm"])

@@ -100,7 +100,7 @@ PEERS = 4
 PATHS = ("/", "/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/metrics", "/calls")
 
 
-@pytest.mark.parametrize("count", [200, 10_000])
+@pytest.mark.parametrize("count", [pytest.param(200, marks=pytest.mark.long), 10_000])
 async def test_many_requests_that_nobody_reads_the_answers_of_leave_nothing(
     server: Running, count: int
 ) -> None:

@@ -379,6 +379,7 @@ async def test_the_documentation_is_complete(server: Running) -> None:
         "/calls/{call_id}/recording",
         "/calls/{call_id}/terminate",
         "/calls/{call_id}/hint",
+        "/calls/{call_id}/move",
         "/twilio/inbound",
         "/twilio/twiml/{call_id}",
         "/twilio/status",
