@@ -12,6 +12,7 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 import asyncio
 
 from fastapi import APIRouter, WebSocket
+from loguru import logger
 from starlette.responses import JSONResponse
 
 from agent.record.call_log import NoSuchCall
@@ -58,8 +59,14 @@ async def _serve(websocket: WebSocket, call_id: str, opened: Resources) -> None:
             call = await _admit(start, call_id, opened)
     except TimeoutError:
         raise Refused("late_start") from None
-    if not await _passed_on(websocket, call_id, start.stream_sid, text, opened):
-        await carry(websocket, call, start.stream_sid, opened)
+    if await _passed_on(websocket, call_id, start.stream_sid, text, opened):
+        return
+    direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
+    if not direct.is_open:
+        # It would take the call from the stream that has followed it.
+        logger.info("A stream closed before an instance had taken it")
+        return
+    await carry(websocket, call, start.stream_sid, opened)
 
 
 async def _passed_on(

@@ -77,6 +77,11 @@ class MediaWebSocketProtocol(WebSocketsSansIOProtocol):
             # Otherwise uvicorn logs that the app returned without a response.
             self.handshake_complete = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer is still there."""
+        return not self.disconnected and self.conn.state is State.OPEN
+
     def send_now(self, *texts: str) -> bool:
         """Send messages at once; False when that is not possible: use ASGI's `send` then."""
         if not self.handshake_complete or self.close_sent or not self.writable.is_set():

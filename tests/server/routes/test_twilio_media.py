@@ -3,6 +3,7 @@
 Gemini's address is a closed port here: a pipeline runs, and finds no model.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -167,6 +168,34 @@ async def test_the_call_sid_has_to_be_the_calls(server: Running) -> None:
         await say(websocket, CONNECTED, start_of(call, token, callSid="CA" + "9" * 32))
         assert await closed_with(websocket) == 1008
     assert await server.metric(PIPELINES) == 0
+
+
+async def test_a_stream_that_closes_while_its_instance_is_looked_for_takes_no_call(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, found = asyncio.Event(), asyncio.Event()
+
+    async def looks(*_: object) -> bool:
+        looking.set()
+        await found.wait()
+        return False
+
+    monkeypatch.setattr("server.routes.twilio_media._passed_on", looks)
+    call = await server.place()
+    token = await token_for(server, call)
+    async with socket(server, call["id"]) as websocket:
+        await say(websocket, CONNECTED, start_of(call, token))
+        await looking.wait()
+    found.set()
+    monkeypatch.undo()
+    # The next stream of the call is served behind it.
+    token = await token_for(server, call)
+    async with socket(server, call["id"]) as websocket:
+        await say(websocket, CONNECTED, start_of(call, token, "MZ2"))
+        await server.until_metric(PIPELINES, 1)
+        events = (await server.http.get(f"/calls/{call['id']}/events")).json()["events"]
+    streams = [e["detail"]["stream_sid"] for e in events if e["kind"] == "life.stream_started"]
+    assert set(streams) <= {"MZ2"}
 
 
 async def test_a_call_that_is_over_gets_no_stream(server: Running) -> None:
