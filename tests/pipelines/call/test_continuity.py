@@ -1,15 +1,17 @@
 """A call outlives its sessions: what the caller and the model get when one of them fails."""
 
 import asyncio
+import audioop
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.measures import ModelDeadAir, ModelSwitch, TurnResponse
 from agent.profile import AgentProfile
-from agent.record.models import EndReason
+from agent.record.models import EndReason, Speaker
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
@@ -482,6 +484,11 @@ async def half_an_hour(minutes: int, go_away_every: int) -> tuple[list[float], i
         assert not stage.running.is_over
         assert dead_air(stage) == []
         assert {each.cause for each in stage.of(ModelSwitch)} <= {"successor_planned"}
+        heard = np.frombuffer(audioop.ulaw2lin(bytes(stage.phone.heard), 2), "<i2")
+        loud = np.flatnonzero(abs(heard.astype(int)) > 1000)
+        # Silence of more than 300 ms is between replies, and in none.
+        spoken = 1 + np.count_nonzero(np.diff(loud) > 0.3 * 8000)
+        assert spoken == sum(who is Speaker.AGENT for who, _, _ in stage.transcript())
         return [each.secs for each in stage.of(TurnResponse)], len(model.sessions)
 
 
