@@ -1,10 +1,12 @@
 """Calls as a person reads them: whole at 80 columns, on a terminal and in a pipe; and the cost."""
 
+import contextlib
 import fcntl
 import os
 import struct
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,16 +53,25 @@ def terminal(columns: int) -> Iterator[list[str]]:
     """Standard output as a terminal of this width; its lines are there afterwards."""
     reading, writing = os.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-    kept, lines = sys.stdout, []
+    kept, lines, said = sys.stdout, [], bytearray()
+
+    def read() -> None:
+        # What is written comes in pieces, and an error behind the last one.
+        with contextlib.suppress(OSError):
+            while piece := os.read(reading, 65_536):
+                said.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     sys.stdout = os.fdopen(writing, "w")
     try:
         yield lines
-        sys.stdout.flush()
-        lines += os.read(reading, 65_536).decode().splitlines()
     finally:
         sys.stdout.close()
-        os.close(reading)
         sys.stdout = kept
+        reader.join()
+        os.close(reading)
+    lines += said.decode().splitlines()
 
 
 def shown(call: dict[str, Any] = CALL) -> None:
