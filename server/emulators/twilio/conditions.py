@@ -88,7 +88,7 @@ class Delivery:
         return self._random.random() < self._conditions.loss
 
     def late_secs(self, since_answer: float) -> float:
-        """How long the next packet waits, if it would go now."""
+        """How long a packet of now waits; one that would come before another waits for it."""
         late = self._random.random() * self._conditions.jitter_ms / 1000
         stall_at = self._conditions.stall_at_ms
         if stall_at is not None:

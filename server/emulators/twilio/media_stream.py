@@ -67,7 +67,8 @@ class MediaStream:
         self._auth_token = auth_token
         self._tell = tell
         self._tls = tls
-        self._outbox: asyncio.Queue[str] = asyncio.Queue(LONGEST_OUTBOX)
+        # What is sent, and from when on.
+        self._outbox: asyncio.Queue[tuple[float, str]] = asyncio.Queue(LONGEST_OUTBOX)
         self._sequence = 0
         self._chunk = 0
         self._sent_any = self._received_any = self._overflowed = False
@@ -168,11 +169,14 @@ class MediaStream:
             raise StreamFailed(Code.STREAM_HANDSHAKE, f"Handshake failed: {problem}") from None
 
     async def _send_all(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while (text := await self._outbox.get()) != _END:
-                if self._line.delivery is not None and text.startswith(_MEDIA):
-                    now = asyncio.get_running_loop().time() - self._line.answered_at
-                    await asyncio.sleep(self._line.delivery.late_secs(now))
+            while True:
+                due, text = await self._outbox.get()
+                if text == _END:
+                    return
+                if (early := due - loop.time()) > 0:
+                    await asyncio.sleep(early)
                 await socket.send(text)
         except ConnectionClosed:
             return
@@ -282,8 +286,11 @@ class MediaStream:
         self._put(json.dumps(message))
 
     def _put(self, text: str) -> None:
+        due = asyncio.get_running_loop().time()
+        if self._line.delivery is not None and text.startswith(_MEDIA):
+            due += self._line.delivery.late_secs(due - self._line.answered_at)
         try:
-            self._outbox.put_nowait(text)
+            self._outbox.put_nowait((due, text))
         except asyncio.QueueFull:
             if not self._record.first("media.lost"):
                 self._record.note("media.lost")

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from server.emulators.twilio import Handset, Person, Press, Say, TwilioEmulator
+from server.emulators.twilio.conditions import LineConditions
 from server.emulators.twilio.mulaw import PACKET, RATE, SILENCE, decode, encode
 from server.emulators.twilio.sound import tone
 from tests.server.emulators.twilio.application import Application, Socket
@@ -148,6 +150,25 @@ async def test_noise_is_on_the_line_in_silence_too(
     samples = np.frombuffer(call.record.caller_audio, dtype="<i2").astype(float)
     level = 20 * np.log10(np.sqrt((samples**2).mean()) / 32_768)
     assert level == pytest.approx(-38, abs=2)
+
+
+async def test_packets_that_come_unevenly_come_no_later_and_later(
+    twilio: TwilioEmulator, application: Application
+) -> None:
+    twilio.people["+15550100"] = Person(conditions=LineConditions(jitter_ms=60))
+    call = twilio.place(form(application))
+    socket = await application.socket()
+    arrivals = []
+    for number in range(1, 202):
+        media = await socket.until("media", number)
+        assert media["media"]["chunk"] == str(number), "in order"
+        arrivals.append(asyncio.get_running_loop().time())
+    pauses = np.diff(arrivals)
+    assert pauses.min() < 0.001, "one catches up with the one before"
+    assert pauses.max() > 0.03
+    assert arrivals[-1] - arrivals[0] == pytest.approx(200 * 0.02, abs=0.061)
+    call.hang_up()
+    await call.ended()
 
 
 async def test_keys_arrive_one_by_one(twilio: TwilioEmulator, application: Application) -> None:
