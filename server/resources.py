@@ -24,6 +24,7 @@ from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
 from agent.record.recorder import RecordWriter
 from agent.runner.local_runner import LocalRunner
+from agent.waiting_line import WaitingLine
 from pipelines.call.inbound_pool import InboundPool
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import RunningCall
@@ -50,6 +51,7 @@ from server.opening.instances import (
     open_live_calls,
     open_moves,
     open_relay,
+    open_waiting_line,
 )
 from server.opening.pipelines import (
     make_prewarming,
@@ -85,6 +87,7 @@ class Resources:
     recordings: Recordings
     cassettes: Cassettes
     live_calls: LiveCalls
+    waiting_line: WaitingLine
     life: CallLifecycle
     temporal: "TemporalLifecycle | None"
     registry: CallRegistry
@@ -204,6 +207,7 @@ async def open_resources(
             recordings=recordings,
             cassettes=cassettes,
             live_calls=live_calls,
+            waiting_line=open_waiting_line(settings, stack),
             life=life,
             temporal=temporal,
             registry=registry,

@@ -176,6 +176,17 @@ CALLS = Dashboard(
             {"{{reason}}": rate("voice_ai_rejected_requests_total", "reason")},
         ),
         Panel(
+            "Callers in line",
+            "Who waited for a free place, by how that ended; how long, until they were taken.",
+            "short",
+            {
+                "{{outcome}}": count("voice_ai_inbound_queue_seconds_count", "outcome"),
+                "seconds, p95": quantile(
+                    0.95, "voice_ai_inbound_queue_seconds", where='outcome="taken"'
+                ),
+            },
+        ),
+        Panel(
             "How long calls last",
             "From answer to end.",
             "s",

@@ -177,35 +177,31 @@ class CallRegistry:
         return self._load is not None and self._load.is_overloaded
 
     @property
-    def is_full(self) -> bool:
-        """Whether there is no place for another call."""
-        return self.is_overloaded or len(self._held) >= self._capacity
+    def free(self) -> int:
+        """How many more calls have a place here now."""
+        closed = self.draining or self.is_overloaded
+        return 0 if closed else max(0, self._capacity - len(self._held))
 
     async def admit(self, call: Call) -> bool:
         """Reserve a place for a call, here and among all instances; False when there is none."""
         if not self.reserve(call):
             return False
-        if await self.count_in(call.id):
+        if await self._live_calls.admit(call.id, self._fleet_capacity, self.instance):
             return True
         self._held.pop(call.id, None)
         return False
 
-    async def count_in(self, call_id: str) -> bool:
-        """Count a call among those of all instances; False when there is no place for it.
-
-        One that gets no place here is counted no more after the time of a lease.
-        """
-        return await self._live_calls.admit(call_id, self._fleet_capacity, self.instance)
-
-    async def count_as(self, counted: str, call_id: str) -> None:
-        """A call that was counted in has another id."""
-        await self._note(self._live_calls.dismiss(counted))
+    async def hold_as(self, call: Call, call_id: str) -> None:
+        """Give a call that was admitted another id."""
+        admitted, call.id = call.id, call_id
+        self._held.pop(admitted, None)
+        self._held[call_id] = call
+        await self._note(self._live_calls.dismiss(admitted))
         await self._note(self._live_calls.admit(call_id, None, self.instance))
 
     def reserve(self, call: Call) -> bool:
         """Reserve a place for a call; False when there is none."""
-        capacity = 0 if self.draining or self.is_overloaded else self._capacity
-        if call.id not in self._held and len(self._held) >= capacity:
+        if call.id not in self._held and not self.free:
             return False
         self._held[call.id] = call
         return True

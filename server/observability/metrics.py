@@ -58,6 +58,7 @@ SHARE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1
 CONNECT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 CALL_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
 RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
+QUEUE_BUCKETS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 # Alerts fire at the first of these.
 OUR_FAULTS = (EndReason.NO_MODEL, EndReason.SYSTEM)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
@@ -291,6 +292,15 @@ class Metrics:
         )
         for outcome in ("relayed", "refused", "late", "failed"):
             self.relays.labels(outcome)
+        self.waited_in_line = Histogram(
+            "voice_ai_inbound_queue_seconds",
+            "How long callers waited for a free place, by how that ended.",
+            ("outcome",),
+            buckets=QUEUE_BUCKETS,
+            registry=registry,
+        )
+        for outcome in ("taken", "hung_up", "too_long"):
+            self.waited_in_line.labels(outcome)
         self.warm_sessions = _gauge(
             registry, "warm_sessions", "Sessions that are open for phones that ring."
         )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from agent.clock import Clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.ports import CallLifecycle, Record, Telephone
+from agent.waiting_line import WaitingLine, WaitingLineInMemory
 from server.calls.call_handover import CallHandover
 from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
@@ -43,6 +44,17 @@ def open_live_calls(settings: Settings, stack: AsyncExitStack) -> LiveCalls:
     client = redis_client(settings.redis_url)
     stack.push_async_callback(client.aclose)
     return LiveCallsInRedis(client, settings.redis_session_ttl, lease_secs=lease_secs(settings))
+
+
+def open_waiting_line(settings: Settings, stack: AsyncExitStack) -> WaitingLine:
+    """The line of callers who wait: in Redis, or in memory when there is one instance."""
+    if settings.redis_url is None:
+        return WaitingLineInMemory()
+    from agent.waiting_line_in_redis import WaitingLineInRedis
+
+    client = redis_client(settings.redis_url)
+    stack.push_async_callback(client.aclose)
+    return WaitingLineInRedis(client)
 
 
 def redis_client(url: str) -> "Redis":

@@ -16,14 +16,13 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Response
 from loguru import logger
 
-from agent.lifecycle.events import Event, Placed, TwilioStatus, TwimlFetched
+from agent.lifecycle.events import Event, TwilioStatus, TwimlFetched
 from agent.lifecycle.state import Apologise, CallState, OpenStream, TransferVerb, next_verbs
-from agent.profile import AgentProfile
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call
-from server.opening.pipelines import new_inbound_call
 from server.resources import Opened, Resources
 from server.routes.errors import Invalid, Problem
+from server.routes.incoming_call import NotTaken, hung_up, take_call
 from server.routes.signed_form import SignedForm
 from server.twilio import twiml
 
@@ -68,51 +67,15 @@ TWIML: dict[int | str, dict[str, Any]] = {
 )
 async def inbound(form: SignedForm, opened: Opened) -> Response:
     """A call comes in: create its record once, however often Twilio asks."""
-    sid, ours, theirs = _sid(form, opened), form.get("To", ""), form.get("From", "")
+    sid = _sid(form, opened)
     call = await opened.call_log.find_by_sid(sid)
     if call is None:
-        call = new_inbound_call(opened.settings, ours)
-        if call is None:
-            opened.metrics.rejected.labels("inbound_number").inc()
-            return _xml(twiml.say_and_hang_up("not_in_service", "en"))
-        call.phone_number, call.twilio_sid = theirs or "unknown", sid
-        profile = AgentProfile.model_validate(call.profile)
-        if opened.registry.is_full or not await opened.registry.count_in(call.id):
-            opened.metrics.rejected.labels("capacity").inc()
-            return _xml(twiml.say_and_hang_up("busy", profile.language))
-        pooled = None if opened.pool is None else opened.pool.take(ours)
-        if pooled is not None:
-            await opened.registry.count_as(call.id, pooled.call.id)
-            call.id = pooled.call.id
-            pooled.running.comes_from(call.phone_number)
-        opened.registry.reserve(call)
-        if pooled is not None:
-            opened.registry.adopt(call, pooled.running)
-        call = await _open(call, profile, opened)
-        if pooled is not None and call.id == pooled.call.id:
-            pooled.record.release(opened.recorder(call.id))
-        await opened.registry.until_prepared(call.id, opened.settings.answer_hold_ms / 1000)
+        try:
+            call = await take_call(sid, form.get("To", ""), form.get("From", ""), opened)
+        except NotTaken as not_taken:
+            return _xml(not_taken.twiml)
     state = await opened.life.tell(call.id, TwimlFetched(opened.clock()))
     return _xml(_next(call, sid, state, opened))
-
-
-async def _open(call: Call, profile: AgentProfile, opened: Resources) -> Call:
-    placed = Placed(
-        opened.clock(),
-        inbound=True,
-        twilio_sid=call.twilio_sid,
-        max_duration_secs=profile.max_duration_seconds,
-    )
-    reserved = call.id
-    try:
-        kept = await opened.life.place(call, placed)
-    except BaseException:
-        await opened.registry.release(reserved)
-        raise
-    if kept.id != reserved:
-        await opened.registry.release(reserved)
-    logger.info("A call came in", call_id=kept.id, personal_from=kept.phone_number)
-    return kept
 
 
 @router.post(
@@ -145,8 +108,11 @@ async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
 @router.post("/status", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
 async def inbound_status(form: SignedForm, opened: Opened) -> None:
     """The status of an inbound call changed: the number's status callback in Twilio's console."""
-    call = await opened.call_log.find_by_sid(_sid(form, opened))
+    sid = _sid(form, opened)
+    call = await opened.call_log.find_by_sid(sid)
     if call is None:
+        if await hung_up(sid, opened):
+            return
         raise _unknown("There is no call with this CallSid.", opened)
     await status(call.id, form, opened)
 

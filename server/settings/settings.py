@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     greeting_cache: bool = True
     answer_filler: bool = True
     inbound_pool: int = Field(default=0, ge=0, le=20)
+    inbound_queue_seconds: int = Field(default=0, ge=0, le=3600)
     answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
 
     recordings: bool = False

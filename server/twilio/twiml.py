@@ -31,6 +31,12 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "Toutes nos lignes sont occupées. "
         "Veuillez rappeler dans quelques minutes. Au revoir.",
     },
+    "please_hold": {
+        "en": "All our lines are busy right now. Please hold the line.",
+        "es": "Todas nuestras líneas están ocupadas. Por favor, espere.",
+        "de": "Im Moment sind alle Leitungen belegt. Bitte bleiben Sie in der Leitung.",
+        "fr": "Toutes nos lignes sont occupées. Merci de patienter.",
+    },
     "not_in_service": {
         "en": "This number is not in service. Goodbye.",
         "es": "Este número no está en servicio. Adiós.",
@@ -74,16 +80,30 @@ _OPEN_STREAM = Template(
 
 def say_and_hang_up(sentence: str, language: str) -> str:
     """Speak one of SENTENCES in the call's language (or English), then hang up."""
+    response = VoiceResponse()
+    _say(response, sentence, language)
+    response.hangup()
+    return str(response)
+
+
+def wait(sentence: str | None, language: str, *, secs: int, next_url: str) -> str:
+    """Speak one of SENTENCES or nothing, let the caller wait, then come back to `next_url`."""
+    response = VoiceResponse()
+    if sentence is not None:
+        _say(response, sentence, language)
+    response.pause(length=secs)
+    response.redirect(next_url, method="POST")
+    return str(response)
+
+
+def _say(response: VoiceResponse, sentence: str, language: str) -> None:
     words = SENTENCES[sentence]
     base = language.split("-")[0]
     if base in words:
         text, locale = words[base], language if "-" in language else LOCALES[base]
     else:
         text, locale = words["en"], LOCALES["en"]
-    response = VoiceResponse()
     response.say(text, language=locale)
-    response.hangup()
-    return str(response)
 
 
 def transfer(phone_number: str, *, caller_id: str | None) -> str:

@@ -1,15 +1,20 @@
 """Two servers that share a database and a Redis: a token is good on either, and once over both."""
 
 import asyncio
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from agent.live_calls_in_redis import LiveCallsInRedis
+from server import resources
+from server.calls.call_registry import CallRegistry
 from server.cli.main import app
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import THEIRS, ServerFactory
+from tests.server.routes.test_overload import INBOUND
 from tests.server.routes.test_twilio_media import (
     CONNECTED,
     PIPELINES,
@@ -19,6 +24,20 @@ from tests.server.routes.test_twilio_media import (
     start_of,
     token_for,
 )
+
+
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch) -> list[CallRegistry]:
+    """The registry of each server that starts."""
+    made: list[CallRegistry] = []
+
+    class Kept(CallRegistry):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(resources, "CallRegistry", Kept)
+    return made
 
 
 async def test_a_token_is_good_on_any_instance_and_once_over_all(
@@ -68,6 +87,23 @@ async def test_calls_are_limited_over_all_instances_and_a_place_is_given_back(
         await other.http.get(f"/calls/{first['id']}/result", params={"wait": 10})
         await one.until_metric("voice_ai_active_calls", 0)
         await other.place()
+
+
+async def test_a_call_that_reaches_an_instance_that_stops_asks_again_while_there_is_another(
+    start_server: ServerFactory, redis_url: str, registries: list[CallRegistry]
+) -> None:
+    shared = {"redis_url": redis_url}
+    async with start_server(**shared, instance_url="http://one") as one:
+        registries[0].draining = True
+        alone = await one.twilio_posts("/twilio/inbound", INBOUND)
+        async with start_server(**shared, instance_url="http://two") as two:
+            asks_again = await one.twilio_posts("/twilio/inbound", INBOUND)
+            taken = await two.twilio_posts("/twilio/inbound", INBOUND)
+    verbs = [
+        [verb.tag for verb in ElementTree.fromstring(answer.text)]
+        for answer in (alone, asks_again, taken)
+    ]
+    assert verbs == [["Say", "Hangup"], ["Pause", "Redirect"], ["Connect", "Redirect"]]
 
 
 async def test_instances_are_listed_with_the_calls_that_they_carry(
