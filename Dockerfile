@@ -39,11 +39,12 @@ RUN DATABASE_URL=sqlite+aiosqlite:////tmp/empty.db /opt/voice-ai/bin/voice-ai mi
 FROM ${PYTHON_IMAGE} AS runtime
 RUN groupadd --gid 10001 voice-ai \
     && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin voice-ai \
-    && install --directory --owner voice-ai --group voice-ai --mode 0750 /data /data/recordings
+    && install --directory --owner voice-ai --group voice-ai --mode 0750 /data /data/recordings /data/record-spool
 ENV PATH=/opt/voice-ai/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PORT=8000 \
+    RECORD_SPOOL_FOLDER=/data/record-spool \
     RECORDINGS_FOLDER=/data/recordings
 # The only folder that is written to, next to /tmp. Without DATABASE_URL, SQLite is here.
 WORKDIR /data

@@ -23,6 +23,7 @@ from agent.ports import CallLifecycle, Record
 from agent.record.call_log import CallLog, open_engine
 from agent.record.models import Call
 from agent.record.recorder import RecordWriter
+from agent.record.spool import RecordSpool
 from agent.runner.local_runner import LocalRunner
 from agent.waiting_line import WaitingLine
 from pipelines.call.inbound_pool import InboundPool
@@ -243,7 +244,8 @@ async def _open_record(
     engine = open_engine(settings.database_url, settings.db_pool_size)
     stack.push_async_callback(engine.dispose)
     call_log = CallLog(engine, daily_limit=settings.daily_call_limit)
-    records = RecordWriter(call_log, clock=clock)
+    spool = RecordSpool(settings.record_spool_folder)
+    records = RecordWriter(call_log, clock=clock, spool=spool)
     records.start()
     stack.push_async_callback(records.close)
     return call_log, records

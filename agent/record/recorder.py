@@ -2,6 +2,7 @@
 
 turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.5 s ──▶ CallLog.write
                           (all calls)             retried while the database is unavailable
+                              └──▶ RecordSpool: on disk meanwhile, for the next process if this dies
 """
 
 import asyncio
@@ -16,24 +17,34 @@ from agent.ports import SpokenTurn, TokenCount
 from agent.record.call_log import CallLog, Row
 from agent.record.database import is_transient
 from agent.record.models import CallEvent, TokenUsage, Turn
+from agent.record.spool import RecordSpool
 
 _BATCH_SECS = 0.5
 _BATCH_ROWS = 500
 _FIRST_PAUSE_SECS = 0.1
 _LONGEST_PAUSE_SECS = 5.0
+# While the database is away, rows are on disk after so long.
+_KEPT_WITHIN_SECS = 0.5
 
 
 class RecordWriter:
     """Writes the rows of all `CallRecorder`s of this process.
 
     `events_at_most` bounds the rows that one call may have waiting. Beyond it, its events are
-    dropped and counted; its turns and usage never are. `start` and `close` belong to the lifespan.
+    dropped and counted; its turns and usage never are. `spool` keeps rows while the database is
+    away; without one they wait in memory. `start` and `close` belong to the lifespan.
     """
 
     def __init__(
-        self, call_log: CallLog, *, events_at_most: int = 1000, clock: Clock | None = None
+        self,
+        call_log: CallLog,
+        *,
+        events_at_most: int = 1000,
+        clock: Clock | None = None,
+        spool: RecordSpool | None = None,
     ) -> None:
         self._call_log = call_log
+        self._spool = spool
         self._events_at_most = events_at_most
         self._clock = clock
         self._rows: deque[Row] = deque()
@@ -100,21 +111,47 @@ class RecordWriter:
         await written
 
     async def close(self, timeout: float = 10.0) -> None:
-        """Write everything and stop; rows not written after `timeout` seconds are lost."""
+        """Write everything and stop; rows not written after `timeout` seconds are left on disk."""
         self._closing = True
         self._has_rows.set()
         self._flush_now.set()
         if self._task is None:
             return
         await asyncio.wait([self._task], timeout=timeout)
-        if not self._task.done():
-            self._task.cancel()
-            logger.bind(rows=len(self._rows)).error("Rows of the record were lost at shutdown")
+        self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._leave_on_disk()
         for _, written in self._flushes:
             written.cancel()
 
+    async def _leave_on_disk(self) -> None:
+        await self._keep()
+        kept = 0
+        if self._spool is not None:
+            kept = self._spool.kept
+            self._spool.close()
+        if kept:
+            logger.bind(rows=kept).warning("Rows of the record are left on disk")
+        if lost := len(self._rows) - kept:
+            logger.bind(rows=lost).error("Rows of the record were lost at shutdown")
+
+    async def _keep(self) -> None:
+        """Have the rows that wait on disk, too."""
+        if self._spool is not None and self._rows:
+            await asyncio.to_thread(self._spool.keep, list(self._rows))
+
+    async def _write_left_over(self) -> None:
+        """Write what processes that died have left on disk."""
+        if self._spool is None:
+            return
+        for left in await asyncio.to_thread(self._spool.left_over):
+            for start in range(0, len(left.rows), _BATCH_ROWS):
+                await self._write_with_retries(left.rows[start : start + _BATCH_ROWS])
+            await asyncio.to_thread(left.done)
+            logger.bind(rows=len(left.rows)).info("Rows that were left on disk are written")
+
     async def _run(self) -> None:
+        await self._write_left_over()
         while True:
             await self._has_rows.wait()
             if not self._rows and self._closing:
@@ -124,6 +161,8 @@ class RecordWriter:
                 batch = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
                 await self._write_with_retries(batch)
                 self._forget(batch)
+                if self._spool is not None:
+                    self._spool.written(len(batch))
             self._flush_now.clear()
             if not self._closing:
                 self._has_rows.clear()
@@ -151,12 +190,19 @@ class RecordWriter:
                     logger.bind(error=type(error).__name__).error(
                         "The record cannot be written; retrying"
                     )
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECS)
             else:
                 if failures:
                     logger.bind(failures=failures).info("The record is written again")
                 return
+
+    async def _pause(self, secs: float) -> None:
+        """Wait for the database; what comes meanwhile is on disk soon."""
+        while secs > 0:
+            await self._keep()
+            await asyncio.sleep(min(secs, _KEPT_WITHIN_SECS))
+            secs -= _KEPT_WITHIN_SECS
 
     async def _write_one_by_one(self, batch: list[Row], error: Exception) -> None:
         if len(batch) > 1:

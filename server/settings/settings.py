@@ -122,6 +122,7 @@ class Settings(BaseSettings):
     inbound_queue_seconds: int = Field(default=0, ge=0, le=3600)
     answer_hold_ms: int = Field(default=0, ge=0, le=10_000)
 
+    record_spool_folder: Path = Path("record-spool")
     recordings: bool = False
     recordings_folder: Path = Path("recordings")
     recording_max_secs: int = Field(default=3600, ge=1, le=86_400)

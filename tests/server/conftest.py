@@ -136,6 +136,7 @@ async def running_server(
         "twilio_phone_number": OUR_NUMBER,
         "twilio_api_base_url": twilio.url,
         "gemini_api_key": "no-key",
+        "record_spool_folder": folder / "record-spool",
         "recordings_folder": folder / "recordings",
         # Its session would be one more than a test counts.
         "answer_filler": False,

@@ -1,0 +1,179 @@
+"""RecordSpool: keeps rows of the record on disk while the database is away.
+
+    database away ─▶ keep: rows that wait, as JSON lines ─┬─▶ database back ─▶ written, deleted
+                                                          └─▶ the process dies ─▶ left over
+
+What a dead process has left is written by the next one that starts with the same folder. The file
+of a living process is locked. A process that dies just behind a write may have those rows written
+again: at most one batch.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from loguru import logger
+
+from agent.record.call_log import Row
+from agent.record.models import CallEvent, TokenUsage, Turn
+
+# What a file holds at most; what comes then waits in memory alone.
+MOST_BYTES = 64 * 1024 * 1024
+_SUFFIX = ".jsonl"
+_MODELS: dict[str, type[Row]] = {model.__name__: model for model in (Turn, CallEvent, TokenUsage)}
+
+
+class RecordSpool:
+    """The rows of one process, in a file of its own. Blocks, but for `written`: for a thread.
+
+    The rows hold what callers said: the file is the user's alone, as is the folder if it is new.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._path = folder / f"{uuid4().hex}{_SUFFIX}"
+        self._size = 0
+        self._failed = False
+        # How many of the rows that wait, from the oldest on, are in the file.
+        self.kept = 0
+
+    def keep(self, waiting: Sequence[Row]) -> None:
+        """Keep the rows that wait, oldest first; those that are kept already are passed over."""
+        with self._lock:
+            lines, count = [], 0
+            size = self._size
+            for row in waiting[self.kept :]:
+                line = _row_line(row)
+                size += len(line)
+                if size > self._most_bytes:
+                    break
+                lines.append(line)
+                count += 1
+            if count and self._append(b"".join(lines)):
+                self.kept += count
+
+    def written(self, count: int) -> None:
+        """The oldest `count` rows are in the database."""
+        with self._lock:
+            if not self.kept:
+                return
+            count = min(count, self.kept)
+            self.kept -= count
+            if self.kept:
+                self._append(_line({"written": count}), surely=False)
+            else:
+                self._delete()
+
+    def left_over(self) -> list["LeftOver"]:
+        """What dead processes have left here; each is locked until it is done."""
+        if not self._folder.is_dir():
+            return []
+        found = (LeftOver.of(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}")))
+        return [left for left in found if left is not None]
+
+    def close(self) -> None:
+        """Let go of the file; what is in it is left over."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _append(self, content: bytes, *, surely: bool = True) -> bool:
+        try:
+            if self._file is None:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = os.open(self._path, _FLAGS, 0o600)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            written = os.write(self._file, content)
+            if written < len(content):
+                os.ftruncate(self._file, self._size)
+                raise OSError("the disk is full")
+            if surely:
+                os.fsync(self._file)
+        except OSError as error:
+            if not self._failed:
+                logger.bind(error=str(error)).error("The record cannot be kept on disk, either")
+            self._failed = True
+            return False
+        self._failed = False
+        self._size += len(content)
+        return True
+
+    def _delete(self) -> None:
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file, self._size = None, 0
+
+
+class LeftOver:
+    """The rows that a dead process has left, and the lock on their file."""
+
+    def __init__(self, path: Path, file: int, rows: list[Row]) -> None:
+        self._path = path
+        self._file = file
+        self.rows = rows
+
+    @classmethod
+    def of(cls, path: Path) -> "LeftOver | None":
+        """Lock the file and read it; None when a living process has it."""
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return None
+        with os.fdopen(os.dup(file), "rb") as content:
+            return cls(path, file, _rows(path.name, content.read()))
+
+    def done(self) -> None:
+        """The rows are in the database."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.bind(error=str(error)).error("A kept record that was written stays on disk")
+        os.close(self._file)
+
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _row_line(row: Row) -> bytes:
+    try:
+        return _line({type(row).__name__: row.model_dump(mode="json")})
+    except ValueError:
+        # No database takes it, either; the others behind it keep their places.
+        return _line({"refused": 1})
+
+
+def _line(content: dict[str, object]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def _rows(name_of_file: str, content: bytes) -> list[Row]:
+    """The rows that are not in the database yet, up to where the file was cut off."""
+    rows: list[Row | None] = []
+    written = 0
+    for line in content.splitlines():
+        try:
+            ((name, said),) = json.loads(line).items()
+            if name == "written":
+                written += said
+            elif name == "refused":
+                rows.append(None)
+            else:
+                rows.append(_MODELS[name].model_validate(said))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            logger.bind(file=name_of_file).warning("A kept record ends before its end")
+            break
+    return [row for row in rows[written:] if row is not None]

@@ -1,0 +1,158 @@
+"""Rows that wait for the database are on disk, and are written by the process that comes next."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from agent.lifecycle.statuses import Speaker
+from agent.ports import TokenCount
+from agent.record.models import CallEvent, TokenUsage, Turn, now_utc
+from agent.record.recorder import RecordWriter
+from agent.record.spool import RecordSpool
+from tests.agent.record.test_recorder import Database, MakeCall, database, turn
+
+__all__ = ["database"]
+
+
+def a_turn(text: str) -> Turn:
+    return Turn(call_id="c1", who=Speaker.AGENT, text=text, start_ms=0, end_ms=1)
+
+
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def texts(spool: RecordSpool) -> list[list[str]]:
+    return [[row.text for row in left.rows if isinstance(row, Turn)] for left in spool.left_over()]
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
+    rows = [
+        Turn(call_id="c1", who=Speaker.CALLER, text="Zoë\x00\ud83d\nsays", start_ms=3, end_ms=9),
+        CallEvent(call_id="c2", kind="tool.called", detail={"who": "Zoë", "n": [1, None]}),
+        CallEvent(call_id="c2", kind="bad", detail={"not json": object()}),
+        TokenUsage(call_id="c1", at=now_utc(), direction="input", modality="audio", tokens=2**40),
+    ]
+    spool = RecordSpool(tmp_path / "spool")
+    spool.keep(rows)
+    assert spool.kept == 4
+    assert spool.left_over() == [], "it is a living process's"
+    spool.close()
+    (left,) = RecordSpool(tmp_path / "spool").left_over()
+    assert [row.model_dump() for row in left.rows] == [
+        row.model_dump() for row in (rows[0], rows[1], rows[3])
+    ]
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path, *tmp_path.rglob("*"))][1:] == [
+        0o700,
+        0o600,
+    ]
+
+
+def test_only_what_is_not_written_yet_is_left_over(tmp_path: Path) -> None:
+    rows = [a_turn(str(n)) for n in range(5)]
+    spool = RecordSpool(tmp_path)
+    spool.keep(rows[:2])
+    spool.keep(rows)
+    spool.written(3)
+    assert spool.kept == 2
+    spool.keep([*rows[3:], a_turn("5")])
+    spool.close()
+    assert texts(RecordSpool(tmp_path)) == [["3", "4", "5"]]
+
+
+def test_nothing_is_left_when_all_is_written(tmp_path: Path) -> None:
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("a"), a_turn("b")])
+    spool.written(5)
+    assert list(tmp_path.iterdir()) == []
+    spool.keep([a_turn("c")])
+    spool.close()
+    assert texts(RecordSpool(tmp_path)) == [["c"]]
+
+
+def test_a_file_that_was_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("whole"), a_turn("cut")])
+    spool.close()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    assert texts(RecordSpool(tmp_path)) == [["whole"]]
+
+
+def test_a_file_is_bounded_and_takes_more_when_it_is_new(tmp_path: Path) -> None:
+    spool = RecordSpool(tmp_path, most_bytes=250)
+    spool.keep([a_turn(str(n)) for n in range(9)])
+    assert 1 <= spool.kept < 9
+    spool.written(9)
+    spool.keep([a_turn("again")])
+    assert spool.kept == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    sink = logger.add(lambda line: said.append(str(line)), level="ERROR")
+    spool = RecordSpool(tmp_path / "file" / "spool")
+    spool.keep([a_turn("a")])
+    spool.keep([a_turn("a")])
+    logger.remove(sink)
+    assert spool.kept == 0
+    assert len(said) == 1
+
+
+async def test_rows_survive_a_process_that_dies_while_the_database_is_away(
+    database: Database, a_call: MakeCall, tmp_path: Path
+) -> None:
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    spool = RecordSpool(folder)
+    writer = RecordWriter(database, spool=spool)
+    writer.start()
+    database.there.clear()
+    database.tried.clear()
+    record = writer.recorder(call.id)
+    record.turn(turn("first"))
+    await database.tried.wait()
+    record.turn(turn("second", 200))
+    record.usage([TokenCount("input", "audio", 7)])
+    async with asyncio.timeout(5):
+        while spool.kept < 3:  # noqa: ASYNC110 - a thread writes them
+            await asyncio.sleep(0.01)
+    # The process is killed here: its lock goes with it.
+    spool.close()
+
+    database.there.set()
+    following = RecordWriter(database, spool=RecordSpool(folder))
+    following.start()
+    following.recorder(call.id).turn(turn("third", 400))
+    await following.flush(call.id)
+    assert [t.text for t in await database.transcript(call.id)] == ["first", "second", "third"]
+    assert [usage.tokens for usage in await database.usage(call.id)] == [7]
+    assert files(folder) == []
+    await following.close()
+    await writer.close(timeout=0)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_process_that_stops_while_the_database_is_away_loses_nothing(
+    database: Database, a_call: MakeCall, tmp_path: Path, comes_back: bool
+) -> None:
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    writer = RecordWriter(database, spool=RecordSpool(folder))
+    writer.start()
+    database.there.clear()
+    database.tried.clear()
+    writer.recorder(call.id).turn(turn("kept"))
+    await database.tried.wait()
+    if comes_back:
+        database.there.set()
+    await writer.close(timeout=10 if comes_back else 0)
+    database.there.set()
+    following = RecordWriter(database, spool=RecordSpool(folder))
+    following.start()
+    await following.close()
+    assert [t.text for t in await database.transcript(call.id)] == ["kept"]
+    assert files(folder) == []
