@@ -130,6 +130,8 @@ class Stack:
 
     def here(self, name: str, text: str) -> str:
         """A text of the service's, as it is true on this machine."""
+        if text == "auto":  # INSTANCE_URL: a container's name resolves to its address
+            return f"http://{self.addresses[name]}:8000"
         for port, ours in self._temporal.items():
             text = text.replace(f"temporal:{port}", f"127.0.0.1:{ours}")
         text = self._hosts.sub(lambda found: self.addresses[found[1]], text)

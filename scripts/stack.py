@@ -7,6 +7,7 @@ is asked for its metrics, and for what every panel of the dashboards asks. Exit 
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -45,7 +46,8 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="voice-ai-stack-") as scratch:
         stack = Stack(Path(scratch), *FILES)
-        missing: set[str] = set()
+        # Who is reached from outside has to be known before it starts, last.
+        missing = {"nginx"} if shutil.which("nginx") is None else set()
         async with AsyncExitStack() as running:
             for name in stack.in_order():
                 service = prepared(stack, name, missing)

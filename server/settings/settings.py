@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -28,11 +29,13 @@ from server.settings.inbound_numbers import InboundRoute, parse_routes
 from server.settings.profile_fields import E164, PhoneNumber
 from server.settings.written_values import (
     ACCOUNT_SID,
+    OWN_ADDRESS,
     checked_authority,
     checked_database_url,
     checked_host_and_port,
     checked_web_address,
     checked_word,
+    own_address,
     parsed_listen_address,
     read_key,
 )
@@ -169,7 +172,6 @@ class Settings(BaseSettings):
 
     @field_validator(
         "base_url",
-        "instance_url",
         "twilio_api_base_url",
         "google_gemini_base_url",
         "temporal_ui_url",
@@ -178,6 +180,13 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
+        return value if value is None else checked_web_address(value)
+
+    @field_validator("instance_url")
+    @classmethod
+    def _own_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == OWN_ADDRESS:
+            return own_address(info.data.get("port"))
         return value if value is None else checked_web_address(value)
 
     @field_validator(

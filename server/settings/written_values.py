@@ -7,6 +7,8 @@ may hold a password.
 import base64
 import binascii
 import re
+import socket
+from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -34,6 +36,10 @@ def checked_word(value: Word) -> Word:
     return value
 
 
+# INSTANCE_URL: as the machine's own name resolves.
+OWN_ADDRESS = "auto"
+
+
 def checked_web_address(value: str) -> str:
     """An http or https address, without a slash at its end."""
     try:
@@ -54,6 +60,22 @@ def checked_web_address(value: str) -> str:
     if "?" in value or "#" in value or parts.username is not None or parts.password is not None:
         raise ValueError("must not have a query, a fragment or credentials")
     return value.rstrip("/")
+
+
+def own_address(port: int | None) -> str:
+    """The web address of this machine or container, as its own name resolves, with this port."""
+    if not port:
+        raise ValueError(f"{OWN_ADDRESS} needs a PORT that is known")
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), port, type=socket.SOCK_STREAM)
+    except OSError:
+        found = []
+    addresses = [str(address[0]) for *_, address in found]
+    outside = [it for it in addresses if not ip_address(it.partition("%")[0]).is_loopback]
+    if not outside:
+        raise ValueError("this machine's name has no address that others reach: write it out")
+    host = outside[0]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def checked_database_url(value: str) -> str:

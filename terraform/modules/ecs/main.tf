@@ -16,6 +16,7 @@ locals {
   }
   environment = merge(var.environment, {
     PORT                 = "8000"
+    INSTANCE_URL         = "auto"
     MAX_CONCURRENT_CALLS = tostring(var.calls_per_task)
     CLOUDWATCH_NAMESPACE = var.metrics_namespace
     # The root file system is read-only; /data is a volume.

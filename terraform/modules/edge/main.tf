@@ -83,14 +83,15 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# Not for the internet: they say how busy the system is, and which of its parts are away.
+# Not for the internet: they say how busy the system is, and which of its parts are away. Below
+# /internal, tasks pass calls on to each other.
 resource "aws_lb_listener_rule" "private_paths" {
   listener_arn = aws_lb_listener.https.arn
   priority     = 1
 
   condition {
     path_pattern {
-      values = ["/metrics", "/health/ready"]
+      values = ["/metrics", "/health/ready", "/internal/*"]
     }
   }
 

@@ -1,6 +1,7 @@
 # Who may talk to whom. The load balancer's 443 is the only port that is open to the internet.
 #
-#   internet ──443──▶ alb ──8000──▶ app ──▶ database 5432, cache 6379, Temporal 7233, internet 443
+#   internet ──443──▶ alb ──8000──▶ app ──8000──▶ app: streams of calls that another task has
+#                                   app ──▶ database 5432, cache 6379, Temporal 7233, internet 443
 #                                   worker ──▶ the same
 #                                   temporal (self-hosted only) ──▶ database 5432, internet 443
 
@@ -22,6 +23,7 @@ locals {
   between = merge(
     {
       "alb-app"         = { from = "alb", to = "app", port = local.ports.app }
+      "app-app"         = { from = "app", to = "app", port = local.ports.app }
       "app-database"    = { from = "app", to = "database", port = local.ports.database }
       "worker-database" = { from = "worker", to = "database", port = local.ports.database }
       "app-cache"       = { from = "app", to = "cache", port = local.ports.cache }

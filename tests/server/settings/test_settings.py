@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -310,6 +311,33 @@ def test_the_address_follows_the_port_unless_it_is_set(monkeypatch: pytest.Monke
     assert read_settings(None, port=8200).base_url == "http://127.0.0.1:8200"
     monkeypatch.setenv("BASE_URL", "https://voice.example.com")
     assert read_settings(None, port=8200).base_url == "https://voice.example.com"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "url"),
+    [
+        (["10.0.3.7"], "http://10.0.3.7:8100"),
+        (["127.0.1.1", "172.18.0.4"], "http://172.18.0.4:8100"),
+        (["::1", "fd00::7"], "http://[fd00::7]:8100"),
+        (["127.0.0.1"], None),
+        ([], None),
+    ],
+)
+def test_an_instance_finds_its_own_address(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], url: str | None
+) -> None:
+    def resolved(*_: Any, **__: Any) -> list[tuple[Any, ...]]:
+        if not addresses:
+            raise socket.gaierror
+        return [(0, 0, 0, "", (address, 8100)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setenv("INSTANCE_URL", "auto")
+    if url is None:
+        with pytest.raises(SettingsError, match=r"INSTANCE_URL: .*no address"):
+            read_settings(None, port=8100)
+        return
+    assert read_settings(None, port=8100).instance_url == url
 
 
 def test_what_twilio_needs_is_named_when_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ run "production" {
     error_message = "Each rule opens one port."
   }
   assert {
-    condition     = join(",", [for rule in module.region.facts.ingress : rule.from if rule.to == "app"]) == "alb"
-    error_message = "Only the load balancer reaches the app's tasks, although they have public addresses."
+    condition     = join(",", sort([for rule in module.region.facts.ingress : rule.from if rule.to == "app"])) == "alb,app"
+    error_message = "Only the load balancer and each other reach the app's tasks, although they have public addresses."
   }
   assert {
     condition     = join(",", sort([for rule in module.region.facts.ingress : rule.from if rule.to == "database"])) == "app,worker"
