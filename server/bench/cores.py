@@ -14,12 +14,12 @@ class Cores:
     load: tuple[int, ...]
 
 
-def shared_out() -> Cores | None:
-    """One core for the server, the others for the load; None where that cannot be done."""
+def shared_out(servers: int = 1) -> Cores | None:
+    """So many cores for the server, the others for the load; None where that cannot be done."""
     if not hasattr(os, "sched_getaffinity"):
         return None
-    *load, server = sorted(os.sched_getaffinity(0))
-    return Cores((server,), tuple(load)) if load else None
+    there = tuple(sorted(os.sched_getaffinity(0)))
+    return Cores(there[-servers:], there[:-servers]) if len(there) > servers else None
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from server.demo.stage import (
     environment_between,
     started,
 )
+from server.demo.valkey import valkey
 from server.emulators.twilio import TwilioEmulator
 from server.http.serving import listen
 
@@ -129,12 +130,16 @@ async def running(
     *,
     at_once: int,
     settings: Mapping[str, str] | None = None,
+    workers: int = 1,
 ) -> AsyncIterator[Running]:
     """The system, ready for `at_once` calls at a time; what it logs is in `folder`.
 
-    `settings` are for ours only. Raises: StageError when it does not start.
+    `settings` and `workers` are for ours only; several workers share a Valkey.
+
+    Raises: StageError when it does not start; NoValkey.
     """
-    with listen("127.0.0.1", 0) as bound:
+    async with AsyncExitStack() as stack:
+        bound = stack.enter_context(listen("127.0.0.1", 0))
         port = bound.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         environment = environment_between(gemini, twilio) | {
@@ -145,7 +150,10 @@ async def running(
         if system.is_ours:
             environment |= _our_environment(url, folder, at_once) | _OUR_SETTINGS[system]
             environment |= settings or {}
-            serve = (*SERVE, "--port", str(port))
+            serve = [*SERVE, "--port", str(port)]
+            if workers > 1:
+                environment["REDIS_URL"] = await stack.enter_async_context(valkey(folder))
+                serve += ["--workers", str(workers)]
             starting = started(serve, environment, folder, url, "/health/ready")
         else:
             # Who connects from now on waits until the server accepts, or learns that it died.
@@ -153,8 +161,8 @@ async def running(
             module, *words = _REFERENCES[system]
             command = (sys.executable, "-m", module, str(bound.fileno()), *words)
             starting = started(command, environment, folder, url, None, listening=bound)
-        async with starting as server:
-            yield Running(system, server.process.pid, server, url, twilio)
+        server = await stack.enter_async_context(starting)
+        yield Running(system, server.process.pid, server, url, twilio)
 
 
 def _our_environment(url: str, folder: Path, at_once: int) -> dict[str, str]:

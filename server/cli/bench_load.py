@@ -40,6 +40,9 @@ _Setting = Annotated[
 _WarmUp = Annotated[
     bool, typer.Option(help="Have one call first on each system that is not counted.")
 ]
+_Workers = Annotated[
+    int, typer.Option(min=1, max=64, help="Ours runs in so many processes, with as many cores.")
+]
 _Priority = Annotated[
     bool, typer.Option(help="Run ahead of all other work on this machine, where that is allowed.")
 ]
@@ -59,6 +62,7 @@ def load(
     warm_up: _WarmUp = True,
     pin: Pin = True,
     priority: _Priority = False,
+    workers: _Workers = 1,
     json_file: JsonFile = None,
 ) -> None:
     """How many calls a core carries, and what they cost, beside both references.
@@ -84,6 +88,7 @@ def load(
         warm_up=warm_up,
         pin=pin,
         priority=priority,
+        workers=workers,
     )
     if not _run(asked, json_file):
         raise typer.Exit(1)
@@ -94,11 +99,15 @@ def _run(asked: "LoadBench", json_file: JsonFile) -> bool:
     from server.bench.load.priority import NoPriority
     from server.bench.load.run import run_load_bench
     from server.demo.stage import StageError
+    from server.demo.valkey import NoValkey
 
     try:
         result = run_load_bench(asked, tell=lambda line: echo(line, err=True))
     except NoPriority as error:
         echo(f"--priority: {error}.", err=True)
+        return False
+    except NoValkey as error:
+        echo(f"--workers: {error}.", err=True)
         return False
     except StageError as error:
         echo_lines(f"The server did not start:\n{error}", err=True)

@@ -1,4 +1,4 @@
-"""What a process costs: CPU time and resident memory, read from outside."""
+"""What a process and its children cost: CPU time and resident memory, read from outside."""
 
 import os
 import time
@@ -14,7 +14,24 @@ _BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
 
 
 def cpu_secs(pid: int) -> float:
-    """User and system time of all threads of a running process so far."""
+    """User and system time of a running process so far: all threads, and children that run."""
+    return sum(map(_cpu_secs, _family(pid)))
+
+
+def resident_mb(pid: int) -> float:
+    """Memory that a running process and its children hold, in MB (10^6 bytes).
+
+    What they share counts for each.
+    """
+    return sum(map(_resident_mb, _family(pid)))
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in _family(int(child)))]
+
+
+def _cpu_secs(pid: int) -> float:
     try:
         return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
     except OSError:
@@ -22,8 +39,7 @@ def cpu_secs(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def resident_mb(pid: int) -> float:
-    """Memory that a running process holds, in MB (10^6 bytes)."""
+def _resident_mb(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * _PAGE_BYTES / 1e6
 

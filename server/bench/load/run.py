@@ -29,7 +29,8 @@ class LoadBench:
     """What to measure: calls at once in a sweep, unless `soak` or `set_up` is given.
 
     `limit_step`: also find each system's limit, adding so many calls at a time. `set_up`: so many
-    calls are set up while `beside` others talk. `settings` are environment variables for ours.
+    calls are set up while `beside` others talk. `settings` are environment variables for ours,
+    which runs in so many `workers`, with as many cores.
     """
 
     calls: tuple[int, ...]
@@ -43,6 +44,7 @@ class LoadBench:
     warm_up: bool = True
     pin: bool = True
     priority: bool = False
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,10 @@ def run_load_bench(asked: LoadBench, tell: Tell) -> LoadResult:
     Raises: NoPriority when running ahead of others is not allowed; StageError when a server does
     not start.
     """
-    cores = shared_out() if asked.pin else None
-    options = LoadOptions(asked.secs, asked.warm_up, asked.settings, cores)
+    cores = shared_out(asked.workers) if asked.pin else None
+    if asked.pin and cores is None:
+        tell("Too few cores: the server and the load generator share them.")
+    options = LoadOptions(asked.secs, asked.warm_up, asked.settings, cores, asked.workers)
     with (
         alone(lambda: tell("Another bench runs on this machine; waiting.")),
         ahead_of_others(asked.priority),

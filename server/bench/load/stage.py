@@ -47,14 +47,15 @@ class LoadOptions:
     """How a load is put on a server: the seconds measured, and who runs on which core.
 
     `warm_up`: one call comes first that is not counted, so that what a server loads once is no
-    cost of the others. `settings` are environment variables for ours. Without `cores`, server and
-    load generator share them all.
+    cost of the others. `settings` are environment variables for ours, which runs in so many
+    `workers`. Without `cores`, server and load generator share them all.
     """
 
     secs: float = 20.0
     warm_up: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     cores: Cores | None = None
+    workers: int = 1
 
 
 class LoadStage:
@@ -219,6 +220,7 @@ async def on_stage(
             folder,
             at_once=at_once,
             settings=options.settings,
+            workers=options.workers,
         )
         with staying_on(cores.server if cores else None):
             stage.server = await stack.enter_async_context(starting)

@@ -21,6 +21,23 @@ def test_server_and_load_never_share_a_core() -> None:
         assert sorted(cores.server + cores.load) == sorted(ALL)
 
 
+@pytest.mark.parametrize(
+    ("there", "workers", "shared"),
+    [
+        ({0, 1, 2, 3}, 2, ((2, 3), (0, 1))),
+        ({0, 1, 5}, 2, ((1, 5), (0,))),
+        ({0, 1}, 2, None),
+        ({3}, 1, None),
+    ],
+)
+def test_workers_have_a_core_each_and_the_load_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, there: set[int], workers: int, shared: tuple[object, object]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: there, raising=False)
+    cores = shared_out(workers)
+    assert (None if cores is None else (cores.server, cores.load)) == shared
+
+
 def test_a_system_without_cores_to_choose_shares_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert shared_out() is None

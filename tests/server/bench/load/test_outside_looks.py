@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,22 @@ def test_the_time_of_a_process_is_what_it_says_itself() -> None:
     while sum(os.times()[:2]) - sum(own[:2]) < 0.05:
         sum(range(10_000))
     assert cpu_secs(os.getpid()) - before == pytest.approx(0.05, abs=0.03)
+
+
+def test_a_process_costs_what_its_children_do() -> None:
+    code = (
+        "import subprocess, sys\n"
+        "busy = 'while True: sum(range(10_000))'\n"
+        "subprocess.run([sys.executable, '-c', busy])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as parent:
+        try:
+            deadline = time.monotonic() + 20
+            while cpu_secs(parent.pid) < 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_memory_is_what_a_process_touches() -> None:
