@@ -1,6 +1,6 @@
 """What floods of requests without a key cost live calls: each packet's lateness, and memory.
 
-    calls talk  |── quiet ──|── flood ──|── quiet ──|── flood ──|── quiet ──|
+    calls talk  |── quiet ──|── flood ──|── quiet ──|── flood ──|── quiet ── …
                             a process of its own sends it, and reads nothing
 
 The server has a core of its own. Load generator and flood share the others; the flood comes last.
@@ -44,8 +44,9 @@ class Flood:
 
 
 FLOODS = (
-    Flood("flood of /", "/", 10_000, 10, 0.0),
-    Flood("flood of /openapi.json", "/openapi.json", 200, 50, 1.0),
+    Flood("requests", "/", 10_000, 10, 0.0),
+    Flood("documents", "/openapi.json", 200, 50, 1.0),
+    Flood("connections", "/", 1, 1_000, 0.0),
 )
 
 
@@ -136,14 +137,14 @@ def as_json(phases: Sequence[Phase]) -> dict[str, Any]:
 def print_floods(phases: Sequence[Phase], console: Console) -> None:
     """Print the phases, and whether the floods cost what they may; `own` is our own lateness."""
     table = Table(title=f"{phases[0].load.calls} calls at once, ms at p50 / p99 / most")
-    for column in ("", "rounds", "in", "out", "own", "gaps", "core", "MB"):
+    for column in ("flood", "in", "out", "own", "core", "MB"):
         table.add_column(column, no_wrap=True)
     for one in phases:
         late = one.load.cost.late_ms
         table.add_row(
-            *(one.name, str(one.rounds or "")),
-            *("-" if each is None else _text(each) for each in (one.ways[0][1], one.ways[1][1])),
-            *("-" if late is None else f"{late.largest:.1f}", str(one.load.gaps)),
+            one.name,
+            *("-" if summary is None else _text(summary) for _, summary in one.ways),
+            "-" if late is None else f"{late.largest:.1f}",
             *(f"{one.load.core_share:.0%}", f"{one.after_mb:.0f}"),
         )
     console.print(table)
