@@ -8,6 +8,7 @@ import typer
 
 from server.cli.bench_audio import audio
 from server.cli.bench_chaos import chaos
+from server.cli.bench_flood import flood
 from server.cli.bench_load import load
 from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
 from server.cli.bench_relay import relay
@@ -84,5 +85,6 @@ def latency(
         raise typer.Exit(1)
 
 
+app.command()(flood)
 app.command()(load)
 app.command()(relay)

@@ -38,10 +38,14 @@ def free_port() -> int:
 
 @dataclass
 class TemporalServer:
-    """A server that can be stopped and started again, at the same address."""
+    """A server that can be stopped and started again, at the same address.
+
+    `skips_time`: the clocks of its workflows can be put forward (`temporalio.testing.TimeSkipper`).
+    """
 
     file: Path
     port: int = field(default_factory=free_port)
+    skips_time: bool = False
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -51,12 +55,14 @@ class TemporalServer:
 
     def start(self) -> None:
         """Start, and wait until it serves. Raises: NoTemporalServer."""
-        attributes = [f"--search-attribute={key.name}=Keyword" for key in SEARCH_ATTRIBUTES]
+        options = [f"--search-attribute={key.name}=Keyword" for key in SEARCH_ATTRIBUTES]
+        if self.skips_time:
+            options += ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
         self._process = subprocess.Popen(  # noqa: S603
             [
                 *(_binary(), "server", "start-dev", "--headless", "--log-level", "error"),
                 *("--ip", "127.0.0.1", "--port", str(self.port), "--db-filename", str(self.file)),
-                *attributes,
+                *options,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -84,9 +90,9 @@ class TemporalServer:
 
 
 @contextlib.contextmanager
-def running_temporal(folder: Path) -> Iterator[TemporalServer]:
+def running_temporal(folder: Path, *, skips_time: bool = False) -> Iterator[TemporalServer]:
     """A server for as long as the context lasts."""
-    server = TemporalServer(folder / "temporal.db")
+    server = TemporalServer(folder / "temporal.db", skips_time=skips_time)
     try:
         server.start()
         yield server

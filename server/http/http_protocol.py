@@ -5,6 +5,8 @@ nothing more is read from it:
 
     received ─▶ unparsed ─▶ queued ─▶ running ─▶ response     queued + running <= IN_FLIGHT_AT_MOST
 
+In a turn of the event loop, what a few connections sent is parsed, and the others wait.
+
 Headers include the trailers behind a chunked body.
 
     connected ─┬─ headers ──▶ request … response ─┬─ headers ──▶ …
@@ -20,12 +22,16 @@ import asyncio
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from server.http.turn_queue import TurnQueue
+
 IN_FLIGHT_AT_MOST = 4
 # A peer that sends more behind its requests in flight is answered these, and then closed.
 UNPARSED_AT_MOST_BYTES = 65_536
 # The parser takes what arrived in pieces that are at least this long and end with a head: a piece
 # holds four requests at most.
 PIECE_BYTES = 48
+# Connections whose bytes are parsed in one turn of the event loop, of all that have sent some.
+PARSED_EACH_TURN = 4
 END_OF_HEAD = b"\r\n\r\n"
 HEADERS_WITHIN_SECS = 15.0
 HEADERS_WITHIN_BYTES = 16_384
@@ -53,6 +59,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     flow: _PausedFlow
     _unparsed = b""
+    # Of all connections of the server.
+    _turns: TurnQueue
+    _waits_for_turn = False
     # The request that the app has now; the others in flight wait in `pipeline`.
     _running: RequestResponseCycle | None = None
     _headers_timer: asyncio.TimerHandle | None = None
@@ -65,6 +74,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Start to wait for the first request."""
         super().connection_made(transport)
         self.flow = _PausedFlow(transport)
+        self._turns = self.app_state.setdefault("http_turns", TurnQueue(PARSED_EACH_TURN))
         self._start_headers_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -102,6 +112,26 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse received bytes as far as requests may be in flight; the rest waits."""
         self._unparsed = self._unparsed + data if self._unparsed else data
+        if self._waits_for_turn:
+            return
+        self._waits_for_turn = True
+        self._turns.do(self._parse_in_turn)
+        if self._waits_for_turn:
+            self.flow.full = True
+            self.flow.pause_reading()
+
+    def _parse_in_turn(self) -> bool:
+        """Parse what waits; whether the connection is open."""
+        self._waits_for_turn = False
+        if not self._may_parse():
+            return False
+        self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        """Read again, and parse what waits."""
+        self.flow.full = False
+        self.flow.resume_reading()
         self._parse()
 
     def _parse(self) -> None:
@@ -161,10 +191,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         self._start_headers_timer()
-        if self._unparsed:
-            self.flow.full = False
-            self.flow.resume_reading()
-            self._parse()
+        if self._unparsed and not self._waits_for_turn:
+            self._go_on()
 
     def pause_writing(self) -> None:
         """The write buffer is full: start the timer."""

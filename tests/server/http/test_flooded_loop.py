@@ -22,29 +22,8 @@ from tests.server.conftest import Running, ServerFactory
 
 # Far more than a turn of one polite request, and far less than all that arrives at once.
 AT_MOST_TIMES = 12
-# Both floods are run by another process: argv are port, path, requests, connections, rounds.
-FLOOD = """
-import asyncio, sys
-port, path, requests, connections, rounds = int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
-sent = b"GET %s HTTP/1.1\\r\\n\\r\\n" % path.encode() * requests
-
-async def peer():
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    try:
-        writer.write(sent)
-        async with asyncio.timeout(0.5):
-            await writer.drain()
-            await asyncio.sleep(0.5)
-    except (TimeoutError, ConnectionError):
-        pass
-    writer.transport.abort()
-
-async def main():
-    for _ in range(rounds):
-        await asyncio.gather(*(peer() for _ in range(connections)))
-
-asyncio.run(main())
-"""
+# Another process holds its connections open, and begins rounds, for so long.
+HOLDS_SECS, FLOODS_SECS = "0.5", "1"
 
 
 @contextmanager
@@ -87,19 +66,18 @@ async def longest_of_a_polite_peer(server: Running, path: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("path", "requests", "connections", "rounds"),
-    [("/", 10_000, 10, 3), ("/openapi.json", 200, 50, 1)],
+    ("path", "requests", "connections"), [("/", "10000", "10"), ("/openapi.json", "200", "50")]
 )
 async def test_a_flood_makes_no_turn_much_longer_than_one_request_does(
-    start_server: ServerFactory, path: str, requests: int, connections: int, rounds: int
+    start_server: ServerFactory, path: str, requests: str, connections: str
 ) -> None:
     async with start_server() as server:
         alone = await longest_of_a_polite_peer(server, path)
         port = server.url.rsplit(":", 1)[1]
-        numbers = (str(number) for number in (requests, connections, rounds))
+        words = (port, path, requests, connections, HOLDS_SECS, FLOODS_SECS)
         with timed_turns() as turns:
             flood = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", FLOOD, port, path, *numbers
+                sys.executable, "-m", "server.bench.flooder", *words
             )
             assert await flood.wait() == 0
         answered = sum(turns)
