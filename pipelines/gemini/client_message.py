@@ -1,5 +1,7 @@
 """Messages to the model, each as the function that sends it over a session."""
 
+from collections.abc import Callable
+
 from google.genai import types
 
 from pipelines.gemini.audio_socket import AUDIO_TYPE
@@ -7,9 +9,15 @@ from pipelines.gemini.client import ModelSession
 from pipelines.gemini.send_queue import Send
 
 
-def text(words: str) -> Send:
-    """A line that makes the model speak."""
-    return lambda session: session.send_realtime_input(text=words)
+def text(words: str, *, sent: Callable[[str], None] | None = None) -> Send:
+    """A line that makes the model speak; `sent` is called with it after it was sent."""
+
+    async def send(session: ModelSession) -> None:
+        await session.send_realtime_input(text=words)
+        if sent is not None:
+            sent(words)
+
+    return send
 
 
 def note(words: str) -> Send:

@@ -175,16 +175,9 @@ class GeminiLive(DirectProcessor):
 
     def _tell(self, text: str) -> None:
         self._reply.prompted()
-        self._session.send(self._prompt(text))
+        self._session.send(client_message.text(text, sent=self._so_far.prompted))
         if self._hangup.is_talking:
             self._watchdog.waits()
-
-    def _prompt(self, text: str) -> Send:
-        async def send(session: ModelSession) -> None:
-            await session.send_realtime_input(text=text)
-            self._so_far.prompted(text)
-
-        return send
 
     def _answer_tool(self, answer: Send) -> None:
         self._reply.prompted()
@@ -233,8 +226,8 @@ class GeminiLive(DirectProcessor):
             if replays and not is_known:
                 self._reply.heard_again()
         return Briefing(
-            first=[client_message.note(note) for note in told.notes],
-            then=[self._prompt(prompt) for prompt in told.prompts],
+            first=[client_message.note(line) for line in told.notes],
+            then=[client_message.text(line, sent=self._so_far.prompted) for line in told.prompts],
         )
 
     async def connected(self) -> None:
