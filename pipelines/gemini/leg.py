@@ -6,7 +6,7 @@ A model's voice activity detection smears what comes faster.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.genai import types
@@ -17,6 +17,7 @@ from pipelines.gemini.audio_socket import AUDIO_TYPE
 from pipelines.gemini.client import Connection, ModelSession
 from pipelines.gemini.messages import Words
 from pipelines.gemini.resumption import Resumption
+from pipelines.gemini.send_queue import Send
 from pipelines.gemini.server_message import LeftOut
 from pipelines.gemini.unkept_audio import UnkeptAudio
 
@@ -24,7 +25,6 @@ from pipelines.gemini.unkept_audio import UnkeptAudio
 PACKETS_AT_ONCE = 4
 PACKETS_EVERY_SECS = 0.02
 
-Send = Callable[[ModelSession], Awaitable[None]]
 # What a connection said before it was decided whether it is heard.
 Held = Words | types.LiveServerMessage | LeftOut
 

@@ -13,64 +13,38 @@ message ends a session: one that is not known, or that fails here, is left out a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from google.genai import types
 from loguru import logger
 from websockets.exceptions import ConnectionClosed
 
-from agent.measures import (
-    MeasureSink,
-    ModelDrop,
-    ModelSwitch,
-    UplinkShare,
-)
-from agent.model_instructions import CALLER_WAITS
+from agent.measures import MeasureSink, ModelDrop, ModelSwitch
 from agent.ports import Record
 from pipelines.gemini.audible import is_audible
-from pipelines.gemini.audio_socket import AUDIO_TYPE, OnSpeech, OnWords
-from pipelines.gemini.client import Connection, ConnectModel, ModelSession
+from pipelines.gemini.client import ConnectModel
 from pipelines.gemini.close_rules import CloseRules, Replay
+from pipelines.gemini.closing_connections import ClosingConnections
 from pipelines.gemini.connector import Connector, NoModel, Opened, told
 from pipelines.gemini.continuity import Continuity, Purpose, Verdict
-from pipelines.gemini.departure import Successor
 from pipelines.gemini.departures import Departures
 from pipelines.gemini.left_out_report import LeftOutReport
 from pipelines.gemini.leg import Leg
 from pipelines.gemini.messages import Words
-from pipelines.gemini.refusals import (
-    HOPELESS,
-    close_reason,
-    sentence,
-)
+from pipelines.gemini.model_setup import ModelSetup
+from pipelines.gemini.model_step import ModelStep
+from pipelines.gemini.refusals import HOPELESS, close_reason, sentence
 from pipelines.gemini.resumption import Resumption
 from pipelines.gemini.retry_budget import SessionPatience
-from pipelines.gemini.send_queue import Send, SendQueue
+from pipelines.gemini.second_connection import SecondConnection
 from pipelines.gemini.server_message import LeftOut
-from pipelines.gemini.unkept_audio import UnkeptAudio
-from pipelines.phone.packet_stamp import take_stamp
+from pipelines.gemini.uplink import Uplink
 
-__all__ = ["Briefing", "GeminiSession", "NoModel"]
+__all__ = ["GeminiSession", "NoModel"]
 
-# How long a closing handshake may hold up what comes after it.
-CLOSED_WITHIN_SECS = 1.0
 # What was received before a connection broke is still read; it is there already.
 DRAINED_WITHIN_SECS = 1.0
-# Of a turn that is longer, the words are told instead: 8 s of audio are sent again in 2 s.
-MOST_REPLAYED_PACKETS = 400
-# A hedge that gives no sign of having heard anything is asked for an answer.
-HEDGE_ASKED_AFTER_SECS = 1.2
-
-
-@dataclass(frozen=True, slots=True)
-class Briefing:
-    """What a connection is sent before the caller's audio, and after it."""
-
-    first: Sequence[Send] = ()
-    then: Sequence[Send] = ()
 
 
 class GeminiSession:
@@ -79,127 +53,65 @@ class GeminiSession:
     def __init__(
         self,
         client: ConnectModel,
-        config: Callable[[str | None], types.LiveConnectConfig],
-        *,
-        on_message: Callable[[types.LiveServerMessage], Awaitable[None]],
-        on_speech: OnSpeech,
-        on_words: OnWords,
-        on_connected: Callable[[], Awaitable[None]],
-        brief: Callable[[bool, bool], Briefing],
-        is_quiet: Callable[[], bool],
-        is_answering: Callable[[], bool],
-        on_kept: Callable[[], None],
+        setup: ModelSetup,
+        step: ModelStep,
         record: Record,
         measure: MeasureSink,
         patience: SessionPatience,
         stopwatch: Callable[[], float],
-        marks_speech: bool = False,
         handle: str | None = None,
     ) -> None:
-        """`config` makes the setup for a resume handle, or for a session from scratch.
-
-        `on_speech` and `on_words` take the messages that are nothing but speech, or a piece of a
-        transcript, `on_message` all others, in the order that they came. `on_connected` hears of
-        each connection that takes over. `brief` says what it is told: whether it resumes, and
-        whether the caller's audio comes again. `is_quiet`: nobody speaks, and nothing is owed.
-        `is_answering`: an answer was begun, and is unfinished. `on_kept` hears that a handle covers
-        all that was said. `marks_speech`: the model does not detect speech itself.
-        `handle`: of a session that another process has left.
-        """
+        """`setup` is what the next connection has. `handle`: of a session that another has left."""
         self._client = client
-        self._on_message = on_message
-        self._on_speech = on_speech
-        self._on_words = on_words
-        self._on_connected = on_connected
-        self._brief = brief
-        self._is_quiet = is_quiet
-        self._is_answering = is_answering
-        self._on_kept = on_kept
+        self._step = step
         self._record = record
         self._measure = measure
         self._patience = patience
-        self._connector = Connector(
-            client, config, record, measure, patience, leave=self._leave_soon
-        )
-        self._stopwatch = stopwatch
-        self._marks_speech = marks_speech
-        self._speaks = False
         self._legs: Continuity[Leg] = Continuity()
+        self._closing = ClosingConnections()
+        self._connector = Connector(
+            client, setup.config, record, measure, patience, leave=self._closing.close_soon
+        )
+        self._second = SecondConnection(
+            self._legs,
+            self._connector,
+            self._closing,
+            record,
+            start=self._start,
+            brief=self._brief_hedge,
+        )
+        self._uplink = Uplink(
+            self._legs, measure, stopwatch, marks_speech=setup.profile.vad.disabled
+        )
+        self._unkept = self._uplink.unkept
+        self._departures = Departures(
+            is_quiet=self._loses_nothing,
+            successor=lambda: self._second.successor,
+            open_next=lambda: self._second.replace(Purpose.SUCCESSOR, self._handle),
+            discard=lambda: self._second.dismiss("somebody_spoke"),
+            take_over=self._take_over,
+            leave=self._leave_now,
+        )
         self._turned = asyncio.Event()
-        self._unkept = UnkeptAudio()
         # The newest handle of the session that serves, or served last.
         self._handle = handle
         self._rules = CloseRules()
         self._replay = Replay()
-        self._waiting = SendQueue()
         # What Gemini said when it closed the last session.
         self._said = ""
         self._left_out = LeftOutReport(record, measure, client.secrets)
         self.leave_out = self._left_out.add
-        # Connections that are being closed, beside what goes on.
-        self._closing: set[asyncio.Task[None]] = set()
-        # A second connection that is being opened.
-        self._opening: asyncio.Task[None] | None = None
-        self._opening_is_hedge = False
-        self._departures = Departures(
-            is_quiet=self._loses_nothing,
-            successor=self._next_one,
-            open_next=self._open_next,
-            discard=lambda: self._dismiss("somebody_spoke"),
-            take_over=self._take_over,
-            leave=self._leave_now,
-        )
+        # The packet path, and what waits behind it.
+        self.hear = self._uplink.hear
+        self.flush = self._uplink.flush
+        self.send = self._uplink.send
+        self.mark_speech = self._uplink.mark_speech
 
-    # --- what is sent ------------------------------------------------------------------------
-
-    def hear(self, pcm: bytes) -> None:
-        """Send a packet of the caller's sound, PCM16 at 16 kHz: now, or behind what waits."""
-        self._unkept.add(pcm)
-        leg, beside = self._legs.serving, self._legs.beside
-        if beside is not None and beside.is_live and not beside.session.hear(pcm):
-            beside.is_live = False
-            beside.next_packet = self._unkept.end - 1
-            beside.begins.set()
-        if leg is None or not leg.is_live:
-            return
-        if self._waiting.is_empty and leg.session.hear(pcm):
-            if (came := take_stamp()) is not None:
-                leg.session.when_sent(partial(self._measure_share, came))
-            return
-
-        async def send(session: ModelSession) -> None:
-            await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
-
-        came = take_stamp()
-        self._waiting.add_sound(send if came is None else self._timed(send, came, leg.session))
-
-    def flush(self) -> None:
-        """Send the sound that waits for more of it: the caller stopped, so an answer is due."""
-        for leg in (self._legs.serving, self._legs.beside):
-            if leg is not None and leg.is_live:
-                leg.session.flush()
-
-    def send(self, what: Send) -> None:
-        """Send behind what waits."""
-        self._waiting.add(what)
-
-    def mark_speech(self, *, starts: bool) -> None:
-        """Tell a model that does not detect speech itself that the caller begins or ends."""
-        self._speaks = starts
-        leg = self._legs.serving
-        if leg is not None and leg.is_live:
-            self._waiting.add(_activity_start if starts else _activity_end)
+    # --- what the model's step notices -------------------------------------------------------
 
     def answered(self) -> None:
         """Somebody waits from now on, for what is left of the patience."""
         self._connector.answered(has_session=self._legs.serving is not None)
-
-    # --- what the model's step notices -------------------------------------------------------
-
-    @property
-    def opened_at(self) -> float | None:
-        """When the connection that serves was opened; None while there is none."""
-        return self._legs.serving.opened_at if self._legs.serving is not None else None
 
     @property
     def handle(self) -> str | None:
@@ -213,17 +125,15 @@ class GeminiSession:
     def speaks(self) -> None:
         """The session that serves was heard: a hedge beside it is not needed."""
         self._rules.answered()
-        if self._legs.purpose is Purpose.HEDGE or self._opening_is_hedge:
-            self._dismiss("answered")
+        if self._second.is_hedge:
+            self._second.dismiss("answered")
 
     def hedge(self, cause: str) -> None:
         """Open a fresh session beside the one that serves; whichever speaks first goes on."""
-        if self._legs.serving is None or self._legs.beside is not None:
-            return
-        if self._opening is not None and not self._opening.done():
+        if self._legs.serving is None or self._legs.beside is not None or self._second.is_opening:
             return
         self._record.event("model.hedged", {"cause": cause})
-        self._open_beside(Purpose.HEDGE)
+        self._second.open(Purpose.HEDGE)
 
     def renew(self, within_secs: float) -> None:
         """Go on with the config as it is now: the next connection takes over between two turns.
@@ -244,7 +154,7 @@ class GeminiSession:
             while True:
                 if self._legs.serving is None:
                     opened = await self._connector.connect(self._handle)
-                    leg = self._leg(opened)
+                    leg = self._start(opened)
                     self._legs.serve(leg)
                     await self._begin(leg)
                 await self._serve()
@@ -271,10 +181,9 @@ class GeminiSession:
         sent_until = self._unkept.end if leg.is_live else leg.next_packet
         self._legs.lost(leg)
         self._departures.stop()
-        if self._opening is not None and not self._opening_is_hedge and not self._opening.done():
-            self._dismiss("dropped")
-        self._waiting.drop_sound()
-        await self._leave(leg.connection)
+        self._second.first_was_lost()
+        self._uplink.drop_sound()
+        await self._closing.close(leg.connection)
         self._measure(ModelDrop(reason))
         said, self._said = self._said, ""
         self._record.event("model.dropped", told(reason, said))
@@ -296,20 +205,8 @@ class GeminiSession:
             hopeless = reason in HOPELESS and not self._rules.has_another_way
             await self._connector.pause(reason, said, hopeless=hopeless)
 
-    def _timed(self, send: Send, came: float, opened: ModelSession) -> Send:
-        """Measure our share of it; waiting for a session that has yet to be opened is not ours."""
-
-        async def timed(session: ModelSession) -> None:
-            await send(session)
-            if session is opened:
-                self._measure_share(came)
-
-        return timed
-
-    def _measure_share(self, came: float) -> None:
-        self._measure(UplinkShare(self._stopwatch() - came))
-
-    def _leg(self, opened: Opened) -> Leg:
+    def _start(self, opened: Opened) -> Leg:
+        """A connection that is open receives, and waits to be briefed."""
         leg = Leg(opened.connection, opened.session, opened.handle, opened.at)
         leg.resumption = Resumption(opened.handle)
         leg.session.listen(partial(self._take_speech, leg), partial(self._take_words, leg))
@@ -319,36 +216,38 @@ class GeminiSession:
     async def _begin(self, leg: Leg) -> None:
         """A connection serves from now on: brief it, and send it what the caller said."""
         replay, self._replay = self._replay, Replay()
-        start = self._replay_from() if replay.audio else None
+        start = self._owed_from() if replay.audio else None
         if not self._connector.was_open and self._unkept.first < self._unkept.end:
             start = self._unkept.first
-        await self._brief_and_start(leg, start, serves=True)
+        await self._brief(leg, start, serves=True)
 
-    async def _brief_and_start(self, leg: Leg, start: int | None, *, serves: bool) -> None:
+    async def _brief(self, leg: Leg, start: int | None, *, serves: bool) -> None:
+        """Tell a connection where the call stands, and send it the audio from `start` on."""
         leg.next_packet = self._unkept.end if start is None else start
-        briefing = self._brief(leg.resumes is not None, start is not None)
+        briefing = self._step.brief(leg.resumes is not None, start is not None)
         leg.first, leg.then = briefing.first, briefing.then
         if serves:
-            self._connector.was_open = True
-            self._handle = leg.resumption.handle
-            await self._on_connected()
-            leg.serves.set()
-            self._departures.expect(leg.opened_at + self._patience.connection_life_secs)
+            await self._serves(leg)
         leg.begins.set()
 
-    def _replay_from(self) -> int | None:
-        """The packet to begin with, so that the turn that is owed is heard; None: nothing is."""
-        unkept = self._unkept
-        start = unkept.speech_from(unkept.asked if self._is_answering() else unkept.answered)
-        if start is None or unkept.end - start > MOST_REPLAYED_PACKETS:
-            start = unkept.speech_from(unkept.answered)
-        return start
+    async def _brief_hedge(self, leg: Leg) -> None:
+        await self._brief(leg, self._owed_from(), serves=False)
+
+    async def _serves(self, leg: Leg) -> None:
+        self._connector.was_open = True
+        self._handle = leg.resumption.handle
+        await self._step.connected()
+        leg.serves.set()
+        self._departures.expect(leg.opened_at + self._patience.connection_life_secs)
+
+    def _owed_from(self) -> int | None:
+        return self._unkept.replay_from(unfinished=self._step.is_answering())
 
     # --- one connection ----------------------------------------------------------------------
 
     async def _pump(self, leg: Leg) -> str:
         """Send and receive until the connection is no more; returns why."""
-        sending = asyncio.create_task(self._send_to(leg), name="to model")
+        sending = asyncio.create_task(self._uplink.send_to(leg), name="to model")
         receiving = asyncio.create_task(self._receive(leg), name="from model")
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
@@ -361,36 +260,6 @@ class GeminiSession:
                 task.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
-    async def _send_to(self, leg: Leg) -> str:
-        try:
-            await leg.begins.wait()
-            await leg.send_each(leg.first)
-            marked = self._marks_speech and leg.next_packet < self._unkept.end
-            if marked:
-                await _activity_start(leg.session)
-            await leg.catch_up(self._unkept)
-            if marked and not self._speaks:
-                await _activity_end(leg.session)
-            await leg.send_each(leg.then)
-            if leg.serves.is_set():
-                return await self._waiting.send_to(leg.session)
-            await self._ask_hedge(leg)
-            await leg.serves.wait()
-            if not leg.is_live:
-                await leg.catch_up(self._unkept)
-        except ConnectionClosed as error:
-            return close_reason(error)
-        except OSError as error:
-            return type(error).__name__
-        return await self._waiting.send_to(leg.session)
-
-    async def _ask_hedge(self, leg: Leg) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HEDGE_ASKED_AFTER_SECS):
-                await leg.serves.wait()
-        if not leg.serves.is_set() and not leg.listens:
-            await leg.session.send_realtime_input(text=CALLER_WAITS)
-
     async def _receive(self, leg: Leg) -> str:
         try:
             while True:
@@ -402,8 +271,8 @@ class GeminiSession:
                     if leg is self._legs.serving:
                         if covers:
                             self._handle = leg.resumption.handle
-                            self._unkept.keep(unfinished=self._is_answering())
-                            self._on_kept()
+                            self._unkept.keep(unfinished=self._step.is_answering())
+                            self._step.covered()
                         await self._take(leg, message)
                     else:
                         await self._weigh(leg, message)
@@ -416,7 +285,7 @@ class GeminiSession:
             return type(error).__name__
 
     async def _take(self, leg: Leg, message: types.LiveServerMessage) -> None:
-        await self._try(self._on_message(message))
+        await self._try(self._step.take_message(message))
         if message.go_away is not None:
             left = message.go_away.time_left
             self._record.event("model.go_away", {"time_left": left})
@@ -427,7 +296,7 @@ class GeminiSession:
         leg.resumption.spoke()
         if leg is not self._legs.serving and not await self._takes_over(leg, pcm):
             return
-        await self._try(self._on_speech(pcm))
+        await self._try(self._step.take_speech(pcm))
 
     async def _take_words(self, leg: Leg, words: Words) -> None:
         if leg is not self._legs.serving:
@@ -435,7 +304,7 @@ class GeminiSession:
             if leg is self._legs.beside:
                 leg.held.append(words)
             return
-        await self._try(self._on_words(words))
+        await self._try(self._step.take_words(words))
 
     async def _try(self, taking: Awaitable[None]) -> None:
         """Take a message; one that fails here ends no session."""
@@ -475,116 +344,44 @@ class GeminiSession:
         briefed = leg.begins.is_set()
         quiet = cause == "planned"
         old = self._legs.take_over()
-        self._opening = None
+        self._second.took_over()
         self._measure(ModelSwitch(f"{purpose.value if purpose else ''}_{cause}"))
         self._record.event("model.switched", {"cause": cause, "was_open": old is not None})
-        self._waiting.drop_sound()
+        self._uplink.drop_sound()
         self._departures.stop()
         if briefed:
-            # It knows the call already.
-            self._connector.was_open = True
-            self._handle = leg.resumption.handle
-            await self._on_connected()
-            leg.serves.set()
-            self._departures.expect(leg.opened_at + self._patience.connection_life_secs)
+            await self._serves(leg)  # it knows the call already
         else:
-            start = None if quiet else self._replay_from()
-            await self._brief_and_start(leg, start, serves=True)
+            start = None if quiet else self._owed_from()
+            await self._brief(leg, start, serves=True)
         for words in leg.held:
             if isinstance(words, Words):
-                await self._try(self._on_words(words))
+                await self._try(self._step.take_words(words))
         leg.held.clear()
         if old is not None:
-            self._leave_soon(old.connection, old.pump)
+            self._closing.close_soon(old.connection, old.pump)
         self._turned.set()
-
-    def _open_beside(self, purpose: Purpose) -> None:
-        handle = self._handle if purpose is Purpose.SUCCESSOR else None
-        self._opening_is_hedge = purpose is Purpose.HEDGE
-        self._opening = asyncio.create_task(self._opens(purpose, handle), name="beside")
-
-    async def _opens(self, purpose: Purpose, handle: str | None) -> None:
-        opened = await self._connector.connect_once(handle)
-        if opened is None:
-            return
-        leg = self._leg(opened)
-        self._legs.stand_by(leg, purpose)
-        assert leg.pump is not None
-        leg.pump.add_done_callback(lambda _: self._beside_ended(leg))
-        if purpose is Purpose.HEDGE:
-            await self._brief_and_start(leg, self._replay_from(), serves=False)
-
-    def _beside_ended(self, leg: Leg) -> None:
-        if leg is self._legs.beside:
-            self._legs.lost(leg)
-            self._leave_soon(leg.connection)
-
-    def _dismiss(self, why: str) -> None:
-        """The connection beside is not needed, or came too late."""
-        opening, self._opening = self._opening, None
-        if opening is not None and opening is not asyncio.current_task():
-            opening.cancel()
-        if (leg := self._legs.dismiss()) is not None:
-            self._record.event("model.dismissed", {"why": why})
-            self._leave_soon(leg.connection, leg.pump)
 
     # --- a connection that has to go ---------------------------------------------------------
 
     def _loses_nothing(self) -> bool:
         leg = self._legs.serving
-        return leg is not None and leg.resumption.is_covered and self._is_quiet()
-
-    def _next_one(self) -> Successor:
-        """How far the connection is that is to take over."""
-        if self._legs.purpose is Purpose.SUCCESSOR:
-            return Successor.OPEN
-        if self._opening is None:
-            return Successor.NONE
-        return Successor.REFUSED if self._opening.done() else Successor.OPENING
-
-    def _open_next(self) -> None:
-        if self._legs.beside is not None or self._opening is not None:
-            self._dismiss("departing")
-        self._open_beside(Purpose.SUCCESSOR)
+        return leg is not None and leg.resumption.is_covered and self._step.is_quiet()
 
     def _leave_now(self) -> None:
         """End the connection that serves, as if it were lost."""
-        self._dismiss("departing")
+        self._second.dismiss("departing")
         if (leg := self._legs.serving) is not None and leg.pump is not None:
             leg.pump.cancel()
-
-    # --- leaving -----------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         """Leave all connections."""
         self._departures.stop()
-        if self._opening is not None:
-            self._opening.cancel()
+        self._second.stop()
         legs = [leg for leg in (self._legs.serving, self._legs.beside) if leg is not None]
         for leg in legs:
             self._legs.lost(leg)
-        await asyncio.gather(*(self._leave(leg.connection, leg.pump) for leg in legs))
-
-    def _leave_soon(
-        self, connection: Connection, pump: asyncio.Task[str] | None = None
-    ) -> asyncio.Task[None]:
-        """Close a connection beside what goes on."""
-        closing = asyncio.create_task(_close(connection, pump), name="leaving model")
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        return closing
-
-    async def _leave(self, connection: Connection, pump: asyncio.Task[str] | None = None) -> None:
-        """Close a connection; a peer that is slow to agree is not waited for."""
-        await asyncio.wait({self._leave_soon(connection, pump)}, timeout=CLOSED_WITHIN_SECS)
-
-
-async def _activity_start(session: ModelSession) -> None:
-    await session.send_realtime_input(activity_start=types.ActivityStart())
-
-
-async def _activity_end(session: ModelSession) -> None:
-    await session.send_realtime_input(activity_end=types.ActivityEnd())
+        await asyncio.gather(*(self._closing.close(leg.connection, leg.pump) for leg in legs))
 
 
 def _secs(duration: str | None) -> float:
@@ -593,13 +390,3 @@ def _secs(duration: str | None) -> float:
         return max(0.0, float((duration or "").removesuffix("s")))
     except ValueError:
         return 10.0
-
-
-async def _close(connection: Connection, pump: asyncio.Task[str] | None) -> None:
-    if pump is not None:
-        pump.cancel()
-        await asyncio.wait({pump})
-    try:
-        await connection.__aexit__(None, None, None)
-    except Exception as error:
-        logger.debug("model session closed badly", error=type(error).__name__)

@@ -7,12 +7,12 @@ called ─▶ tool.called ─▶ running ─┬─▶ tool.answered ─▶ the s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from google.genai import types
 from loguru import logger
-from pipecat.frames.frames import Frame, FunctionCallInProgressFrame, FunctionCallResultFrame
+from pipecat.frames.frames import FunctionCallInProgressFrame, FunctionCallResultFrame
+from pipecat.processors.frame_processor import FrameProcessor
 
 from agent.measures import MeasureSink, ToolLetGo
 from agent.ports import LiveCall, Record
@@ -21,8 +21,6 @@ from pipelines.gemini.handover import ToolState, tool_answer
 from pipelines.gemini.send_queue import Send
 from pipelines.gemini.tool_ledger import Entry, Status, ToolLedger
 from pipelines.gemini.tools import Tool
-
-StartTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 class ToolCalls:
@@ -33,25 +31,18 @@ class ToolCalls:
         tools: Sequence[Tool],
         call: LiveCall,
         record: Record,
-        *,
-        start: StartTask,
-        cancel: Callable[[asyncio.Task[None]], Awaitable[None]],
-        push: Callable[[Frame], Awaitable[None]],
-        answer: Callable[[Send], None],
         measure: MeasureSink,
+        *,
+        step: FrameProcessor,
+        answer: Callable[[Send], None],
     ) -> None:
-        """`start` and `cancel` manage the step's tasks, `push` pushes a frame.
-
-        `answer` sends a tool's answer to the model.
-        """
+        """`step` pushes the frames, and has the tasks. `answer` sends a tool's answer."""
         self._tools = {tool.name: tool for tool in tools}
         self._call = call
         self._record = record
-        self._start = start
-        self._cancel = cancel
-        self._push = push
-        self._answer = answer
         self._measure = measure
+        self._step = step
+        self._answer = answer
         self._ledger = ToolLedger()
         self._running: dict[Entry, asyncio.Task[None]] = {}
         # The results that the next session is told in its briefing.
@@ -82,12 +73,12 @@ class ToolCalls:
                 self._tell(entry)
             return
         self._record.event("tool.called", {"name": name, "arguments": arguments})
-        await self._push(
+        await self._step.push_frame(
             FunctionCallInProgressFrame(
                 function_name=name, tool_call_id=call_id, arguments=arguments
             )
         )
-        self._running[entry] = self._start(self._run(entry, call_id), f"tool {name}")
+        self._running[entry] = self._step.create_task(self._run(entry, call_id), f"tool {name}")
 
     async def take_back(self, call_id: str) -> None:
         """Cancel a call that the model has cancelled, unless another session waits for it."""
@@ -95,13 +86,13 @@ class ToolCalls:
         task = self._running.pop(entry, None) if entry is not None else None
         if task is not None:
             self._record.event("tool.canceled", {"id": call_id})
-            await self._cancel(task)
+            await self._step.cancel_task(task)
             logger.debug("A tool call was cancelled by the model")
 
     async def stop(self) -> None:
         """Cancel all running calls."""
         for task in list(self._running.values()):
-            await self._cancel(task)
+            await self._step.cancel_task(task)
         self._running.clear()
 
     # --- sessions that replace each other ----------------------------------------------------
@@ -147,7 +138,7 @@ class ToolCalls:
         detail = {"name": name, "ok": ok, "ms": took_ms} | ({"why": why} if why else {})
         self._record.event("tool.answered", detail)
         self._tell(entry)
-        await self._push(
+        await self._step.push_frame(
             FunctionCallResultFrame(
                 function_name=name, tool_call_id=call_id, arguments=arguments, result=response
             )

@@ -33,6 +33,8 @@ MOST_SCANNED = 200
 NOISE_PACKETS = 50
 # So much before speech is sent again with it, so that its first sound is not clipped: 200 ms.
 LEAD_PACKETS = 10
+# Of a turn that is longer, the words are told instead: 8 s of audio are sent again in 2 s.
+MOST_REPLAYED_PACKETS = 400
 
 
 class UnkeptAudio:
@@ -105,6 +107,16 @@ class UnkeptAudio:
         number = max(number, self.first)
         loud = self._speech_between(number, self.end)
         return None if loud is None else max(number, loud - LEAD_PACKETS)
+
+    def replay_from(self, *, unfinished: bool) -> int | None:
+        """Where to begin, so that the turn that is owed is heard; None: nothing is owed.
+
+        `unfinished`: the turn that is being answered is owed, too, unless it is too long.
+        """
+        start = self.speech_from(self.asked if unfinished else self.answered)
+        if start is None or self.end - start > MOST_REPLAYED_PACKETS:
+            start = self.speech_from(self.answered)
+        return start
 
     def take(self, number: int) -> tuple[bytes, int]:
         """The packet of that number, or the oldest one after it, and the number after it."""

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gemini.unkept_audio import LEAD_PACKETS, UnkeptAudio
+from pipelines.gemini.unkept_audio import LEAD_PACKETS, MOST_REPLAYED_PACKETS, UnkeptAudio
 from tests.pipelines.tone import pcm_tone
 
 QUIET = bytes(640)
@@ -50,6 +50,21 @@ def test_an_answer_in_two_parts_is_to_one_turn() -> None:
         unkept.add(QUIET)
     unkept.answer_begins()  # after a tool, say
     assert unkept.asked == 0
+
+
+def test_the_turn_that_is_owed_is_replayed() -> None:
+    unkept = ring((20, QUIET), (50, LOUD), (30, QUIET))
+    assert unkept.replay_from(unfinished=False) == 20 - LEAD_PACKETS
+    unkept.answer_begins()
+    assert unkept.replay_from(unfinished=True) == 20 - LEAD_PACKETS
+    assert unkept.replay_from(unfinished=False) is None, "it was answered"
+
+
+def test_a_turn_that_is_too_long_is_not_replayed_if_it_is_answered() -> None:
+    unkept = ring((MOST_REPLAYED_PACKETS, LOUD), (30, QUIET))
+    assert unkept.replay_from(unfinished=False) == 0
+    unkept.answer_begins()
+    assert unkept.replay_from(unfinished=True) is None
 
 
 def test_a_handle_drops_what_was_answered_and_nothing_else() -> None:
