@@ -50,8 +50,6 @@ class Leg:
     begins: asyncio.Event = field(default_factory=asyncio.Event)
     # It serves the call.
     serves: asyncio.Event = field(default_factory=asyncio.Event)
-    # The end of its audio was reached, for the first time.
-    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     held: list[Held] = field(default_factory=list)
     # It has transcribed the caller.
     listens: bool = False
@@ -71,7 +69,6 @@ class Leg:
             if paced and sent % PACKETS_AT_ONCE == 0:
                 await asyncio.sleep(PACKETS_EVERY_SECS)
         self.is_live = True
-        self.caught_up.set()
 
     async def send_each(self, sends: Sequence[Send]) -> None:
         """Send these, and leave out what cannot be sent. Raises: ConnectionClosed, OSError."""

@@ -37,11 +37,6 @@ class SendQueue:
         self._items.append((False, what))
         self._has_some.set()
 
-    def add_first(self, what: Send) -> None:
-        """Send before everything that waits."""
-        self._items.appendleft((False, what))
-        self._has_some.set()
-
     def add_sound(self, what: Send) -> None:
         """Send a packet of sound behind what waits; of a full queue, the oldest packet goes."""
         if len(self._items) >= MOST_WAITING:

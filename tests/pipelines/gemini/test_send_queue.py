@@ -24,14 +24,13 @@ def fails(error: Exception) -> Send:
     return send
 
 
-async def test_what_waits_is_sent_in_order_behind_what_goes_first() -> None:
+async def test_what_waits_is_sent_in_order() -> None:
     queue, sent = SendQueue(), list[str]()
     queue.add_sound(says(sent, "sound"))
     queue.add(says(sent, "text"))
-    queue.add_first(says(sent, "greeting"))
     queue.add(fails(ConnectionClosedError(Close(1011, ""), None)))
     assert await queue.send_to(SESSION) == "closed_1011"
-    assert sent == ["greeting", "sound", "text"]
+    assert sent == ["sound", "text"]
     assert not queue.is_empty, "what could not be sent waits for the next session"
 
 
