@@ -219,7 +219,14 @@ async def test_news_at_once_is_decided_one_after_the_other(
     assert len(ends.calls) == 1
 
 
-@pytest.mark.parametrize("word", ["busy", "no-answer", "canceled", "failed"])
+# What each word means is said in the rules, which have tests of their own.
+@pytest.mark.parametrize(
+    "word",
+    [
+        "no-answer",
+        *(pytest.param(word, marks=pytest.mark.long) for word in ("busy", "canceled", "failed")),
+    ],
+)
 async def test_a_lost_callback_of_an_unanswered_call_is_made_up_for(
     life: CallLifecycle, phone: Phone, media: ScriptedMedia, a_call: MakeCall, word: str
 ):
