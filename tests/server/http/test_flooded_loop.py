@@ -69,12 +69,10 @@ def timed_turns() -> Iterator[list[float]]:
 
 
 @pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
+def collected() -> None:
     """No garbage collection of what other tests left counts as a turn."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 async def longest_of_a_polite_peer(server: Running, path: str) -> float:
