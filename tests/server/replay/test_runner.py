@@ -214,7 +214,8 @@ def obey(order: str) -> str:
 
 
 def crew(size: int = 2) -> Crew[str, str]:
-    return Crew(size, obey, lambda order, how: f"{order}: {how}")
+    # Processes are forked from one that has imported this file.
+    return Crew(size, obey, lambda order, how: f"{order}: {how}", preload=(__name__,))
 
 
 def answers(*orders: str, size: int = 2) -> list[str]:
