@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One more than a small machine has cores: many tests wait for real time to pass.
 PYTEST_WORKERS ?= 3
-PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+# Compiled tests are kept, whatever the shell says: a worker takes eight seconds to compile them.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
 # An environment with the lowest versions that pyproject.toml allows, and the tests that need no more.
 FLOORS := .venv-floors
 FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/server/, \

@@ -3,10 +3,11 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from starlette.types import Scope
@@ -61,6 +62,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
         version=own_version(),
         lifespan=lifespan,
+        routes=_routes().routes,
         # A redirect would send a client's key to the scheme and host of its Host header.
         redirect_slashes=False,
         # FastAPI's own pages load their assets from another host.
@@ -73,14 +75,22 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     app.add_exception_handler(NoSuchCall, _call_not_found)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
     app.add_exception_handler(Exception, _internal_error)
-    app.include_router(twilio_webhooks.router)
-    app.include_router(twilio_media.router)
-    app.include_router(calls.router)
-    app.include_router(change_call.router)
-    app.include_router(move_call.router)
-    app.include_router(relayed.router)
-    app.include_router(health.router)
-    app.add_api_route(
+    add_api_docs(app)
+    return app
+
+
+@cache
+def _routes() -> APIRouter:
+    """All routes, which know nothing of settings: FastAPI prepares them once for all servers."""
+    router = APIRouter()
+    router.include_router(twilio_webhooks.router)
+    router.include_router(twilio_media.router)
+    router.include_router(calls.router)
+    router.include_router(change_call.router)
+    router.include_router(move_call.router)
+    router.include_router(relayed.router)
+    router.include_router(health.router)
+    router.add_api_route(
         "/metrics",
         _metrics,
         tags=["health"],
@@ -93,8 +103,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
             429: problem("Too many requests without a valid API key.", TOO_MANY),
         },
     )
-    add_api_docs(app)
-    return app
+    return router
 
 
 def _check_routes(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """What tests run on: databases, certificates, Hypothesis' profiles, and who blocks their loop."""
 
 import asyncio
+import gc
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,13 @@ settings.load_profile("short")
 # httpx imports the library below it when it is first used. Where that is within a pytester's run,
 # Python forgets the module behind it, and there are two afterwards with errors of their own.
 httpx.HTTPTransport().close()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage rarely, and never in what was imported and collected: it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(scope="session", autouse=True)

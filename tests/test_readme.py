@@ -164,16 +164,20 @@ def test_make_demo_plays_a_conversation_in_which_nothing_is_wrong() -> None:
 
 
 @pytest.fixture
-async def served(folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
+async def served(
+    folder: Path, process_template: ProcessTemplate
+) -> AsyncIterator[tuple[str, TwilioEmulator]]:
     """`cp .env.example .env`, filled in, and `voice-ai serve`, as the README has it."""
     assert await run("cp .env.example .env", folder) == (0, "")
     with held_port() as port:
-        async with served_on(port, folder) as served:
+        async with served_on(port, folder, process_template) as served:
             yield served
 
 
 @asynccontextmanager
-async def served_on(port: int, folder: Path) -> AsyncIterator[tuple[str, TwilioEmulator]]:
+async def served_on(
+    port: int, folder: Path, process_template: ProcessTemplate
+) -> AsyncIterator[tuple[str, TwilioEmulator]]:
     address = f"127.0.0.1:{port}"
     async with GeminiLiveEmulator() as gemini, TwilioEmulator(numbers=["+15550100999"]) as twilio:
         (folder / "person.yaml").write_text(blocks(DEVELOPMENT, "yaml")[0])
@@ -191,15 +195,12 @@ async def served_on(port: int, folder: Path) -> AsyncIterator[tuple[str, TwilioE
             text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
             assert count == 1, f"{name} is not in .env.example"
         env_file.write_text(text)
-        process = await asyncio.create_subprocess_exec(
-            *on_path(SERVE), cwd=folder, env=clean_environment(), stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            assert process.stdout is not None
+        async with process_template.running(
+            *shlex.split(SERVE)[1:], folder=folder, environment=clean_environment()
+        ) as process:
             assert b"Listening on" in await process.stdout.readline()
             await until_ready(f"http://{address}")
             yield address, twilio
-        finally:
             process.terminate()
             await process.wait()
 
@@ -249,9 +250,9 @@ def test_shipped_scenarios_are_replayed(command: str, folder: Path) -> None:
     assert (folder / "out" / "replay.html").stat().st_size > 100_000
 
 
-async def test_the_scenario_holds(folder: Path) -> None:
+def test_the_scenario_holds(folder: Path) -> None:
     (folder / "bakery.yaml").write_text(blocks(README, "yaml")[0])
-    code, said = await run("voice-ai replay bakery.yaml", folder)
+    code, said = run_here("voice-ai replay bakery.yaml", folder)
     assert (code, "1 passed in" in said) == (0, True), said
 
 
@@ -287,11 +288,6 @@ async def test_an_emulator_prints_what_a_server_needs(
             assert line, said
             said += line
         assert re.search(rb"GOOGLE_GEMINI_BASE_URL=|TWILIO_API_BASE_URL=", said)
-
-
-def on_path(command: str) -> list[str]:
-    """The words of a `voice-ai` command, with the command's own path."""
-    return [str(Path(sys.executable).parent / "voice-ai"), *shlex.split(command)[1:]]
 
 
 def test_the_default_pipeline_is_printed_as_it_is() -> None:

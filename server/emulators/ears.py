@@ -6,10 +6,11 @@ mu-law. One second of speech costs about 40 ms of a core; `listen` hands the loo
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha1
-from itertools import count
+from itertools import count, repeat
+from math import ceil
 
 import numpy as np
 import soxr
@@ -27,6 +28,7 @@ FLOOR = 120
 MARGIN_SECS = 0.3
 QUIETEST_PEAK = 100
 KEPT_GRAMMARS = 64
+KEPT_SOUNDS = 256
 
 # What is none of the sentences is a row of phones: possible, but dear, once and for each phone.
 # With these prices, of 270 expected sentences all were heard, of 108 others one was taken for it.
@@ -160,12 +162,26 @@ class _Recognizer:
         self._grammars: dict[str, str] = {}
         self._numbers = count()
         self._learnt: set[str] = set()
+        # The words of a sound with a grammar.
+        self._known: dict[tuple[bytes, str], str | None] = {}
         self._learn(_FOREIGN_WORDS)
 
     def knows(self, word: str) -> bool:
         return word.isascii() and self._decoder.lookup_word(word) is not None
 
     def decode(self, pcm: bytes, ears: Ears) -> Iterator[str | None]:
+        """None for each piece, then the words. What was heard before is not searched again."""
+        sound = sha1(pcm, usedforsecurity=False).digest(), ears.grammar
+        if sound in self._known:
+            # As many pieces as the first time: who listens has as many turns of the loop.
+            yield from repeat(None, 1 + ceil(len(pcm) / PIECE_BYTES))
+        else:
+            self._known[sound] = yield from self._search(pcm, ears)
+        yield self._known[sound]
+        if len(self._known) > KEPT_SOUNDS:
+            del self._known[next(iter(self._known))]
+
+    def _search(self, pcm: bytes, ears: Ears) -> Generator[None, None, str | None]:
         self._use(ears)
         decoder = self._decoder
         self._channel.start_utt()
@@ -182,7 +198,7 @@ class _Recognizer:
         finally:
             decoder.end_utt()
         hypothesis = decoder.hyp()
-        yield hypothesis.hypstr if hypothesis else None
+        return hypothesis.hypstr if hypothesis else None
 
     def _use(self, ears: Ears) -> None:
         grammar = ears.grammar

@@ -183,12 +183,17 @@ LONG = "We are open from nine in the morning until five in the afternoon."
 @pytest.mark.parametrize(
     "step",
     [
-        {"rate": 16_000},
-        {"rate": 8_000},
         {"rate": 22_050},
-        {"rate": 48_000},
-        {"rate": 16_000, "mime_type": "audio/L16;codec=pcm;rate=16000"},
         {"rate": 16_000, "mime_type": 'Audio/PCM; rate="16000"; channels=1'},
+        *(
+            pytest.param(step, marks=pytest.mark.long)
+            for step in (
+                {"rate": 8_000},
+                {"rate": 16_000},
+                {"rate": 48_000},
+                {"rate": 16_000, "mime_type": "audio/L16;codec=pcm;rate=16000"},
+            )
+        ),
         {"mime_type": "audio/pcm"},
     ],
     ids=str,
@@ -223,7 +228,15 @@ async def test_a_greeting_of_another_rate_is_shared_at_the_right_pace(world: Wor
     assert second == pytest.approx(first, abs=0.1)
 
 
-@pytest.mark.parametrize("kind", ["audio/opus", "audio/pcm;rate=0", "audio/pcm;channels=2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "audio/opus",
+        # `tests/pipelines/gemini/test_speech_format.py` reads them, too.
+        pytest.param("audio/pcm;rate=0", marks=pytest.mark.long),
+        pytest.param("audio/pcm;channels=2", marks=pytest.mark.long),
+    ],
+)
 async def test_speech_that_cannot_be_played_is_left_out(world: World, kind: str) -> None:
     said = {"hears": OPENING, "do": [{"say": LONG, "mime_type": kind}, {"say": AT_NINE}]}
     world.gemini.script = Script.parse({"rules": [said]})

@@ -12,22 +12,35 @@ from voice_ai_pytest import told
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = [scenario for file in find_files([FOLDER]) for scenario in read_scenarios(file)]
-# Of the many calls of one kind, those that differ most are played each time: the least and the most
-# noise, a word of one sound, a question, names with hard beginnings, two other languages.
+# Of the many calls of one kind, those that differ most are played each time: the most noise, a word
+# of one sound, a hard beginning in another language.
 MANY = "first_seconds/"
-USUAL = {
-    *("nobody_speaks_at_30_db", "nobody_speaks_at_10_db", "first_word_at_10_db"),
-    *("says_yes", "says_who_is_this", "says_zoe", "says_schulz", "says_slucham"),
+USUAL = {"nobody_speaks_at_10_db", "first_word_at_10_db", "says_yes", "says_slucham"}
+# `make test` has the same in calls of `tests/e2e`, or in another scenario.
+ELSEWHERE = {
+    "conversation/barge_in": "conversation/barge_in_twice",
+    "tools/tool_that_exits": "test_tools.py",
+    "tools/tool_that_fails": "tools/tool_that_never_answers",
+    "tools/transfer_of_an_anonymous_caller": "tools/transfer_of_a_caller_from_an_app",
+    "vendor/speech_at_16_khz": "test_model_messages.py",
+    "vendor/speech_that_cannot_be_played": "test_model_messages.py",
+    "vendor/unknown_messages": "test_model_messages.py",
 }
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    is_usual = not name.startswith(MANY) or name.removeprefix(MANY) in USUAL
+    is_one_of_many = name.startswith(MANY) and name.removeprefix(MANY) not in USUAL
+    is_usual = not is_one_of_many and name not in ELSEWHERE
     return [pytest.mark.scenario] if is_usual else [pytest.mark.scenario, pytest.mark.long]
 
 
 def test_the_usual_ones_are_there() -> None:
-    assert {MANY + name for name in USUAL} <= {scenario.name for scenario in SCENARIOS}
+    names = {scenario.name for scenario in SCENARIOS}
+    assert {MANY + name for name in USUAL} <= names
+    assert ELSEWHERE.keys() <= names
+    calls = FOLDER.parent / "tests" / "e2e"
+    played = [each for each in ELSEWHERE.values() if not (calls / each).is_file()]
+    assert set(played) <= names - ELSEWHERE.keys()
 
 
 @pytest.mark.parametrize(

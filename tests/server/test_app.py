@@ -25,6 +25,12 @@ def test_a_number_for_a_pipeline_that_there_is_not_stops_the_start() -> None:
         create_app(settings)
 
 
+def test_what_fastapi_prepares_of_the_routes_serves_all_servers_of_a_process() -> None:
+    # A replay, and each test, has a server of its own: to prepare them takes a tenth of a second.
+    first, second = (create_app(Settings.model_construct()) for _ in range(2))
+    assert sum(one is other for one, other in zip(first.routes, second.routes, strict=True)) > 5
+
+
 @pytest.mark.parametrize("name", ["TWILIO_REGION", "TWILIO_EDGE"])
 @pytest.mark.parametrize("root_is_set", [True, False])
 async def test_a_root_of_twilios_api_that_wins_over_a_region_says_so(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.emulators.ears import Ears
+from server.emulators.ears import Ears, _Recognizer
 from server.emulators.phones import Unpronounceable, pronounce
 from server.emulators.speech import speak, voice_for
 from server.emulators.twilio import mulaw
@@ -72,6 +72,23 @@ def test_a_sentence_that_is_not_expected_is_nothing() -> None:
 
 def test_expecting_nothing_hears_nothing() -> None:
     assert Ears([]).hear(speak("Hello", rate=16_000), 16_000) is None
+
+
+def test_what_was_heard_before_takes_as_many_pieces_and_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ears, pcm = Ears(SENTENCES), speak("Stop, please.", rate=16_000)
+    first = list(ears._decode(pcm, 16_000))
+    assert first[-1] == "Stop, please."
+    assert len(first) > 10
+    monkeypatch.setattr(_Recognizer, "_search", lambda *_: pytest.fail("it is searched again"))
+    assert list(ears._decode(pcm, 16_000)) == first
+
+
+def test_the_same_sound_is_heard_anew_for_other_sentences() -> None:
+    pcm = speak("Wait a moment.", rate=16_000)
+    assert Ears(SENTENCES).hear(pcm, 16_000) == "Wait a moment."
+    assert Ears(["Thank you, goodbye."]).hear(pcm, 16_000) is None
 
 
 async def test_listening_in_pieces_hears_the_same() -> None:

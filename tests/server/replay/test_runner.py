@@ -41,7 +41,7 @@ def named(replays: list[Replay]) -> list[tuple[str, int, Verdict]]:
     return [(replay.scenario.name, replay.repetition, replay.verdict) for replay in replays]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_all_are_played_as_often_as_asked_and_told_as_they_run(jobs: int) -> None:
     scenarios = [busy("t/one"), busy("t/two", "no_answer")]
     started: list[tuple[str, int]] = []
@@ -214,7 +214,8 @@ def obey(order: str) -> str:
 
 
 def crew(size: int = 2) -> Crew[str, str]:
-    return Crew(size, obey, lambda order, how: f"{order}: {how}")
+    # Processes are forked from one that has imported this file.
+    return Crew(size, obey, lambda order, how: f"{order}: {how}", preload=(__name__,))
 
 
 def answers(*orders: str, size: int = 2) -> list[str]:

@@ -234,8 +234,8 @@ def told(replayed: Replay) -> list[tuple[object, ...]]:
     ("file", "name"),
     [
         ("conversation.yaml", "barge_in_twice"),
-        ("line.yaml", "maximum_duration"),
-        ("line.yaml", "noisy_line"),
+        pytest.param("line.yaml", "maximum_duration", marks=pytest.mark.long),
+        pytest.param("line.yaml", "noisy_line", marks=pytest.mark.long),
         ("tools.yaml", "tool_call"),
     ],
 )
