@@ -52,6 +52,8 @@ from agent.runner.phone_requests import PhoneRequests
 _NOT_DIALLED = "The database could not be used when the call was placed; it was not dialled."
 # How long an answer that a live call waits for may depend on the database.
 _ANSWER_SECS = 1.5
+# How often the record is read for an end that another instance has noted.
+_LOOK_SECS = 1.0
 _FIRST_PAUSE_SECS = 0.2
 _LONGEST_PAUSE_SECS = 10.0
 # Timers fire within seconds, wherever they are set.
@@ -218,14 +220,17 @@ class LocalRunner:
 
         Raises: NoSuchCall.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         with self._ends.waiting(call_id) as end:
-            if not (await self._call_log.get(call_id)).status.is_terminal:
-                try:
-                    async with asyncio.timeout(timeout):
-                        await end
-                except TimeoutError:
+            while not (call := await self._call_log.get(call_id)).status.is_terminal:
+                if (left := deadline - loop.time()) <= 0:
                     return None
-        return await self._call_log.get(call_id)
+                # Another instance may be the one that learns of it.
+                await asyncio.wait({end}, timeout=min(left, _LOOK_SECS))
+                if end.cancelled():
+                    end.result()
+        return call
 
     # --- the process's lifespan
 
