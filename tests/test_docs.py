@@ -30,7 +30,7 @@ MAKE_TARGETS = re.findall(
     r"^([a-z-]+):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
 )
 # Programs of others, which tests do not run. The pages say what is needed for them.
-OTHERS = {"pytest", "aws", "cp", "curl", "docker", "export", "pip", "source", "terraform"}
+OTHERS = {"aws", "cd", "cp", "curl", "docker", "export", "pip", "pytest", "source", "terraform"}
 
 
 def shell_lines(page: Path) -> Iterator[tuple[str, list[str]]]:
