@@ -23,6 +23,7 @@ from agent.lifecycle.statuses import CallStatus
 from agent.live_calls import LiveCalls, Whereabouts
 from agent.ports import CallLifecycle, Telephone
 from agent.record.call_log import NoSuchCall
+from server.relay.trust import trusted_authorities
 
 EVERY_SECS = 2.0
 ANSWERS_WITHIN_SECS = 1.5
@@ -51,7 +52,9 @@ class FrozenWatch:
         self._telephone = telephone
         self._instance = instance
         self._every_secs = every_secs
-        self._http = httpx.AsyncClient(timeout=ANSWERS_WITHIN_SECS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            timeout=ANSWERS_WITHIN_SECS, trust_env=False, verify=trusted_authorities()
+        )
         # Instances without an address that were silent at the last look, too.
         self._silent: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None

@@ -22,6 +22,7 @@ from agent.live_calls import LiveCalls, Whereabouts
 from server.relay.owner_watch import OwnerWatch
 from server.relay.signatures import HEADER, RelaySignatures
 from server.relay.splice import Splice
+from server.relay.trust import trusted_authorities
 from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # The caller hears nothing meanwhile.
@@ -52,7 +53,9 @@ class Relay:
         self._live_calls = live_calls
         self._instance = instance
         self._count = count
-        self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SECS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            timeout=REQUEST_TIMEOUT_SECS, trust_env=False, verify=trusted_authorities()
+        )
         self._watch = OwnerWatch(self._http)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from agent.live_calls import InstanceReport
 from agent.live_calls_in_redis import LiveCallsInRedis
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call
+from server.emulators.gemini_live.certificate import make_certificate
 from server.http.serving import listen
 from server.relay.frozen_watch import FrozenWatch
 from tests.pipelines.scripted_pipeline import a_call
@@ -136,7 +138,16 @@ async def test_a_call_that_another_instance_has_is_left_alone(stage: Stage, redi
     assert stage.phone.redirected == []
 
 
-async def test_an_instance_that_answers_is_only_cut_off_from_redis(stage: Stage) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_instance_that_answers_is_only_cut_off_from_redis(
+    stage: Stage, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = None
+    if scheme == "https":
+        certificate = make_certificate(tmp_path)
+        tls = certificate.server_context()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_file))
+
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -144,9 +155,9 @@ async def test_an_instance_that_answers_is_only_cut_off_from_redis(stage: Stage)
         writer.close()
 
     stage.life.talks("c1")
-    async with await asyncio.start_server(answers, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(answers, "127.0.0.1", 0, ssl=tls) as server:
         port = server.sockets[0].getsockname()[1]
-        await stage.falls_silent(f"http://127.0.0.1:{port}", "c1")
+        await stage.falls_silent(f"{scheme}://127.0.0.1:{port}", "c1")
         watch = stage.watch()
         await watch.look()
         await watch.look()
