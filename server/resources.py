@@ -166,7 +166,7 @@ async def open_resources(
 
         prewarming = make_prewarming(settings, start, call_log, metrics)
         leases: dict[str, int] = {}
-        handover = open_handover(settings, begin, recorder, leases, stack)
+        handover = open_handover(settings, begin, recorder, leases, metrics, stack)
         registry = _make_registry(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
@@ -181,8 +181,8 @@ async def open_resources(
         call_leases = open_leases(settings, registry, stack)
         pool = open_pool(settings, begin, prewarming, metrics, stack)
         relay = open_relay(settings, registry, live_calls, clock, metrics, stack)
-        moves = open_moves(registry, live_calls, relay, stack)
-        open_frozen_watch(settings, registry, live_calls, life, telephone, stack)
+        moves = open_moves(registry, live_calls, relay, metrics, stack)
+        open_frozen_watch(settings, registry, live_calls, life, telephone, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))

@@ -28,19 +28,25 @@ Continue = Callable[[Call, CallMemory], RunningCall]
 
 
 class CallHandover:
-    """The memories of the calls that run here. `leases` gives each call's fencing number."""
+    """The memories of the calls that run here. `leases` gives each call's fencing number.
+
+    `count` hears how another instance left a call that goes on here: at a "quiet" moment,
+    "hurried", or it was "lost" without a word.
+    """
 
     def __init__(
         self,
         memories: CallMemories,
         continue_call: Continue,
         leases: Callable[[], Mapping[str, int]],
+        count: Callable[[str], None] = lambda _: None,
         *,
         every_secs: float = EVERY_SECS,
     ) -> None:
         self._memories = memories
         self._continue = continue_call
         self._leases = leases
+        self._count = count
         self._every_secs = every_secs
         self._running: dict[str, RunningCall] = {}
         self._kept: dict[str, CallMemory] = {}
@@ -81,7 +87,11 @@ class CallHandover:
             return None
         if memory is None:
             return None
-        logger.info("A call of another instance goes on here", resumes=memory.handle is not None)
+        how = "quiet" if memory.quiet else "hurried" if memory.recorded else "lost"
+        logger.info(
+            "A call of another instance goes on here", resumes=memory.handle is not None, how=how
+        )
+        self._count(how)
         return self._continue(call, memory)
 
     async def drop(self, call_id: str, *, is_over: bool) -> None:

@@ -70,6 +70,7 @@ def open_handover(
     begin: BeginCall,
     recorder: Callable[[str], Record],
     leases: dict[str, int],
+    metrics: Metrics,
     stack: AsyncExitStack,
 ) -> CallHandover | None:
     """Keeps the memories of calls for other instances; None: there are none."""
@@ -87,6 +88,7 @@ def open_handover(
         memories,
         lambda call, memory: begin(call, recorder(call.id), memory),
         lambda: leases,
+        lambda how: metrics.taken_over.labels(how).inc(),
     )
     handover.open()
     stack.push_async_callback(handover.close)
@@ -158,12 +160,21 @@ def open_relay(
 
 
 def open_moves(
-    registry: CallRegistry, live_calls: LiveCalls, relay: Relay | None, stack: AsyncExitStack
+    registry: CallRegistry,
+    live_calls: LiveCalls,
+    relay: Relay | None,
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> CallMoves | None:
     """Moves calls to other instances; None: there are none."""
     if relay is None:
         return None
-    moves = CallMoves(registry, live_calls, relay)
+    moves = CallMoves(
+        registry,
+        live_calls,
+        relay,
+        lambda outcome: metrics.moves.labels("asked", outcome).inc(),
+    )
     stack.push_async_callback(moves.close)
     return moves
 
@@ -174,11 +185,19 @@ def open_frozen_watch(
     live_calls: LiveCalls,
     life: CallLifecycle,
     telephone: Telephone,
+    metrics: Metrics,
     stack: AsyncExitStack,
 ) -> None:
     """Take the calls of instances that are frozen, when there are others."""
     if settings.redis_url is None:
         return
-    watch = FrozenWatch(live_calls, life, telephone, registry.instance, registry.packets_passed_on)
+    watch = FrozenWatch(
+        live_calls,
+        life,
+        telephone,
+        registry.instance,
+        registry.packets_passed_on,
+        lambda reason, outcome: metrics.moves.labels(reason, outcome).inc(),
+    )
     watch.open()
     stack.push_async_callback(watch.close)

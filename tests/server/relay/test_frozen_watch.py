@@ -65,10 +65,12 @@ class Life:
 @dataclass
 class Phone:
     redirected: list[tuple[str, str]] = field(default_factory=list)
+    # Whether the call is in progress at Twilio.
+    talks: bool = True
 
     async def redirect(self, twilio_sid: str, call_id: str) -> bool:
         self.redirected.append((twilio_sid, call_id))
-        return True
+        return self.talks
 
 
 @dataclass
@@ -78,11 +80,19 @@ class Stage:
     live_calls: LiveCallsInRedis
     life: Life = field(default_factory=Life)
     phone: Phone = field(default_factory=Phone)
+    counted: list[tuple[str, str]] = field(default_factory=list)
 
     def watch(self, instance: str = "here", packets: dict[str, int] | None = None) -> FrozenWatch:
         life: Any = self.life
         phone: Any = self.phone
-        return FrozenWatch(self.live_calls, life, phone, instance, lambda: packets or {})
+        return FrozenWatch(
+            self.live_calls,
+            life,
+            phone,
+            instance,
+            lambda: packets or {},
+            lambda *labels: self.counted.append(labels),
+        )
 
     async def falls_silent(self, url: str | None, *call_ids: str) -> None:
         """The instance reports once, and its leases run out."""
@@ -114,6 +124,17 @@ async def test_a_call_is_taken_once_however_many_look(stage: Stage) -> None:
         await asyncio.gather(*(watch.look() for watch in watches))
         await asyncio.gather(*(watch.close() for watch in watches))
     assert stage.phone.redirected == [("CA1", "c1")]
+    assert stage.counted == [("frozen", "pulled")]
+
+
+async def test_a_call_that_twilio_has_ended_is_counted_as_refused(stage: Stage) -> None:
+    stage.life.talks("c1")
+    stage.phone.talks = False
+    await stage.falls_silent("http://127.0.0.1:9", "c1")
+    watch = stage.watch()
+    await watch.look()
+    await watch.close()
+    assert stage.counted == [("frozen", "refused")]
 
 
 @pytest.mark.parametrize("how", OVER)
@@ -193,3 +214,4 @@ async def test_a_stream_that_is_stuck_where_it_is_passed_on_is_opened_anew(
         packets["talks"] += 50
     await watch.close()
     assert stage.phone.redirected == [("CA1", "stuck")]
+    assert stage.counted == [("stuck", "pulled")]
