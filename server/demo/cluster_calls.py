@@ -18,6 +18,8 @@ ANSWERS = (
 )
 THANKS = "Thank you, goodbye."
 GOODBYE = "Thank you for calling. Goodbye."
+# A guest who hears a sentence break off waits before asking on.
+PATIENCE_SECS = 1.5
 SENTENCES = (GREETING, *ANSWERS, GOODBYE)
 # What whoever goes on says where there is nothing to go on with.
 GO_ON = "That is all I can say of it."
@@ -76,9 +78,9 @@ def prompt_for(number: int) -> str:
 
 async def guest(phone: Handset) -> None:
     """Asks one question after the other, and takes leave."""
-    await phone.listen_until_silence()
+    await phone.listen_until_silence(PATIENCE_SECS)
     for question in QUESTIONS:
         await phone.say(question)
-        await phone.listen_until_silence()
+        await phone.listen_until_silence(PATIENCE_SECS)
     await phone.say(THANKS)
     await phone.until_hung_up()

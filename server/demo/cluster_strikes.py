@@ -18,7 +18,8 @@ from server.demo.cluster_calls import GREETING, HOTEL, guest, prompt_for
 from server.demo.cluster_report import Heard, Struck, heard
 from server.emulators.twilio import EmulatedCall
 
-# All talk; and one is killed in the middle of the answers.
+# So that strikes find calls at all stages of a conversation.
+PLACED_EVERY_SECS = 0.5
 KILLED_AFTER_SECS = 6.0
 FROZEN_AFTER_SECS = 4.0
 DRAINED_AFTER_SECS = 4.0
@@ -52,6 +53,7 @@ class _Play:
             )
             ids[call] = call_id
             self.struck[call.sid] = Struck()
+            await asyncio.sleep(PLACED_EVERY_SECS)
         self.tell(f"{count} calls are placed")
         for call in ids:
             await call.happened("stream.started")
