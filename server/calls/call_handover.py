@@ -19,6 +19,7 @@ from loguru import logger
 from agent.call_memory import CallMemories, CallMemory
 from agent.record.models import Call
 from pipelines.call.run_call import RunningCall
+from server.calls.time_limit import within
 
 EVERY_SECS = 1.0
 # The caller hears nothing meanwhile.
@@ -80,7 +81,7 @@ class CallHandover:
     async def recall(self, call: Call) -> RunningCall | None:
         """The pipeline that goes on with a call of another instance; None: it begins here."""
         try:
-            async with asyncio.timeout(RECALLED_WITHIN_SECS):
+            async with within(RECALLED_WITHIN_SECS):
                 memory = await self._memories.recall(call.id)
         except Exception as error:
             logger.bind(error=type(error).__name__).error("The memory of a call cannot be had")

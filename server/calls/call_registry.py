@@ -331,6 +331,8 @@ class CallRegistry:
         self._let_go[call_id] = now + LET_GO_FOR_SECS
         self._held.pop(call_id, None)
         self.leases.pop(call_id, None)
+        # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
+        await self._note(self._live_calls.rescue(call_id))
         await self._note(self._live_calls.release(call_id, self.instance))
         if stream is not None:
             await stream.close()

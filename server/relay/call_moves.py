@@ -16,6 +16,7 @@ from loguru import logger
 
 from agent.live_calls import InstanceReport, LiveCalls, Whereabouts
 from server.calls.call_registry import CallRegistry
+from server.calls.time_limit import within
 from server.relay.relay import TAKE, Relay
 
 # A moment in which neither side speaks is waited for so long.
@@ -87,7 +88,7 @@ class CallMoves:
     async def elsewhere(self, call_id: str) -> None:
         """Find an instance for a call that was let go here, and whose stream came back."""
         try:
-            async with asyncio.timeout(FOUND_WITHIN_SECS):
+            async with within(FOUND_WITHIN_SECS):
                 found = await self._live_calls.find(call_id)
                 if found is not None and found.instance != self._registry.instance:
                     return

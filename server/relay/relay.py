@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.live_calls import LiveCalls, Whereabouts
+from server.calls.time_limit import within
 from server.relay.owner_watch import OwnerWatch
 from server.relay.signatures import HEADER, RelaySignatures
 from server.relay.splice import Splice
@@ -85,7 +86,7 @@ class Relay:
         """The address of the owner that has accepted, and the connection to it."""
         owner: Whereabouts | None = None
         try:
-            async with asyncio.timeout(ACCEPTED_WITHIN_SECS):
+            async with within(ACCEPTED_WITHIN_SECS):
                 owner = await self._other(call_id)
                 if owner is None:
                     return None
