@@ -304,8 +304,8 @@ class Metrics:
             "reason",
             "outcome",
         )
-        for labels in MOVES:
-            self.moves.labels(*labels)
+        for reason, came_of_it in MOVES:
+            self.moves.labels(reason, came_of_it)
         self.taken_over = _counter(
             registry,
             "calls_taken_over",
