@@ -44,6 +44,7 @@ from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.opening.instances import (
     instance_name,
+    is_elsewhere,
     open_frozen_watch,
     open_handover,
     open_leases,
@@ -171,7 +172,10 @@ async def open_resources(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
-        local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
+        elsewhere = partial(is_elsewhere, live_calls, registry.instance)
+        local = LocalRunner(
+            call_log, telephone, registry, clock=clock, on_end=on_end, is_elsewhere=elsewhere
+        )
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
         stack.push_async_callback(life.close)

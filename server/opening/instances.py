@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from loguru import logger
+
 from agent.clock import Clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.ports import CallLifecycle, Record, Telephone
@@ -102,6 +104,16 @@ def instance_name(url: str | None) -> str:
     parts = urlsplit(url)
     is_shared = parts.hostname in ("localhost", "127.0.0.1", "::1")
     return f"{socket.gethostname()}:{parts.port}" if is_shared else url
+
+
+async def is_elsewhere(live_calls: LiveCalls, instance: str, call_id: str) -> bool:
+    """Whether another instance carries a call, or has a place for it; False without Redis."""
+    try:
+        found = await live_calls.find(call_id)
+    except Exception as error:
+        logger.bind(error=type(error).__name__).warning("It cannot be told who has a call")
+        return False
+    return found is not None and found.instance != instance
 
 
 def open_leases(
