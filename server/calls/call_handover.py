@@ -22,8 +22,9 @@ from pipelines.call.run_call import RunningCall
 from server.calls.time_limit import within
 
 EVERY_SECS = 1.0
-# The caller hears nothing meanwhile.
+# The caller hears nothing meanwhile; one who has talked before would be greeted again otherwise.
 RECALLED_WITHIN_SECS = 0.25
+RECALLED_AGAIN_WITHIN_SECS = 2.0
 
 Continue = Callable[[Call, CallMemory], RunningCall]
 
@@ -81,7 +82,7 @@ class CallHandover:
     async def recall(self, call: Call) -> RunningCall | None:
         """The pipeline that goes on with a call of another instance; None: it begins here."""
         try:
-            async with within(RECALLED_WITHIN_SECS):
+            async with within(_recalled_within(call)):
                 memory = await self._memories.recall(call.id)
         except Exception as error:
             logger.bind(error=type(error).__name__).error("The memory of a call cannot be had")
@@ -176,3 +177,9 @@ class CallHandover:
             return False
         self._failing = False
         return True
+
+
+def _recalled_within(call: Call) -> float:
+    """How long the memory of a call is waited for, in seconds."""
+    had_stream = call.life.get("stream_sid") or call.life.get("last_stream_sid")
+    return max(RECALLED_WITHIN_SECS, RECALLED_AGAIN_WITHIN_SECS if had_stream else 0.0)
