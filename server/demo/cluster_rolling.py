@@ -81,7 +81,7 @@ async def run_rolling(tell: Callable[[str], None], *, calls: int = 30) -> Rollin
             if not left.in_time:
                 late.append(name)
             await opened.start(SUCCESSORS[name])
-            tell(f"{len(left.calls)} calls have moved; {SUCCESSORS[name]} takes its place")
+            tell(f"{len(left.calls)} streams have moved; {SUCCESSORS[name]} takes its place")
         await asyncio.sleep(ALL_TALK_SECS)
         over.set()
         rolled = [await _rolled(opened, call, call_id) for call, call_id in ids.items()]
