@@ -11,7 +11,7 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo demo-replay demo-cluster demo-temporal soak test test-long test-floors check check-deploy check-terraform \
+.PHONY: install demo demo-replay demo-cluster demo-rolling demo-temporal soak test test-long test-floors check check-deploy check-terraform \
 	stack histories format reference capacity lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
@@ -31,6 +31,9 @@ demo-replay: install ## A call becomes a scenario, is replayed 20 times, and bro
 
 demo-cluster: install ## Three instances under calls: one is killed, one frozen, one drained; no call is lost
 	$(BIN)/voice-ai demo-cluster
+
+demo-rolling: install ## Three instances are drained and started anew, one after the other, under 30 calls
+	$(BIN)/voice-ai demo-cluster --rolling
 
 demo-temporal: install ## 20 calls over a real Temporal server, whose worker is killed in the middle
 	$(BIN)/voice-ai demo-temporal

@@ -46,6 +46,7 @@ from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.opening.instances import (
     instance_name,
+    is_elsewhere,
     open_frozen_watch,
     open_handover,
     open_leases,
@@ -170,12 +171,15 @@ async def open_resources(
 
         prewarming = make_prewarming(settings, start, call_log, metrics)
         leases: dict[str, int] = {}
-        handover = open_handover(settings, begin, recorder, leases, stack)
+        handover = open_handover(settings, begin, recorder, leases, metrics, stack)
         registry = _make_registry(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
-        local = LocalRunner(call_log, telephone, registry, clock=clock, on_end=on_end)
+        elsewhere = partial(is_elsewhere, live_calls, registry.instance)
+        local = LocalRunner(
+            call_log, telephone, registry, clock=clock, on_end=on_end, is_elsewhere=elsewhere
+        )
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
         stack.push_async_callback(life.close)
@@ -185,8 +189,8 @@ async def open_resources(
         call_leases = open_leases(settings, registry, stack)
         pool = open_pool(settings, begin, prewarming, metrics, stack)
         relay = open_relay(settings, registry, live_calls, clock, metrics, stack)
-        moves = open_moves(registry, live_calls, relay, stack)
-        open_frozen_watch(settings, registry, live_calls, life, telephone, stack)
+        moves = open_moves(registry, live_calls, relay, metrics, stack)
+        open_frozen_watch(settings, registry, live_calls, life, telephone, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
         stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))

@@ -8,7 +8,7 @@ A slow or failing telephone or media side never delays `tell`, nor another call.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from loguru import logger
@@ -66,6 +66,7 @@ class LocalRunner:
     """`ports.CallLifecycle` in one process; several may share a database.
 
     `on_end` is called once for each call that ends, with its final record; it must not block.
+    `is_elsewhere`: whether another instance has a call, which is then left to it at the start.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class LocalRunner:
         patience: Patience | None = None,
         clock: Clock | None = None,
         on_end: Callable[[Call], None] | None = None,
+        is_elsewhere: Callable[[str], Awaitable[bool]] | None = None,
         dial_wait_secs: float = 15.0,
     ) -> None:
         self._call_log = call_log
@@ -84,6 +86,7 @@ class LocalRunner:
         # Seconds since the epoch, as the running loop tells it.
         self.now: Clock = clock or loop_clock()
         self._on_end = on_end
+        self._is_elsewhere = is_elsewhere
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._outbox = LifeOutbox()
@@ -413,6 +416,8 @@ class LocalRunner:
         state = await self.state(call_id)
         for timer, at in state.deadlines.items():
             self._timers.arm(call_id, timer, at)
+        if self._is_elsewhere is not None and await self._is_elsewhere(call_id):
+            return
         now = self.now()
         if state.stream_sid:
             # The stream did not fail, so it must not count as a short one.

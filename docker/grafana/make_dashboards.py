@@ -388,6 +388,15 @@ PROCESS = Dashboard(
             },
         ),
         Panel(
+            "Moves between instances",
+            "Calls that leave an instance, by reason and outcome; and how those left that go on.",
+            "cps",
+            {
+                "{{reason}}, {{outcome}}": rate("voice_ai_moves_total", "reason, outcome"),
+                "goes on, {{how}}": rate("voice_ai_calls_taken_over_total", "how"),
+            },
+        ),
+        Panel(
             "Open files",
             "Each call holds two sockets.",
             "short",

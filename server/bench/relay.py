@@ -41,7 +41,14 @@ class RelayResult:
     @property
     def problems(self) -> list[str]:
         """What did not go as it should."""
-        return [*self.direct.problems, *self.relayed.problems]
+        damaged = [
+            f"{name}, {way}: {found.lost} marked packets lost, {found.strange} strange, "
+            f"{found.missing_ms:.0f} ms of sound missing"
+            for name, load in (("direct", self.direct), ("relayed", self.relayed))
+            for way, found in (("to the model", load.up), ("to the phone", load.down))
+            if not found.is_whole
+        ]
+        return [*self.direct.problems, *self.relayed.problems, *damaged]
 
     @property
     def cpu_ratio(self) -> float:

@@ -19,28 +19,36 @@ from loguru import logger
 from agent.call_memory import CallMemories, CallMemory
 from agent.record.models import Call
 from pipelines.call.run_call import RunningCall
+from server.calls.time_limit import within
 
 EVERY_SECS = 1.0
-# The caller hears nothing meanwhile.
+# The caller hears nothing meanwhile; one who has talked before would be greeted again otherwise.
 RECALLED_WITHIN_SECS = 0.25
+RECALLED_AGAIN_WITHIN_SECS = 2.0
 
 Continue = Callable[[Call, CallMemory], RunningCall]
 
 
 class CallHandover:
-    """The memories of the calls that run here. `leases` gives each call's fencing number."""
+    """The memories of the calls that run here. `leases` gives each call's fencing number.
+
+    `count` hears how another instance left a call that goes on here: at a "quiet" moment,
+    "hurried", or it was "lost" without a word.
+    """
 
     def __init__(
         self,
         memories: CallMemories,
         continue_call: Continue,
         leases: Callable[[], Mapping[str, int]],
+        count: Callable[[str], None] = lambda _: None,
         *,
         every_secs: float = EVERY_SECS,
     ) -> None:
         self._memories = memories
         self._continue = continue_call
         self._leases = leases
+        self._count = count
         self._every_secs = every_secs
         self._running: dict[str, RunningCall] = {}
         self._kept: dict[str, CallMemory] = {}
@@ -74,14 +82,18 @@ class CallHandover:
     async def recall(self, call: Call) -> RunningCall | None:
         """The pipeline that goes on with a call of another instance; None: it begins here."""
         try:
-            async with asyncio.timeout(RECALLED_WITHIN_SECS):
+            async with within(_recalled_within(call)):
                 memory = await self._memories.recall(call.id)
         except Exception as error:
             logger.bind(error=type(error).__name__).error("The memory of a call cannot be had")
             return None
         if memory is None:
             return None
-        logger.info("A call of another instance goes on here", resumes=memory.handle is not None)
+        how = "quiet" if memory.quiet else "hurried" if memory.recorded else "lost"
+        logger.info(
+            "A call of another instance goes on here", resumes=memory.handle is not None, how=how
+        )
+        self._count(how)
         return self._continue(call, memory)
 
     async def drop(self, call_id: str, *, is_over: bool) -> None:
@@ -165,3 +177,9 @@ class CallHandover:
             return False
         self._failing = False
         return True
+
+
+def _recalled_within(call: Call) -> float:
+    """How long the memory of a call is waited for, in seconds."""
+    had_stream = call.life.get("stream_sid") or call.life.get("last_stream_sid")
+    return max(RECALLED_WITHIN_SECS, RECALLED_AGAIN_WITHIN_SECS if had_stream else 0.0)

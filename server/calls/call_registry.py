@@ -327,6 +327,8 @@ class CallRegistry:
         self._let_go[call_id] = now + LET_GO_FOR_SECS
         self._held.pop(call_id, None)
         self.leases.pop(call_id, None)
+        # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
+        await self._note(self._live_calls.rescue(call_id))
         await self._note(self._live_calls.release(call_id, self.instance))
         if stream is not None:
             await stream.close()
@@ -354,13 +356,13 @@ class CallRegistry:
         if call_id not in self._active:
             self._held.pop(call_id, None)
 
-    async def report_shutdown(self) -> None:
+    async def report_shutdown(self) -> int:
         """Let go of every call, and tell the lifecycle of those that are cut off.
 
-        Other instances then know of these calls what is to know.
+        Other instances then know of these calls what is to know. Returns how many were let go.
         """
         self._stopping = True
-        await asyncio.gather(
+        let_go = await asyncio.gather(
             *(self.let_go(call_id, within_secs=QUIET_WITHIN_SECS) for call_id in self.carried)
         )
         cut_off = [
@@ -373,6 +375,7 @@ class CallRegistry:
         if self._handover is not None:
             # Whoever gets the next streams goes on from here.
             await self._handover.close()
+        return sum(let_go)
 
     async def close(self) -> None:
         """End every pipeline; the calls themselves go on, for another process to carry."""

@@ -1,48 +1,40 @@
-"""Demo of a cluster: three instances behind a load balancer, each of which is struck.
+"""Cluster of the demos: three instances behind a load balancer, with both vendors emulated.
 
-    calls      1 2 3 4 5 6   all talk …………………………………………………………………………………… all over ─▶ judged
-    instance   A · SIGKILL ╳
-               B ·········· SIGSTOP ╳ its calls are taken from it  SIGCONT, silent ·················
-               C ································································ SIGTERM, moves ╳
-
-Real parts: three `voice-ai serve`, a Valkey; both vendors are emulated.
+Real parts: three `voice-ai serve`, a Valkey.
 """
 
 import asyncio
 import re
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from server.demo.cluster_calls import GREETING, SCRIPT, Heard, guest, heard
 from server.demo.load_balancer import LoadBalancer
 from server.demo.stage import SERVE, ServerProcess, environment_between, started
 from server.demo.valkey import valkey
 from server.emulators.gemini_live import GeminiLiveEmulator, Script
 from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
+from server.emulators.twilio.person import PersonFunction
 from server.http.serving import held_port
 
 OURS = "+15550100999"
-INSTANCES = ("A", "B", "C")
+NAMES = ("A", "B", "C")
 PIPELINES = re.compile(r"^voice_ai_running_pipelines (\S+)$", re.MULTILINE)
-# All talk; and one is killed in the middle of the answers.
-KILLED_AFTER_SECS = 6.0
-FROZEN_AFTER_SECS = 4.0
-DRAINED_AFTER_SECS = 4.0
 DRAIN_TIMEOUT = "1"
-TAKEN_WITHIN_SECS = 30.0
-ENDS_WITHIN_SECS = 80.0
+# A process that is killed or drained, and the streams that it had, are gone by then.
+LEAVES_WITHIN_SECS = 25.0
+TOLD_EVERY_SECS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One `voice-ai serve`; `name` is what the table calls it."""
+    """One `voice-ai serve`; `name` is what the demo calls it."""
 
     name: str
     server: ServerProcess
@@ -60,44 +52,133 @@ class Instance:
         return int(float(found.group(1))) if found else 0
 
 
-async def run_cluster(tell: Callable[[str], None], *, calls: int = 6) -> list[Heard]:
-    """Let all calls talk, strike two instances, and tell what each caller heard.
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The end of an instance: when it was told (the loop's time), and the calls it took along.
+
+    `in_time`: it ended, and all its streams with it, within LEAVES_WITHIN_SECS.
+    """
+
+    at: float
+    calls: tuple[EmulatedCall, ...]
+    in_time: bool
+
+
+@dataclass
+class Cluster:
+    """What the demos have; `fleet` holds the instances that take calls, by name."""
+
+    gemini: GeminiLiveEmulator
+    twilio: TwilioEmulator
+    balancer: LoadBalancer
+    # Of the load balancer.
+    http: httpx.AsyncClient
+    _environment: Mapping[str, str]
+    _scratch: Path
+    _stack: AsyncExitStack
+    fleet: dict[str, Instance] = field(default_factory=dict)
+
+    async def start(self, name: str) -> Instance:
+        """Start an instance, and have the load balancer know it. Raises: StageError."""
+        instance = await self._stack.enter_async_context(
+            _instance(name, self._environment, self._scratch)
+        )
+        self.fleet[name] = instance
+        self.balancer.instances.append(instance.address)
+        return instance
+
+    async def place(
+        self, number: int, *, spread: bool = False, **body: Any
+    ) -> tuple[EmulatedCall, str]:
+        """Place the n-th call; the call at the emulated Twilio, and its id.
+
+        One instance places all calls; `spread`: each one in turn.
+        """
+        asked = {"phone_number": f"+1555{number:07d}", **body}
+        # The next connection is to the next instance.
+        headers = {"Connection": "close"} if spread else {}
+        answer = await self.http.post("/calls", json=asked, headers=headers)
+        placed = answer.raise_for_status().json()
+        (call,) = [call for call in self.twilio.calls if call.sid == placed["twilio_sid"]]
+        return call, placed["id"]
+
+    async def talking(self) -> dict[str, int]:
+        """How many conversations each instance carries."""
+        return {name: await instance.talking() for name, instance in self.fleet.items()}
+
+    async def leave(self, name: str, how: signal.Signals) -> Departure:
+        """Send an instance a signal that ends it, and wait for its end and that of its streams."""
+        instance = self.fleet.pop(name)
+        count = await instance.talking()
+        before = {call.sid: streams_lost(call) for call in self.twilio.calls}
+        at = asyncio.get_running_loop().time()
+        instance.server.process.send_signal(how)
+
+        def lost() -> list[EmulatedCall]:
+            return [call for call in self.twilio.calls if streams_lost(call) > before[call.sid]]
+
+        in_time = True
+        try:
+            async with asyncio.timeout(LEAVES_WITHIN_SECS):
+                await instance.server.process.wait()
+                await self.twilio.until(lambda: len(lost()) >= count)
+        except TimeoutError:
+            in_time = False
+        if instance.server.process.returncode is not None:
+            self.balancer.instances.remove(instance.address)
+        return Departure(at, tuple(lost()), in_time)
+
+    async def result(self, call_id: str, within_secs: float) -> dict[str, Any] | None:
+        """The result of a call; None when it does not end in time, or nobody tells."""
+        (server,) = [instance.server for instance in list(self.fleet.values())[-1:]]
+        try:
+            async with asyncio.timeout(within_secs):
+                while True:
+                    wait = {"wait": 10}
+                    answer = await server.http.get(f"/calls/{call_id}/result", params=wait)
+                    if answer.status_code != 202:
+                        return dict(answer.raise_for_status().json())
+        except (TimeoutError, httpx.HTTPError):
+            return None
+
+
+@asynccontextmanager
+async def cluster(
+    script: Script, person: PersonFunction, *, thinking_secs: float
+) -> AsyncIterator[Cluster]:
+    """Three instances that are ready; `person` picks up every phone.
 
     Raises: StageError, NoValkey.
     """
-    with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="voice-ai-demo-") as folder:
+        scratch = Path(folder)
         async with (
-            valkey(Path(scratch)) as redis_url,
-            GeminiLiveEmulator(Script.parse(SCRIPT), thinking_secs=0.3) as gemini,
+            valkey(scratch) as redis_url,
+            GeminiLiveEmulator(script, thinking_secs=thinking_secs) as gemini,
             TwilioEmulator(numbers=[OURS]) as twilio,
             LoadBalancer() as balancer,
+            httpx.AsyncClient(base_url=balancer.url, timeout=30, trust_env=False) as http,
             AsyncExitStack() as stack,
         ):
-            twilio.anyone = Answer(Person(guest), ring_secs=1.0)
+            twilio.anyone = Answer(Person(person), ring_secs=1.0)
             environment = {
                 **environment_between(gemini, twilio),
                 "BASE_URL": balancer.url,
                 "REDIS_URL": redis_url,
                 "STREAM_TOKEN_SECRET": "shared by all instances",
-                "DATABASE_URL": f"sqlite+aiosqlite:///{Path(scratch) / 'demo.db'}",
+                "DATABASE_URL": f"sqlite+aiosqlite:///{scratch / 'demo.db'}",
                 "DRAIN_TIMEOUT": DRAIN_TIMEOUT,
                 "ANSWER_FILLER": "false",
             }
-            instances = [
-                await stack.enter_async_context(_instance(name, environment, Path(scratch)))
-                for name in INSTANCES
-            ]
-            balancer.instances = [instance.address for instance in instances]
-            tell(f"{len(instances)} instances are ready behind one load balancer")
-            http = await stack.enter_async_context(
-                httpx.AsyncClient(base_url=balancer.url, timeout=30, trust_env=False)
-            )
-            return await _Play(twilio, instances, http, tell).run(calls)
+            opened = Cluster(gemini, twilio, balancer, http, environment, scratch, stack)
+            for name in NAMES:
+                await opened.start(name)
+            yield opened
 
 
 @asynccontextmanager
 async def _instance(
-    name: str, environment: dict[str, str], scratch: Path
+    name: str, environment: Mapping[str, str], scratch: Path
 ) -> AsyncIterator[Instance]:
     folder = scratch / name
     folder.mkdir()
@@ -109,97 +190,11 @@ async def _instance(
             yield Instance(name, server)
 
 
-@dataclass
-class _Play:
-    twilio: TwilioEmulator
-    instances: list[Instance]
-    http: httpx.AsyncClient
-    tell: Callable[[str], None]
-
-    async def run(self, count: int) -> list[Heard]:
-        ids = {}
-        for number in range(count):
-            body = {"phone_number": f"+1555{number:07d}", "greeting": GREETING}
-            answer = (await self.http.post("/calls", json=body)).raise_for_status().json()
-            ids[answer["twilio_sid"]] = answer["id"]
-        self.tell(f"{count} calls are placed")
-        for call in self.twilio.calls:
-            await call.happened("stream.started")
-        struck: dict[str, list[str]] = {sid: [] for sid in ids}
-        await asyncio.sleep(KILLED_AFTER_SECS)
-        fleet = {instance.name: instance for instance in self.instances}
-        await self._strike(fleet, signal.SIGKILL, "killed", struck)
-        await asyncio.sleep(FROZEN_AFTER_SECS)
-        await self._freeze(fleet, struck)
-        await asyncio.sleep(DRAINED_AFTER_SECS)
-        await self._strike(fleet, signal.SIGTERM, "drained", struck)
-        (left,) = fleet.values()
-        async with asyncio.timeout(ENDS_WITHIN_SECS):
-            return [
-                heard(call, await self._result(left, ids[call.sid]), ", ".join(struck[call.sid]))
-                for call in self.twilio.calls
-            ]
-
-    async def _strike(
-        self,
-        fleet: dict[str, Instance],
-        how: signal.Signals,
-        word: str,
-        struck: dict[str, list[str]],
-    ) -> None:
-        """Strike the instance that carries the most calls, and notice which calls lost a stream."""
-        talking = await self._talking(fleet)
-        name = max(talking, key=lambda name: talking[name])
-        before = {call.sid: _stopped(call) for call in self.twilio.calls}
-        instance = fleet.pop(name)
-        self.tell(f"{_told(talking)}: {name} is {word} ({how.name})")
-        instance.server.process.send_signal(how)
-        await instance.server.process.wait()
-        await self.twilio.until(
-            lambda: (
-                sum(_stopped(call) > before[call.sid] for call in self.twilio.calls)
-                >= talking[name]
-            )
-        )
-        for call in self.twilio.calls:
-            if _stopped(call) > before[call.sid]:
-                struck[call.sid].append(word)
-
-    async def _freeze(self, fleet: dict[str, Instance], struck: dict[str, list[str]]) -> None:
-        """Freeze the instance that carries the most calls until all are taken, and wake it."""
-        talking = await self._talking(fleet)
-        name = max(talking, key=lambda name: talking[name])
-        (other,) = (each for each in fleet if each != name)
-        lives = sum(not call.state.is_over for call in self.twilio.calls)
-        before = {call.sid: _stopped(call) for call in self.twilio.calls}
-        process = fleet[name].server.process
-        self.tell(f"{_told(talking)}: {name} is frozen (SIGSTOP)")
-        process.send_signal(signal.SIGSTOP)
-        try:
-            async with asyncio.timeout(TAKEN_WITHIN_SECS):
-                while await fleet[other].talking() < lives:
-                    await asyncio.sleep(0.2)
-                    lives = sum(not call.state.is_over for call in self.twilio.calls)
-        finally:
-            process.send_signal(signal.SIGCONT)
-        self.tell(f"{name} wakes (SIGCONT): {other} has its calls")
-        for call in self.twilio.calls:
-            if _stopped(call) > before[call.sid] and not call.state.is_over:
-                struck[call.sid].append("frozen")
-
-    async def _talking(self, fleet: dict[str, Instance]) -> dict[str, int]:
-        return {name: await instance.talking() for name, instance in fleet.items()}
-
-    async def _result(self, left: Instance, call_id: str) -> dict[str, Any]:
-        while True:
-            answer = await left.server.http.get(f"/calls/{call_id}/result", params={"wait": 10})
-            if answer.status_code != 202:
-                return dict(answer.raise_for_status().json())
-
-
-def _told(talking: dict[str, int]) -> str:
-    return ", ".join(f"{each} carries {count}" for each, count in talking.items())
-
-
-def _stopped(call: EmulatedCall) -> int:
+def streams_lost(call: EmulatedCall) -> int:
+    """How many of a call's streams are over."""
     return len(call.record.all("stream.stopped"))
+
+
+def told(talking: Mapping[str, int]) -> str:
+    """Who carries how many, as a sentence."""
+    return ", ".join(f"{each} carries {count}" for each, count in talking.items())

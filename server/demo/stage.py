@@ -53,8 +53,9 @@ class ServerProcess:
 
 
 def environment_between(gemini: Vendor, twilio: Vendor) -> dict[str, str]:
-    """The environment of a server that talks with both emulated vendors."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """The environment of a server that talks with both emulated vendors, and runs our code."""
+    names = ("PATH", "HOME", "LANG", "PYTHONPATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     vendors = {**gemini.environment(), **twilio.environment()}
     return {**kept, **vendors, "GEMINI_API_KEY": "emulated"}
 

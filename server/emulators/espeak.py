@@ -16,9 +16,26 @@ UTF8 = 1
 IPA = 0x02
 RATE_PARAMETER, PITCH_PARAMETER = 1, 3
 _CHUNK_MS = 200
+_NO_MORE_EVENTS, _WORD_EVENT = 0, 1
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT`: `text_position` counts characters from 1, `sample` from the beginning."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
 
 _SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
 
 
@@ -42,13 +59,25 @@ class Espeak:
             raise RuntimeError("espeak-ng did not open its data")
         self.sample_rate: int = rate
         self._samples = bytearray()
+        self._word_starts: list[tuple[int, int]] = []
         # ctypes does not keep a callback alive that only the library holds.
         self._callback = _SynthCallback(self._take)
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _take(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
+    def _take(
+        self,
+        samples: "ctypes._Pointer[ctypes.c_short]",
+        count: int,
+        events: "ctypes._Pointer[_Event]",
+    ) -> int:
         if samples and count > 0:
             self._samples += ctypes.string_at(samples, count * 2)
+        number = 0
+        while events and events[number].type != _NO_MORE_EVENTS:
+            if events[number].type == _WORD_EVENT:
+                place = events[number].text_position - 1, events[number].sample
+                self._word_starts.append(place)
+            number += 1
         return 0
 
     def synthesize(self, text: str, *, voice: str, words_per_minute: int, pitch: int) -> bytes:
@@ -56,15 +85,28 @@ class Espeak:
 
         Raises: UnknownVoice.
         """
+        pcm, _ = self.synthesize_words(
+            text, voice=voice, words_per_minute=words_per_minute, pitch=pitch
+        )
+        return pcm
+
+    def synthesize_words(
+        self, text: str, *, voice: str, words_per_minute: int, pitch: int
+    ) -> tuple[bytes, list[tuple[int, int]]]:
+        """As `synthesize`, and where words begin: the character, and the sample.
+
+        Words that are spoken as one have one beginning. Raises: UnknownVoice.
+        """
         encoded = text.encode()
         with self._lock:
             self._choose(voice)
             self._library.espeak_SetParameter(RATE_PARAMETER, words_per_minute, 0)
             self._library.espeak_SetParameter(PITCH_PARAMETER, pitch, 0)
             self._samples.clear()
+            self._word_starts.clear()
             self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, UTF8, None, None)
             self._library.espeak_Synchronize()
-            return bytes(self._samples)
+            return bytes(self._samples), list(self._word_starts)
 
     def phonemes(self, text: str, *, voice: str) -> list[str]:
         """The IPA phonemes of a text, word borders and stress marks included as they come.

@@ -3,6 +3,8 @@
 espeak-ng speaks; this module brings it to a rate, a level and clean edges.
 """
 
+import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -45,6 +47,15 @@ def voice_for(language: str, variant: str = "") -> str:
     return f"{voice}+{variant}" if variant else voice
 
 
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of a text, and when it is heard in `speak`'s sound of it, in seconds."""
+
+    text: str
+    start_secs: float
+    end_secs: float
+
+
 @lru_cache(maxsize=512)
 def speak(
     text: str,
@@ -74,11 +85,44 @@ def speak(
     return (samples * 32_767).astype("<i2").tobytes()
 
 
-def _trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
+@lru_cache(maxsize=512)
+def spoken_words(
+    text: str, *, voice: str = "en-us", words_per_minute: int = 165, pitch: int = 50
+) -> tuple[SpokenWord, ...]:
+    """The words of a text in order, as white space parts them; a pause belongs to the word before.
+
+    Raises: UnknownVoice.
+    """
+    library = espeak()
+    raw, begins = library.synthesize_words(
+        text, voice=voice, words_per_minute=words_per_minute, pitch=pitch
+    )
+    samples = np.frombuffer(raw, dtype="<i2").astype(np.float32)
+    if not samples.any():
+        return ()
+    start, end = _kept(samples / np.abs(samples).max() * PEAK, library.sample_rate)
+    characters = [character for character, _ in begins]
+    places = [min(max(sample, start), end) for _, sample in begins]
+    found = list(re.finditer(r"\S+", text))
+    # Where espeak-ng speaks several as one, each has its share by length.
+    edges = [*(match.start() for match in found), len(text)]
+    at = np.interp(edges, [*characters, len(text)], [*places, end])
+    secs = ((at - start) / library.sample_rate).tolist()
+    return tuple(
+        SpokenWord(match.group(), secs[number], secs[number + 1])
+        for number, match in enumerate(found)
+    )
+
+
+def _kept(samples: np.ndarray, rate: int) -> tuple[int, int]:
+    """From where to where there is sound, with a little silence around it."""
     audible = np.flatnonzero(np.abs(samples) > PEAK * AUDIBLE)
     kept = int(KEPT_SILENCE_SECS * rate)
-    start = max(0, int(audible[0]) - kept)
-    end = min(len(samples), int(audible[-1]) + kept)
+    return max(0, int(audible[0]) - kept), min(len(samples), int(audible[-1]) + kept)
+
+
+def _trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
+    start, end = _kept(samples, rate)
     trimmed: np.ndarray = samples[start:end].copy()
     fade = min(int(FADE_SECS * rate), len(trimmed) // 2)
     ramp = np.linspace(0.0, 1.0, fade, dtype=trimmed.dtype)

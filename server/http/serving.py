@@ -124,7 +124,8 @@ class _Server(uvicorn.Server):
         # Set by the lifespan; missing when startup failed.
         resources = self.lifespan.state.get("resources")
         if resources is not None:
-            await resources.registry.report_shutdown()
+            moved = await resources.registry.report_shutdown()
+            resources.metrics.moves.labels("stopping", "moved").inc(moved)
         await super().shutdown(sockets)
 
 

@@ -61,6 +61,12 @@ RING_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 240)
 QUEUE_BUCKETS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 # Alerts fire at the first of these.
 OUR_FAULTS = (EndReason.NO_MODEL, EndReason.SYSTEM)
+# Why a call leaves its instance, and what comes of it.
+MOVES = (
+    *(("asked", outcome) for outcome in ("moved", "refused", "ended")),
+    ("stopping", "moved"),
+    *product(("frozen", "stuck"), ("pulled", "refused")),
+)
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
 
@@ -301,6 +307,23 @@ class Metrics:
         )
         for outcome in ("taken", "hung_up", "too_long"):
             self.waited_in_line.labels(outcome)
+        self.moves = _counter(
+            registry,
+            "moves",
+            "Calls that leave an instance: why, and what came of it; counted where it is decided.",
+            "reason",
+            "outcome",
+        )
+        for reason, came_of_it in MOVES:
+            self.moves.labels(reason, came_of_it)
+        self.taken_over = _counter(
+            registry,
+            "calls_taken_over",
+            "Calls of other instances that went on here, by how those left them.",
+            "how",
+        )
+        for how in ("quiet", "hurried", "lost"):
+            self.taken_over.labels(how)
         self.warm_sessions = _gauge(
             registry, "warm_sessions", "Sessions that are open for phones that ring."
         )

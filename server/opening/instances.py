@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from loguru import logger
+
 from agent.clock import Clock
 from agent.live_calls import LiveCalls, LiveCallsInMemory
 from agent.ports import CallLifecycle, Record, Telephone
@@ -82,6 +84,7 @@ def open_handover(
     begin: BeginCall,
     recorder: Callable[[str], Record],
     leases: dict[str, int],
+    metrics: Metrics,
     stack: AsyncExitStack,
 ) -> CallHandover | None:
     """Keeps the memories of calls for other instances; None: there are none."""
@@ -99,6 +102,7 @@ def open_handover(
         memories,
         lambda call, memory: begin(call, recorder(call.id), memory),
         lambda: leases,
+        lambda how: metrics.taken_over.labels(how).inc(),
     )
     handover.open()
     stack.push_async_callback(handover.close)
@@ -112,6 +116,16 @@ def instance_name(url: str | None) -> str:
     parts = urlsplit(url)
     is_shared = parts.hostname in ("localhost", "127.0.0.1", "::1")
     return f"{socket.gethostname()}:{parts.port}" if is_shared else url
+
+
+async def is_elsewhere(live_calls: LiveCalls, instance: str, call_id: str) -> bool:
+    """Whether another instance carries a call, or has a place for it; False without Redis."""
+    try:
+        found = await live_calls.find(call_id)
+    except Exception as error:
+        logger.bind(error=type(error).__name__).warning("It cannot be told who has a call")
+        return False
+    return found is not None and found.instance != instance
 
 
 def open_leases(
@@ -170,12 +184,21 @@ def open_relay(
 
 
 def open_moves(
-    registry: CallRegistry, live_calls: LiveCalls, relay: Relay | None, stack: AsyncExitStack
+    registry: CallRegistry,
+    live_calls: LiveCalls,
+    relay: Relay | None,
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> CallMoves | None:
     """Moves calls to other instances; None: there are none."""
     if relay is None:
         return None
-    moves = CallMoves(registry, live_calls, relay)
+    moves = CallMoves(
+        registry,
+        live_calls,
+        relay,
+        lambda outcome: metrics.moves.labels("asked", outcome).inc(),
+    )
     stack.push_async_callback(moves.close)
     return moves
 
@@ -186,11 +209,19 @@ def open_frozen_watch(
     live_calls: LiveCalls,
     life: CallLifecycle,
     telephone: Telephone,
+    metrics: Metrics,
     stack: AsyncExitStack,
 ) -> None:
     """Take the calls of instances that are frozen, when there are others."""
     if settings.redis_url is None:
         return
-    watch = FrozenWatch(live_calls, life, telephone, registry.instance, registry.packets_passed_on)
+    watch = FrozenWatch(
+        live_calls,
+        life,
+        telephone,
+        registry.instance,
+        registry.packets_passed_on,
+        lambda reason, outcome: metrics.moves.labels(reason, outcome).inc(),
+    )
     watch.open()
     stack.push_async_callback(watch.close)

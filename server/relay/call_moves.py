@@ -9,12 +9,14 @@ stream on to it.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
 from loguru import logger
 
 from agent.live_calls import InstanceReport, LiveCalls, Whereabouts
 from server.calls.call_registry import CallRegistry
+from server.calls.time_limit import within
 from server.relay.relay import TAKE, Relay
 
 # A moment in which neither side speaks is waited for so long.
@@ -35,14 +37,17 @@ class CallMoves:
         registry: CallRegistry,
         live_calls: LiveCalls,
         relay: Relay,
+        count: Callable[[str], None],
         *,
         quiet_within_secs: float = QUIET_WITHIN_SECS,
     ) -> None:
+        """`count` hears the outcome of each move that is asked for: moved, refused or ended."""
+        self._count = count
         self._registry = registry
         self._live_calls = live_calls
         self._relay = relay
         self._quiet_within_secs = quiet_within_secs
-        self._moving: set[asyncio.Task[bool]] = set()
+        self._moving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Wait for no moment any more."""
@@ -55,6 +60,16 @@ class CallMoves:
 
         Raises: NoOtherInstance; RedisError.
         """
+        try:
+            await self._find_place(call_id, to)
+        except NoOtherInstance:
+            self._count("refused")
+            raise
+        moving = asyncio.create_task(self._let_go(call_id), name=f"move-{call_id}")
+        self._moving.add(moving)
+        moving.add_done_callback(self._moving.discard)
+
+    async def _find_place(self, call_id: str, to: str | None) -> None:
         others = await self._others()
         if to is None:
             if not others:
@@ -65,15 +80,15 @@ class CallMoves:
             raise NoOtherInstance("No instance of this name is ready.")
         elif not await self._takes(Whereabouts(to, others[to].url), call_id):
             raise NoOtherInstance("The instance does not take the call.")
-        letting_go = self._registry.let_go(call_id, within_secs=self._quiet_within_secs)
-        moving = asyncio.create_task(letting_go, name=f"move-{call_id}")
-        self._moving.add(moving)
-        moving.add_done_callback(self._moving.discard)
+
+    async def _let_go(self, call_id: str) -> None:
+        moved = await self._registry.let_go(call_id, within_secs=self._quiet_within_secs)
+        self._count("moved" if moved else "ended")
 
     async def elsewhere(self, call_id: str) -> None:
         """Find an instance for a call that was let go here, and whose stream came back."""
         try:
-            async with asyncio.timeout(FOUND_WITHIN_SECS):
+            async with within(FOUND_WITHIN_SECS):
                 found = await self._live_calls.find(call_id)
                 if found is not None and found.instance != self._registry.instance:
                     return

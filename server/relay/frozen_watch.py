@@ -23,6 +23,7 @@ from agent.lifecycle.statuses import CallStatus
 from agent.live_calls import LiveCalls, Whereabouts
 from agent.ports import CallLifecycle, Telephone
 from agent.record.call_log import NoSuchCall
+from server.relay.trust import trusted_authorities
 
 EVERY_SECS = 2.0
 ANSWERS_WITHIN_SECS = 1.5
@@ -38,10 +39,16 @@ class FrozenWatch:
         telephone: Telephone,
         instance: str,
         packets: Callable[[], Mapping[str, int]] = dict,
+        count: Callable[[str, str], None] = lambda _reason, _outcome: None,
         *,
         every_secs: float = EVERY_SECS,
     ) -> None:
-        """`packets`: those that came so far of each call here whose stream is passed on to it."""
+        """`packets`: those that came so far of each call here whose stream is passed on to it.
+
+        `count` hears why a call was to be taken, "frozen" or "stuck", and whether Twilio did its
+        part: "pulled" or "refused".
+        """
+        self._count = count
         self._packets = packets
         # At the last look: the packets, and the calls of which none had come since the one before.
         self._came: dict[str, int] = {}
@@ -51,7 +58,9 @@ class FrozenWatch:
         self._telephone = telephone
         self._instance = instance
         self._every_secs = every_secs
-        self._http = httpx.AsyncClient(timeout=ANSWERS_WITHIN_SECS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            timeout=ANSWERS_WITHIN_SECS, trust_env=False, verify=trusted_authorities()
+        )
         # Instances without an address that were silent at the last look, too.
         self._silent: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +84,7 @@ class FrozenWatch:
         for call_id, where in stranded.items():
             if where in frozen:
                 with logger.contextualize(call_id=call_id):
-                    await self._take(call_id, where.instance)
+                    await self._take(call_id, "frozen", where.instance)
 
     async def _look_on(self) -> None:
         failing = False
@@ -119,9 +128,10 @@ class FrozenWatch:
         self._came, self._stuck = came, stuck
         for call_id in again:
             with logger.contextualize(call_id=call_id):
-                await self._take(call_id, "the one that passes its stream on", self._instance)
+                passes_on = "the one that passes its stream on"
+                await self._take(call_id, "stuck", passes_on, self._instance)
 
-    async def _take(self, call_id: str, frozen: str, owner: str | None = None) -> None:
+    async def _take(self, call_id: str, reason: str, frozen: str, owner: str | None = None) -> None:
         """Have Twilio fetch the call's TwiML, unless it is over, elsewhere, or another one does.
 
         `owner`: who has the call now.
@@ -140,4 +150,8 @@ class FrozenWatch:
         if await self._live_calls.owner(call_id) != owner:
             return
         logger.warning("An instance is frozen; its call is taken from it", frozen=frozen)
-        await self._telephone.redirect(call.twilio_sid, call_id)
+        pulled = False
+        try:
+            pulled = await self._telephone.redirect(call.twilio_sid, call_id)
+        finally:
+            self._count(reason, "pulled" if pulled else "refused")

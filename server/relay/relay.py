@@ -19,9 +19,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.live_calls import LiveCalls, Whereabouts
+from server.calls.time_limit import within
 from server.relay.owner_watch import OwnerWatch
 from server.relay.signatures import HEADER, RelaySignatures
 from server.relay.splice import Splice
+from server.relay.trust import trusted_authorities
 from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # The caller hears nothing meanwhile.
@@ -52,7 +54,9 @@ class Relay:
         self._live_calls = live_calls
         self._instance = instance
         self._count = count
-        self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SECS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            timeout=REQUEST_TIMEOUT_SECS, trust_env=False, verify=trusted_authorities()
+        )
         self._watch = OwnerWatch(self._http)
 
     async def close(self) -> None:
@@ -82,7 +86,7 @@ class Relay:
         """The address of the owner that has accepted, and the connection to it."""
         owner: Whereabouts | None = None
         try:
-            async with asyncio.timeout(ACCEPTED_WITHIN_SECS):
+            async with within(ACCEPTED_WITHIN_SECS):
                 owner = await self._other(call_id)
                 if owner is None:
                     return None

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from server.about import own_version
+from server.calls.time_limit import within
 from server.resources import Opened, Resources
 from server.routes.auth import MaySeeDetails
 
@@ -156,7 +157,7 @@ async def _check_database(opened: Resources) -> str:
 
 async def _reach(ping: Callable[[], Awaitable[object]], fails: str = "cannot be reached") -> str:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECS):
+        async with within(CHECK_TIMEOUT_SECS):
             await ping()
     except TimeoutError:
         return f"{fails}: no answer in {CHECK_TIMEOUT_SECS:g} s"

@@ -22,6 +22,7 @@ from tests.server.routes.test_twilio_media import PIPELINES
 __all__ = ["redis_url"]
 pytestmark = pytest.mark.real_time
 
+TAKEN_OVER = 'voice_ai_calls_taken_over_total{how="quiet"}'
 WHOLE = [
     ("agent", GREETING, False),
     ("caller", OPENING, False),
@@ -54,6 +55,10 @@ async def two(
         start_server(**shared, in_fleet=True, base_url=other.url) as home,
     ):
         yield Two(home, other, redis_url)
+
+
+def moves(reason: str, outcome: str) -> str:
+    return f'voice_ai_moves_total{{outcome="{outcome}",reason="{reason}"}}'
 
 
 async def until_listed(server: Running, call_id: str) -> None:
@@ -102,6 +107,8 @@ async def test_a_call_that_is_moved_goes_on_as_if_nothing_had_happened(
     assert (result["status"], result["end_reason"]) == ("completed", "agent")
     assert turns(result) == WHOLE
     assert await two.other.metric(RELAYED) == 1
+    assert await two.home.metric(moves("asked", "moved")) == 1
+    assert await two.other.metric(TAKEN_OVER) == 1
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -175,14 +182,17 @@ async def test_only_another_instance_that_is_ready_is_taken(
     two: Two, twilio: TwilioEmulator
 ) -> None:
     asked: list[tuple[int, str]] = []
+    refused: list[float] = []
 
     async def person(phone: Handset) -> None:
         await phone.listen_until_silence()
         await until_listed(two.home, placed["id"])
+        before = await two.home.metric(moves("asked", "refused"))
         for name in (two.home_name, "nowhere"):
             body = {"instance": name}
             answer = await two.home.http.post(f"/calls/{placed['id']}/move", json=body)
             asked.append((answer.status_code, answer.json()["detail"]))
+        refused.append(await two.home.metric(moves("asked", "refused")) - before)
         phone.hang_up()
 
     twilio.anyone = person
@@ -194,6 +204,7 @@ async def test_only_another_instance_that_is_ready_is_taken(
         (409, "No instance of this name is ready."),
     ]
     assert len(call.record.all("stream.started")) == 1
+    assert refused == [2]
 
 
 async def test_the_command_moves_a_call(

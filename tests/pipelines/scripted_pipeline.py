@@ -14,6 +14,7 @@ class ScriptedPipeline:
         self.line = PhoneLine(asyncio.get_running_loop().time)
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
         self.tokens: dict[tuple[str, str], int] = {}
+        self.is_quiet = True
         self.may_end = asyncio.Event()
         self.may_end.set()
         self._ready = asyncio.Event()

@@ -112,6 +112,26 @@ async def test_a_call_that_reaches_an_instance_that_stops_asks_again_while_there
     assert verbs == [["Say", "Hangup"], ["Pause", "Redirect"], ["Connect", "Redirect"]]
 
 
+async def test_an_instance_that_starts_takes_no_other_instances_call_for_abandoned(
+    start_server: ServerFactory, twilio: TwilioEmulator, redis_url: str
+) -> None:
+    twilio.anyone = NoAnswer()
+    shared = {"redis_url": redis_url, "stream_token_secret": "shared by both", "in_fleet": True}
+    async with start_server(**shared) as one, Redis.from_url(redis_url) as redis:
+        call = await one.place()
+        async with socket(one, call["id"]) as stream:
+            await say(stream, CONNECTED, start_of(call, await token_for(one, call)))
+            await one.until_metric(PIPELINES, 1)
+            while await LiveCallsInRedis(redis).owner(call["id"]) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            async with start_server(**shared, base_url=one.url):
+                pass
+            events = (await one.http.get(f"/calls/{call['id']}/events")).json()["events"]
+    kinds = [event["kind"] for event in events]
+    assert "life.stream_started" in kinds
+    assert "life.instance_stopped" not in kinds
+
+
 async def test_instances_are_listed_with_the_calls_that_they_carry(
     start_server: ServerFactory,
     twilio: TwilioEmulator,

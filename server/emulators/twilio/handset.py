@@ -82,7 +82,8 @@ class Handset:
 
         def is_quiet() -> bool:
             last = self._line.agent_last_sound or 0
-            return self._heard_since() and self._line.now - last >= min_secs * RATE
+            # A line that is behind its clock has not listened to the rest yet.
+            return self._heard_since() and self._line.listened - last >= min_secs * RATE
 
         await self._until(is_quiet)
         self._attentive_from = self._line.now

@@ -91,6 +91,11 @@ class Line:
         """Samples that wait to be said."""
         return self._mouth_waiting
 
+    @property
+    def listened(self) -> int:
+        """Samples since the answer in which speech was looked for: `now`, or a little less."""
+        return len(self.spoken)
+
     def attach(self, end: LineEnd) -> None:
         """Give the person's voice to `end` from the next packet on."""
         self._end = end

@@ -192,6 +192,31 @@ async def test_a_restart_goes_on_where_the_process_stopped(
     assert (await answer(after, talking, "MZ4")).stream_sid == "MZ4"
 
 
+async def test_a_start_leaves_alone_what_another_instance_has(
+    start: Start, phone: Phone, media: ScriptedMedia, a_call: MakeCall
+):
+    other = await start(Patience())
+    talks = await other.place(a_call(), placed(other))
+    phone.dial_answer = "CA2"
+    rings = await other.place(a_call(), placed(other))
+    phone.dial_answer = "CA3"
+    stranded = await other.place(a_call(), placed(other))
+    await answer(other, talks, "MZ1")
+    await answer(other, stranded, "MZ3")
+
+    async def is_elsewhere(call_id: str) -> bool:
+        return call_id in (talks.id, rings.id)
+
+    late = await start(Patience(), is_elsewhere=is_elsewhere)
+    await late.resume()
+    await phone.until(lambda: "CA3" in phone.looked_up)
+    states = [await late.state(call.id) for call in (talks, stranded)]
+    assert [state.stream_sid for state in states] == ["MZ1", None]
+    assert [state.abandoned for state in states] == [False, True]
+    assert phone.looked_up == ["CA3"]
+    assert media.of(rings) == ["warm"]
+
+
 async def test_a_restart_prepares_anew_what_may_still_ring(
     start: Start, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):

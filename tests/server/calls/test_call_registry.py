@@ -46,17 +46,53 @@ class ScriptedLife:
         self.told.set()
 
 
+class ScriptedHandover:
+    """Remembers nothing of any call."""
+
+    def watch(self, call_id: str, running: object) -> None: ...
+
+    def take(self, call_id: str, *, quiet: bool) -> None: ...
+
+    async def recall(self, call: Call) -> None: ...
+
+    async def drop(self, call_id: str, *, is_over: bool) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class NotingLiveCalls(LiveCallsInMemory):
+    """Notes what others see of a call that is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    async def rescue(self, call_id: str) -> bool:
+        self.noted.append("rescued")
+        return await super().rescue(call_id)
+
+    async def release(self, call_id: str, instance: str) -> None:
+        self.noted.append("released")
+        await super().release(call_id, instance)
+
+
 class RegistryStage:
     """A registry with scripted parts."""
 
     def __init__(
-        self, capacity: int = 2, warm: int | None = None, *, is_prepared: bool = True
+        self,
+        capacity: int = 2,
+        warm: int | None = None,
+        *,
+        is_prepared: bool = True,
+        live_calls: LiveCallsInMemory | None = None,
+        handover: "ScriptedHandover | None" = None,
     ) -> None:
         self._is_prepared = is_prepared
         self.log: list[str] = []
         self.measures: list[Measure] = []
         self.pipelines: list[ScriptedPipeline] = []
-        self.live_calls = LiveCallsInMemory()
+        self.live_calls = live_calls or LiveCallsInMemory()
         self.life = ScriptedLife(self.log)
         self.read: list[str] = []
         warming = None
@@ -74,6 +110,7 @@ class RegistryStage:
             capacity=capacity,
             clock=lambda: 1.0,
             prewarming=warming,
+            handover=handover,  # type: ignore[arg-type]
         )
         self.registry.report_to(self.life)  # type: ignore[arg-type]
 
@@ -337,6 +374,24 @@ async def test_the_lives_of_calls_that_are_cut_off_are_told_before_a_process_sto
     assert stage.registry.talking == 4
     await stage.registry.close()
     assert len(stage.life.events) == 2
+
+
+async def test_nobody_rescues_a_call_that_is_let_go() -> None:
+    """While nobody carries it, its TwiML is being fetched: another fetch would end its stream."""
+    live_calls = NotingLiveCalls()
+    stage = RegistryStage(live_calls=live_calls, handover=ScriptedHandover())
+    await stage.registry.carry(a_call(), stage.stream("MZ1"))
+    assert await stage.registry.let_go("1", within_secs=1.0)
+    assert live_calls.noted == ["rescued", "released"]
+    await stage.registry.close()
+
+
+async def test_the_calls_that_a_stop_moves_are_counted() -> None:
+    stage = RegistryStage(handover=ScriptedHandover())
+    for call_id in ("1", "2"):
+        await stage.registry.carry(a_call(call_id), stage.stream(f"MZ{call_id}"))
+    assert await stage.registry.report_shutdown() == 2
+    await stage.registry.close()
 
 
 async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """What espeak-ng says, as samples."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from server.emulators.espeak import UnknownVoice
-from server.emulators.speech import KEPT_SILENCE_SECS, speak, voice_for
+from server.emulators.speech import KEPT_SILENCE_SECS, speak, spoken_words, voice_for
 
 
 def samples(pcm: bytes) -> np.ndarray:
@@ -73,3 +75,26 @@ def test_every_language_has_a_voice_that_speaks(language: str, voice: str) -> No
 def test_an_unknown_voice_is_refused() -> None:
     with pytest.raises(UnknownVoice, match="nobody"):
         speak("Hello", voice="nobody")
+
+
+def test_words_follow_each_other_to_the_end_of_the_sound() -> None:
+    text = "Breakfast is from half past six to eleven, in the garden room."
+    words = spoken_words(text)
+    assert [word.text for word in words] == text.split()
+    assert words[0].start_secs < 0.05
+    for word, following in pairwise(words):
+        assert word.start_secs < word.end_secs == following.start_secs
+    assert words[-1].end_secs == pytest.approx(len(speak(text)) / 2 / 24_000, abs=0.01)
+
+
+def test_a_word_begins_where_it_is_heard() -> None:
+    """A pause belongs to the word before it: the sound begins anew with the next one."""
+    before, after = spoken_words("Yes. Certainly.")
+    said = samples(speak("Yes. Certainly."))
+    silent, begun = (round(secs * 24_000) for secs in (after.start_secs - 0.1, after.start_secs))
+    assert np.abs(said[silent : begun - 480]).max() < np.abs(said[begun : begun + 4_800]).max() / 10
+    assert before.end_secs == after.start_secs
+
+
+def test_no_words_are_spoken_of_no_text() -> None:
+    assert spoken_words("…") == ()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from agent.live_calls import InstanceReport
 from agent.live_calls_in_redis import LiveCallsInRedis
 from agent.record.call_log import NoSuchCall
 from agent.record.models import Call
+from server.emulators.gemini_live.certificate import make_certificate
 from server.http.serving import listen
 from server.relay.frozen_watch import FrozenWatch
 from tests.pipelines.scripted_pipeline import a_call
@@ -63,10 +65,12 @@ class Life:
 @dataclass
 class Phone:
     redirected: list[tuple[str, str]] = field(default_factory=list)
+    # Whether the call is in progress at Twilio.
+    talks: bool = True
 
     async def redirect(self, twilio_sid: str, call_id: str) -> bool:
         self.redirected.append((twilio_sid, call_id))
-        return True
+        return self.talks
 
 
 @dataclass
@@ -76,11 +80,19 @@ class Stage:
     live_calls: LiveCallsInRedis
     life: Life = field(default_factory=Life)
     phone: Phone = field(default_factory=Phone)
+    counted: list[tuple[str, str]] = field(default_factory=list)
 
     def watch(self, instance: str = "here", packets: dict[str, int] | None = None) -> FrozenWatch:
         life: Any = self.life
         phone: Any = self.phone
-        return FrozenWatch(self.live_calls, life, phone, instance, lambda: packets or {})
+        return FrozenWatch(
+            self.live_calls,
+            life,
+            phone,
+            instance,
+            lambda: packets or {},
+            lambda *labels: self.counted.append(labels),
+        )
 
     async def falls_silent(self, url: str | None, *call_ids: str) -> None:
         """The instance reports once, and its leases run out."""
@@ -112,6 +124,17 @@ async def test_a_call_is_taken_once_however_many_look(stage: Stage) -> None:
         await asyncio.gather(*(watch.look() for watch in watches))
         await asyncio.gather(*(watch.close() for watch in watches))
     assert stage.phone.redirected == [("CA1", "c1")]
+    assert stage.counted == [("frozen", "pulled")]
+
+
+async def test_a_call_that_twilio_has_ended_is_counted_as_refused(stage: Stage) -> None:
+    stage.life.talks("c1")
+    stage.phone.talks = False
+    await stage.falls_silent("http://127.0.0.1:9", "c1")
+    watch = stage.watch()
+    await watch.look()
+    await watch.close()
+    assert stage.counted == [("frozen", "refused")]
 
 
 @pytest.mark.parametrize("how", OVER)
@@ -136,7 +159,16 @@ async def test_a_call_that_another_instance_has_is_left_alone(stage: Stage, redi
     assert stage.phone.redirected == []
 
 
-async def test_an_instance_that_answers_is_only_cut_off_from_redis(stage: Stage) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_instance_that_answers_is_only_cut_off_from_redis(
+    stage: Stage, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = None
+    if scheme == "https":
+        certificate = make_certificate(tmp_path)
+        tls = certificate.server_context()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_file))
+
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -144,9 +176,9 @@ async def test_an_instance_that_answers_is_only_cut_off_from_redis(stage: Stage)
         writer.close()
 
     stage.life.talks("c1")
-    async with await asyncio.start_server(answers, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(answers, "127.0.0.1", 0, ssl=tls) as server:
         port = server.sockets[0].getsockname()[1]
-        await stage.falls_silent(f"http://127.0.0.1:{port}", "c1")
+        await stage.falls_silent(f"{scheme}://127.0.0.1:{port}", "c1")
         watch = stage.watch()
         await watch.look()
         await watch.look()
@@ -182,3 +214,4 @@ async def test_a_stream_that_is_stuck_where_it_is_passed_on_is_opened_anew(
         packets["talks"] += 50
     await watch.close()
     assert stage.phone.redirected == [("CA1", "stuck")]
+    assert stage.counted == [("stuck", "pulled")]
