@@ -33,6 +33,7 @@ from server.calls.call_handover import CallHandover
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.fenced_record import FencedRecord
+from server.calls.places import Places
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
 from server.cassettes.policy import CassettePolicy
@@ -301,21 +302,25 @@ def _make_registry(
     load: LoopLoad,
     holds: Callable[[str], bool],
 ) -> CallRegistry:
-    registry = CallRegistry(
-        start,
+    places = Places(
         live_calls,
         instance=instance_name(settings.instance_url),
         capacity=settings.max_concurrent_calls,
+        fleet_capacity=settings.max_fleet_calls or None,
+        url=settings.instance_url,
+        load=load,
+    )
+    registry = CallRegistry(
+        start,
+        live_calls,
+        places,
         clock=clock,
         prewarming=prewarming,
         handover=handover,
         leases=leases,
-        fleet_capacity=settings.max_fleet_calls or None,
-        url=settings.instance_url,
-        load=load,
         holds=holds,
     )
-    metrics.active.set_function(lambda: registry.held)
+    metrics.active.set_function(lambda: places.held)
     metrics.capacity.set(settings.max_concurrent_calls)
     metrics.talking.set_function(lambda: registry.talking)
     return registry
@@ -364,7 +369,7 @@ def _open_aws(
     settings: Settings, registry: CallRegistry, metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     if settings.ecs_agent_uri:
-        protection = TaskProtection(settings.ecs_agent_uri, lambda: registry.busy)
+        protection = TaskProtection(settings.ecs_agent_uri, lambda: registry.places.busy)
         protection.open()
         stack.push_async_callback(protection.close)
     if settings.cloudwatch_namespace:

@@ -10,7 +10,7 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -18,14 +18,14 @@ from loguru import logger
 
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
-from agent.live_calls import NO_FENCE, InstanceReport, LiveCalls
-from agent.loop_load import LoopLoad
+from agent.live_calls import NO_FENCE, LiveCalls
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 from server.calls.call_handover import CallHandover
+from server.calls.places import Places, noted
 from server.calls.quiet_moment import quiet_moment
 
 # Limit of expected streams; some go to other instances.
@@ -61,7 +61,7 @@ class _ActiveCall:
 
 
 class CallRegistry:
-    """`CallMedia` of this instance; `reserve` accepts at most `capacity` calls.
+    """`CallMedia` of this instance: carries the calls that have one of its `places`.
 
     A stream of a call that was answered already is always accepted: it was counted elsewhere.
     """
@@ -70,37 +70,28 @@ class CallRegistry:
         self,
         start: StartCall,
         live_calls: LiveCalls,
+        places: Places,
         *,
-        instance: str,
-        capacity: int,
         clock: Clock,
         prewarming: Prewarming | None = None,
         handover: CallHandover | None = None,
         leases: dict[str, int] | None = None,
-        fleet_capacity: int | None = None,
-        url: str | None = None,
-        load: LoopLoad | None = None,
         holds: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
 
         `handover` None: no other instance goes on with a call of this one. `leases` is filled with
-        the fencing numbers of the calls that are carried. `fleet_capacity`: calls that all
-        instances together hold at most; None sets no limit. `url`: where other instances reach
-        this one. `load`: no call is taken while its loop is overloaded. `holds`: whether a call is
-        still this instance's; an end that comes while it is not is nobody's business.
+        the fencing numbers of the calls that are carried. `holds`: whether a call is still this
+        instance's; an end that comes while it is not is nobody's business.
         """
-        self._load = load
+        self.places = places
+        self.instance = places.instance
         self._holds = holds
         self._handover = handover
-        self._fleet_capacity = fleet_capacity
         self._start = start
         self._prewarming = prewarming
         self._clock = clock
         self._live_calls = live_calls
-        self._capacity = capacity
-        # Calls with a place here, each with its record if it was placed or came in here.
-        self._held: dict[str, Call | None] = {}
         self._active: dict[str, _ActiveCall] = {}
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
@@ -108,16 +99,10 @@ class CallRegistry:
         self.leases: dict[str, int] = {} if leases is None else leases
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
-        self.instance = instance
-        self._url = url
         self._closing = False
-        # Streams of other instances' calls that are passed on to them.
-        self.relays = 0
         # Calls carried here whose stream another instance passes on.
         self.passed_on: set[str] = set()
-        # This process stops: it takes no new call, and carries those that it has.
-        self.draining = False
-        # It has said so of each call: their next streams belong elsewhere.
+        # This process stops, and has said so of each call: their next streams belong elsewhere.
         self._stopping = False
         # It stops now: no moment is waited for.
         self.hurries = False
@@ -129,29 +114,9 @@ class CallRegistry:
         self._life = life
 
     @property
-    def held(self) -> int:
-        """How many calls have a place on this instance."""
-        return len(self._held)
-
-    @property
     def carried(self) -> list[str]:
         """The ids of the calls whose pipelines run here and were answered."""
         return list(self._active)
-
-    @property
-    def places(self) -> list[str]:
-        """The ids of the calls that have a place here."""
-        return list(self._held)
-
-    def report(self) -> tuple[InstanceReport, list[str]]:
-        """What this instance says of itself, and the calls that have a place here."""
-        report = InstanceReport(self.held, self._capacity, self.draining, self._url)
-        return report, self.places
-
-    @property
-    def busy(self) -> int:
-        """What a stop of this process would disturb: calls with a place here, and relays."""
-        return self.held + self.relays
 
     @property
     def talking(self) -> int:
@@ -171,61 +136,20 @@ class CallRegistry:
         active = self._active.get(call_id)
         return None if active is None or active.over else active.running
 
-    @property
-    def is_overloaded(self) -> bool:
-        """Whether the event loop is too late to carry another call."""
-        return self._load is not None and self._load.is_overloaded
-
-    @property
-    def free(self) -> int:
-        """How many more calls have a place here now."""
-        closed = self.draining or self.is_overloaded
-        return 0 if closed else max(0, self._capacity - len(self._held))
-
-    async def admit(self, call: Call) -> bool:
-        """Reserve a place for a call, here and among all instances; False when there is none."""
-        if not self.reserve(call):
-            return False
-        if await self._live_calls.admit(call.id, self._fleet_capacity, self.instance):
-            return True
-        self._held.pop(call.id, None)
-        return False
-
-    async def hold_as(self, call: Call, call_id: str) -> None:
-        """Give a call that was admitted another id."""
-        admitted, call.id = call.id, call_id
-        self._held.pop(admitted, None)
-        self._held[call_id] = call
-        await self._note(self._live_calls.dismiss(admitted))
-        await self._note(self._live_calls.admit(call_id, None, self.instance))
-
-    def reserve(self, call: Call) -> bool:
-        """Reserve a place for a call; False when there is none."""
-        if call.id not in self._held and not self.free:
-            return False
-        self._held[call.id] = call
-        return True
-
     def adopt(self, call: Call, running: RunningCall) -> None:
         """Give a call that has a place the pipeline that was started for it."""
         if self._prewarming is not None:
             self._prewarming.adopt(call, running)
 
-    def give_back(self, call_id: str) -> None:
-        """Free the place that `admit` took for a call that was not created."""
-        if call_id in self._held:
-            del self._held[call_id]
-            self._soon(self._note(self._live_calls.dismiss(call_id)))
-
     async def warm(self, call_id: str) -> None:
         """Hold a place while the phone rings, and prewarm the call."""
-        known = self._held.setdefault(call_id, None)
+        known = self.places.hold(call_id)
         if self._prewarming is not None and call_id not in self._active:
             await self._prewarming.prepare(call_id, known)
 
     async def until_prepared(self, call_id: str, timeout_secs: float) -> None:
         """Wait until the call's greeting is ready or known to fail, at most `timeout_secs`."""
-        waits = timeout_secs > 0 and call_id in self._held and call_id not in self._active
+        waits = timeout_secs > 0 and call_id in self.places and call_id not in self._active
         if self._prewarming is None or not waits:
             return
         with suppress(TimeoutError):
@@ -252,11 +176,7 @@ class CallRegistry:
 
     def has(self, call_id: str) -> bool:
         """Whether the call runs here, or has a place; False once this process stops."""
-        return not self._stopping and (call_id in self._active or call_id in self._held)
-
-    def record_of(self, call_id: str) -> Call | None:
-        """The record of a call that has a place here, as it began; None when it was not given."""
-        return self._held.get(call_id)
+        return not self._stopping and (call_id in self._active or call_id in self.places)
 
     async def carry(self, call: Call, stream: MediaStream) -> PhoneLine:
         """Bind `stream` to the call's line and return it; the first stream starts the pipeline.
@@ -269,7 +189,7 @@ class CallRegistry:
             raise ConversationOver
         self._let_go.pop(call.id, None)
         if active is None:
-            self._held[call.id] = call
+            self.places.hold(call.id, call)
             # A millisecond before the first sound; without Redis, nothing.
             recalled = await self._recall(call)
             active = self._active.get(call.id)
@@ -325,11 +245,11 @@ class CallRegistry:
         now = asyncio.get_running_loop().time()
         self._let_go = {known: until for known, until in self._let_go.items() if until > now}
         self._let_go[call_id] = now + LET_GO_FOR_SECS
-        self._held.pop(call_id, None)
+        self.places.free_place(call_id)
         self.leases.pop(call_id, None)
         # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
-        await self._note(self._live_calls.rescue(call_id))
-        await self._note(self._live_calls.release(call_id, self.instance))
+        await noted(self._live_calls.rescue(call_id))
+        await noted(self._live_calls.release(call_id, self.instance))
         if stream is not None:
             await stream.close()
         await self._finish(call_id)
@@ -344,17 +264,17 @@ class CallRegistry:
 
         It is free again when no stream of the call comes here.
         """
-        if self._handover is None or not self.reserve(call):
+        if self._handover is None or not self.places.reserve(call):
             return False
         self._let_go.pop(call.id, None)
-        await self._live_calls.admit(call.id, None, self.instance)
+        await self.places.count(call.id)
         loop = asyncio.get_running_loop()
         loop.call_later(TAKEN_WITHIN_SECS, self._free_unless_carried, call.id)
         return True
 
     def _free_unless_carried(self, call_id: str) -> None:
         if call_id not in self._active:
-            self._held.pop(call_id, None)
+            self.places.free_place(call_id)
 
     async def report_shutdown(self) -> int:
         """Let go of every call, and tell the lifecycle of those that are cut off.
@@ -386,7 +306,7 @@ class CallRegistry:
         if self._prewarming is not None:
             ending.append(self._prewarming.close())
         await asyncio.gather(*ending)
-        self._held.clear()
+        self.places.close()
         for task in self._telling:
             task.cancel()
 
@@ -427,14 +347,13 @@ class CallRegistry:
         return active
 
     async def _finish(self, call_id: str) -> None:
-        had_place = call_id in self._held
-        self._held.pop(call_id, None)
+        had_place = self.places.free_place(call_id)
         self._expected.pop(call_id, None)
         if self._prewarming is not None:
             await self._prewarming.drop(call_id)
         active = self._active.get(call_id)
         if had_place and not self._closing and not (active is not None and active.lost):
-            await self._note(self._live_calls.dismiss(call_id))
+            await self.places.count_no_more(call_id)
         if active is None:
             return
         active.over = True
@@ -450,7 +369,7 @@ class CallRegistry:
                 is_over = not (active.lost or self._closing)
                 await self._handover.drop(call_id, is_over=is_over)
             if not active.lost:
-                await self._note(self._live_calls.release(call_id, self.instance))
+                await noted(self._live_calls.release(call_id, self.instance))
 
     async def _claim(self, call_id: str) -> None:
         async def claim() -> None:
@@ -458,14 +377,7 @@ class CallRegistry:
             if call_id in self.leases:
                 self.leases[call_id] = fence
 
-        await self._note(claim())
-
-    async def _note(self, noting: Awaitable[object]) -> None:
-        # What is noted is for other instances; the call goes on without it.
-        try:
-            await noting
-        except Exception:
-            logger.exception("The lease of a call could not be changed")
+        await noted(claim())
 
     async def _watch(self, call_id: str, active: _ActiveCall) -> None:
         with logger.contextualize(call_id=call_id):

@@ -168,17 +168,17 @@ class AnnouncedServer(_Server):
         now = asyncio.get_running_loop().time()
         if self._drained_at is None:
             self._drained_at = now + self._drain_secs
-            registry.draining = True
-            if registry.busy:
+            registry.places.draining = True
+            if registry.places.busy:
                 logger.warning(
                     "Stopping: no new calls are taken; a second signal ends those that go on",
-                    calls=registry.busy,
+                    calls=registry.places.busy,
                     waits_at_most_secs=self._drain_secs,
                 )
-        if not registry.busy:
+        if not registry.places.busy:
             self.should_exit = True
         elif now >= self._drained_at:
-            logger.warning("Stopping: calls still go on", calls=registry.busy)
+            logger.warning("Stopping: calls still go on", calls=registry.places.busy)
             self.should_exit = True
 
     def breaks(self, why: str) -> None:

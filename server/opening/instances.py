@@ -151,7 +151,7 @@ def open_leases(
         instance=registry.instance,
         ttl_secs=lease_secs(settings),
         on_lost=registry.lose_soon,
-        report=registry.report,
+        report=registry.places.report,
     )
     leases.open()
     stack.push_async_callback(leases.close)
@@ -178,7 +178,7 @@ def open_relay(
         registry.instance,
         lambda outcome: metrics.relays.labels(outcome).inc(),
     )
-    metrics.relayed.set_function(lambda: registry.relays)
+    metrics.relayed.set_function(lambda: registry.places.relays)
     stack.push_async_callback(relay.close)
     return relay
 

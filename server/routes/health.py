@@ -141,10 +141,12 @@ async def _check(opened: Resources) -> Readiness:
 
 
 def _check_process(opened: Resources) -> str:
-    if opened.registry.draining:
+    if opened.registry.places.draining:
         return "stops: it takes no new calls"
     return (
-        "its event loop is late: it takes no new calls" if opened.registry.is_overloaded else "ok"
+        "its event loop is late: it takes no new calls"
+        if opened.registry.places.is_overloaded
+        else "ok"
     )
 
 

@@ -39,7 +39,7 @@ async def take_call(sid: str, ours: str, theirs: str, opened: Resources) -> Call
     await _reserve_place(call, profile.language, opened)
     pooled = None if opened.pool is None else opened.pool.take(ours)
     if pooled is not None:
-        await opened.registry.hold_as(call, pooled.call.id)
+        await opened.registry.places.hold_as(call, pooled.call.id)
         pooled.running.comes_from(call.phone_number)
         opened.registry.adopt(call, pooled.running)
     call = await _open(call, profile, opened)
@@ -53,14 +53,14 @@ async def _reserve_place(call: Call, language: str, opened: Resources) -> None:
     """Take a place for the call when it is its turn. Raises: NotTaken."""
     longest, sid = opened.settings.inbound_queue_seconds, call.twilio_sid
     assert sid is not None, "an incoming call has one"
-    if opened.registry.draining and await _another_takes_calls(opened):
+    if opened.registry.places.draining and await _another_takes_calls(opened):
         raise NotTaken(_asks_again(None, language, 1, opened))
     if not longest:
-        if not await opened.registry.admit(call):
+        if not await opened.registry.places.admit(call):
             raise _busy(language, opened)
         return
     place = await opened.waiting_line.stand(sid)
-    if place.ahead < opened.registry.free and await opened.registry.admit(call):
+    if place.ahead < opened.registry.places.free and await opened.registry.places.admit(call):
         await opened.waiting_line.leave(sid)
         if place.waited_secs:
             opened.metrics.waited_in_line.labels("taken").observe(place.waited_secs)

@@ -34,23 +34,23 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
-        opened.registry.give_back(call.id)
+        opened.registry.places.give_back(call.id)
         opened.metrics.rejected.labels("idempotency_key").inc()
         raise HTTPException(409, OTHER_BODY) from None
     except DailyLimitReached as reached:
-        opened.registry.give_back(call.id)
+        opened.registry.places.give_back(call.id)
         opened.metrics.rejected.labels("daily_limit").inc()
         raise HTTPException(429, f"DAILY_CALL_LIMIT: {reached}.") from None
     except LifecycleUnavailable as unavailable:
-        opened.registry.give_back(call.id)
+        opened.registry.places.give_back(call.id)
         opened.metrics.rejected.labels("temporal").inc()
         retry = {"Retry-After": str(RETRY_AFTER_SECS)}
         raise HTTPException(503, f"{unavailable}; try again soon.", headers=retry) from None
     except BaseException:
-        opened.registry.give_back(call.id)
+        opened.registry.places.give_back(call.id)
         raise
     if kept.id != call.id or kept.status.is_terminal:
-        opened.registry.give_back(call.id)
+        opened.registry.places.give_back(call.id)
     logger.info("A call was placed", call_id=kept.id, personal_to=kept.phone_number)
     return kept
 
@@ -100,7 +100,7 @@ def _fingerprint(body: CallRequest) -> str:
 
 
 async def _reserve_place(call: Call, opened: Resources) -> None:
-    if not await opened.registry.admit(call):
+    if not await opened.registry.places.admit(call):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(
             503,

@@ -65,7 +65,7 @@ async def _serve(websocket: WebSocket, call_id: str, stream_sid: str, opened: Re
     if start.stream_sid != stream_sid:
         raise Refused("bad_start")
     # The other instance has seen the call's record; what is prepared here needs no newer one.
-    call = opened.registry.record_of(call_id) or await opened.call_log.get(call_id)
+    call = opened.registry.places.record_of(call_id) or await opened.call_log.get(call_id)
     opened.registry.passed_on.add(call_id)
     try:
         await carry(websocket, call, stream_sid, opened)

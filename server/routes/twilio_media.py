@@ -77,13 +77,13 @@ async def _passed_on(
     if opened.relay is None or registry.running(call_id) is not None:
         return False
     direct: MediaWebSocketProtocol = websocket.scope["extensions"][DIRECT_SOCKET]
-    registry.relays += 1
+    registry.places.relays += 1
     try:
         if registry.has_let_go(call_id) and opened.moves is not None:
             await opened.moves.elsewhere(call_id)
         return await opened.relay.pass_on(direct, call_id, stream_sid, start)
     finally:
-        registry.relays -= 1
+        registry.places.relays -= 1
 
 
 async def _handshake(websocket: WebSocket) -> tuple[Start, str]:

@@ -100,7 +100,7 @@ async def test_a_call_that_reaches_an_instance_that_stops_asks_again_while_there
 ) -> None:
     shared = {"redis_url": redis_url}
     async with start_server(**shared, instance_url="http://one") as one:
-        registries[0].draining = True
+        registries[0].places.draining = True
         alone = await one.twilio_posts("/twilio/inbound", INBOUND)
         async with start_server(**shared, instance_url="http://two") as two:
             asks_again = await one.twilio_posts("/twilio/inbound", INBOUND)

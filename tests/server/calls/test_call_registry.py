@@ -14,6 +14,7 @@ from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming
 from pipelines.call.run_call import CallSummary
 from server.calls.call_registry import CallRegistry, ConversationOver
+from server.calls.places import Places
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 
 
@@ -106,8 +107,7 @@ class RegistryStage:
         self.registry = CallRegistry(
             self._start,  # type: ignore[arg-type]
             self.live_calls,
-            instance="here",
-            capacity=capacity,
+            Places(self.live_calls, instance="here", capacity=capacity),
             clock=lambda: 1.0,
             prewarming=warming,
             handover=handover,  # type: ignore[arg-type]
@@ -131,16 +131,16 @@ class RegistryStage:
 
 async def test_places_are_taken_given_back_and_never_counted_twice() -> None:
     registry = RegistryStage(capacity=2).registry
-    asked = [registry.reserve(a_call(call)) for call in ("1", "1", "2", "3")]
+    asked = [registry.places.reserve(a_call(call)) for call in ("1", "1", "2", "3")]
     assert asked == [True, True, True, False]
     await registry.warm("1")
-    assert registry.held == 2
-    registry.give_back("2")
-    assert registry.reserve(a_call("3"))
+    assert registry.places.held == 2
+    registry.places.give_back("2")
+    assert registry.places.reserve(a_call("3"))
     await registry.release("1")
     await registry.end("3", EndReason.API)
     await registry.end("3", EndReason.API)
-    assert registry.held == 0
+    assert registry.places.held == 0
 
 
 async def test_one_pipeline_carries_a_call_over_all_of_its_streams() -> None:
@@ -224,7 +224,7 @@ async def test_what_was_ended_from_outside_is_not_reported() -> None:
     await stage.registry.end("1", EndReason.API)
     assert stage.life.events == []
     assert "MZ1 closed" in stage.log
-    assert (stage.registry.held, stage.registry.talking) == (0, 0)
+    assert (stage.registry.places.held, stage.registry.talking) == (0, 0)
 
 
 async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
@@ -232,7 +232,7 @@ async def test_a_stream_of_a_live_call_is_carried_beyond_the_capacity() -> None:
     await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
     await stage.registry.carry(a_call("2"), stage.stream("MZ2"))
     assert stage.registry.talking == 2
-    assert not stage.registry.reserve(a_call("3"))
+    assert not stage.registry.places.reserve(a_call("3"))
     await stage.registry.close()
     assert stage.registry.talking == 0
 
@@ -252,7 +252,7 @@ async def test_a_call_is_carried_even_when_its_owner_cannot_be_noted() -> None:
 
 async def test_the_record_of_a_call_that_was_reserved_here_is_not_read_to_prepare_it() -> None:
     stage = RegistryStage(warm=5)
-    assert stage.registry.reserve(a_call("1"))
+    assert stage.registry.places.reserve(a_call("1"))
     await stage.registry.warm("1")
     assert (len(stage.pipelines), stage.read) == (1, [])
     await stage.registry.warm("2")
@@ -277,7 +277,7 @@ async def test_a_call_that_nobody_answers_gives_back_its_place_and_what_was_prep
     stage = RegistryStage(warm=5)
     await stage.registry.warm("1")
     await stage.registry.release("1")
-    assert (stage.registry.held, stage.log) == (0, ["pipeline ended"])
+    assert (stage.registry.places.held, stage.log) == (0, ["pipeline ended"])
     assert stage.warm_ups() == ["released"]
     assert stage.life.events == []
 
@@ -293,7 +293,7 @@ async def test_who_is_not_prepared_has_a_place_and_is_answered_cold() -> None:
     stage = RegistryStage(capacity=5, warm=1)
     await stage.registry.warm("1")
     await stage.registry.warm("2")
-    assert (len(stage.pipelines), stage.registry.held) == (1, 2)
+    assert (len(stage.pipelines), stage.registry.places.held) == (1, 2)
     await stage.registry.carry(a_call("2"), stage.stream("MZ1"))
     assert len(stage.pipelines) == 2
     assert stage.warm_ups() == ["limit", "cold"]
