@@ -79,9 +79,9 @@ async def measure_floods(
     """
     phases: list[Phase] = []
     async with on_stage(System.OURS, options, at_once=calls) as stage:
-        if priority:
-            os.setpriority(os.PRIO_PROCESS, stage.server.pid, FIRST_NICE)
         with ahead_of_others(priority):
+            if priority:
+                os.setpriority(os.PRIO_PROCESS, stage.server.pid, FIRST_NICE)
             await stage.grow(calls)
             for flood in (None, *(each for one in FLOODS for each in (one, None))):
                 tell("quiet" if flood is None else flood.name)

@@ -10,9 +10,15 @@ from server.cli.bench_audio import audio
 from server.cli.bench_chaos import chaos
 from server.cli.bench_flood import flood
 from server.cli.bench_load import load
-from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
+from server.cli.bench_options import (
+    JsonFile,
+    Pin,
+    chosen_systems,
+    refusals_in_words,
+    write_json,
+)
 from server.cli.bench_relay import relay
-from server.cli.environment import echo_lines, exit_without_package
+from server.cli.environment import exit_without_package
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(audio)
@@ -60,25 +66,23 @@ def latency(
         from server.bench.latency import USUAL, BenchOptions, run_latency
         from server.bench.report import as_json, print_result
         from server.bench.systems import System
-        from server.demo.stage import StageError
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
     systems = chosen_systems(system, USUAL)
     options = BenchOptions(calls, at_once, warm_up, ring, setup, thinking, pin, systems)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bars = {one: progress.add_task(one.label, total=calls, start=False) for one in systems}
+    with (
+        refusals_in_words(),
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        bars = {one: progress.add_task(one.label, total=calls, start=False) for one in systems}
 
-            def tell(one: System, done: int) -> None:
-                progress.start_task(bars[one])
-                progress.update(bars[one], completed=done)
+        def tell(one: System, done: int) -> None:
+            progress.start_task(bars[one])
+            progress.update(bars[one], completed=done)
 
-            result = asyncio.run(run_latency(options, tell))
-    except StageError as error:
-        echo_lines(f"The server did not start:\n{error}", err=True)
-        raise typer.Exit(1) from None
+        result = asyncio.run(run_latency(options, tell))
     print_result(result, Console())
     write_json(json_file, as_json(result))
     if any(measured.problems for measured in result.systems.values()):

@@ -6,17 +6,15 @@ from typing import Annotated
 
 import typer
 
-from server.cli.bench_options import JsonFile, Pin, write_json
-from server.cli.environment import echo, echo_lines, exit_without_package
+from server.cli.bench_options import Calls, JsonFile, Pin, Priority, refusals_in_words, write_json
+from server.cli.environment import echo, exit_without_package
 
 
 def flood(
-    calls: Annotated[int, typer.Option(min=1, max=500, help="Calls at once.")] = 20,
+    calls: Calls = 20,
     secs: Annotated[float, typer.Option(min=3, help="Seconds measured in each phase.")] = 15.0,
     pin: Pin = True,
-    priority: Annotated[
-        bool, typer.Option(help="Run ahead of all other work on this machine, where allowed.")
-    ] = False,
+    priority: Priority = False,
     json_file: JsonFile = None,
 ) -> None:
     """What floods of requests without a key cost live calls: each packet's lateness, and memory.
@@ -31,9 +29,7 @@ def flood(
         from server.bench.alone import alone
         from server.bench.cores import shared_out, staying_on
         from server.bench.flood import as_json, measure_floods, print_floods, problems_of
-        from server.bench.load.priority import NoPriority
         from server.bench.load.stage import LoadOptions
-        from server.demo.stage import StageError
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
@@ -42,16 +38,13 @@ def flood(
     def tell(line: str) -> None:
         echo(line, err=True)
 
-    try:
-        with (
-            alone(lambda: tell("Another bench runs on this machine; waiting.")),
-            staying_on(options.cores.load if options.cores else None),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            phases = runner.run(measure_floods(calls, options, priority=priority, tell=tell))
-    except (StageError, NoPriority, PermissionError) as error:
-        echo_lines(f"The bench did not run:\n{error}", err=True)
-        raise typer.Exit(1) from None
+    with (
+        refusals_in_words(),
+        alone(lambda: tell("Another bench runs on this machine; waiting.")),
+        staying_on(options.cores.load if options.cores else None),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        phases = runner.run(measure_floods(calls, options, priority=priority, tell=tell))
     print_floods(phases, Console())
     write_json(json_file, as_json(phases))
     if problems_of(phases):

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.bench_options import JsonFile, Pin, chosen_systems, write_json
-from server.cli.environment import echo, echo_lines, exit_without_package
+from server.cli.bench_options import (
+    JsonFile,
+    Pin,
+    Priority,
+    chosen_systems,
+    refusals_in_words,
+    write_json,
+)
+from server.cli.environment import echo, exit_without_package
 
 if TYPE_CHECKING:
     from server.bench.load.run import LoadBench
@@ -43,9 +50,6 @@ _WarmUp = Annotated[
 _Workers = Annotated[
     int, typer.Option(min=1, max=64, help="Ours runs in so many processes, with as many cores.")
 ]
-_Priority = Annotated[
-    bool, typer.Option(help="Run ahead of all other work on this machine, where that is allowed.")
-]
 
 
 def load(
@@ -61,7 +65,7 @@ def load(
     setting: _Setting = None,
     warm_up: _WarmUp = True,
     pin: Pin = True,
-    priority: _Priority = False,
+    priority: Priority = False,
     workers: _Workers = 1,
     json_file: JsonFile = None,
 ) -> None:
@@ -96,22 +100,10 @@ def load(
 
 def _run(asked: "LoadBench", json_file: JsonFile) -> bool:
     """Run it, print it and write it down; whether every call went as it should."""
-    from server.bench.load.priority import NoPriority
     from server.bench.load.run import run_load_bench
-    from server.demo.stage import StageError
-    from server.demo.valkey import NoValkey
 
-    try:
+    with refusals_in_words():
         result = run_load_bench(asked, tell=lambda line: echo(line, err=True))
-    except NoPriority as error:
-        echo(f"--priority: {error}.", err=True)
-        return False
-    except NoValkey as error:
-        echo(f"--workers: {error}.", err=True)
-        return False
-    except StageError as error:
-        echo_lines(f"The server did not start:\n{error}", err=True)
-        return False
     write_json(json_file, result.told)
     return not result.problems
 

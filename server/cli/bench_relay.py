@@ -6,17 +6,15 @@ from typing import Annotated
 
 import typer
 
-from server.cli.bench_options import JsonFile, Pin, write_json
-from server.cli.environment import echo, echo_lines, exit_without_package
+from server.cli.bench_options import Calls, JsonFile, Pin, Priority, refusals_in_words, write_json
+from server.cli.environment import echo, exit_without_package
 
 
 def relay(
-    calls: Annotated[int, typer.Option(min=1, max=500, help="Calls at once.")] = 20,
+    calls: Calls = 20,
     secs: Annotated[float, typer.Option(min=1, help="Seconds measured, each time.")] = 10.0,
     pin: Pin = True,
-    priority: Annotated[
-        bool, typer.Option(help="Run ahead of all other work on this machine, where allowed.")
-    ] = False,
+    priority: Priority = False,
     json_file: JsonFile = None,
 ) -> None:
     """What passing calls on to another instance adds: latency of each packet, and CPU.
@@ -29,24 +27,19 @@ def relay(
         from rich.console import Console
 
         from server.bench.cores import shared_out
-        from server.bench.load.priority import NoPriority, ahead_of_others
+        from server.bench.load.priority import ahead_of_others
         from server.bench.load.stage import LoadOptions
         from server.bench.relay import as_json, measure_relay, print_relay
-        from server.demo.stage import StageError
-        from server.demo.valkey import NoValkey
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
     options = LoadOptions(secs, cores=shared_out() if pin else None)
-    try:
-        with (
-            ahead_of_others(priority),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            result = runner.run(measure_relay(calls, options, lambda line: echo(line, err=True)))
-    except (StageError, NoValkey, NoPriority) as error:
-        echo_lines(f"The servers did not start:\n{error}", err=True)
-        raise typer.Exit(1) from None
+    with (
+        refusals_in_words(),
+        ahead_of_others(priority),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        result = runner.run(measure_relay(calls, options, lambda line: echo(line, err=True)))
     print_relay(result, Console())
     write_json(json_file, as_json(result))
     if result.problems:
