@@ -238,11 +238,12 @@ class _Stage:
         if call.kind is Kind.TERMINATED:
             await self._until_talking(call_id)
             (await self.http.post(f"/calls/{call_id}/terminate")).raise_for_status()
-        async with asyncio.timeout(ENDS_WITHIN_SECS):
-            while True:
-                answer = await self.http.get(f"/calls/{call_id}/result", params={"wait": 10})
-                if answer.status_code != 202:
-                    return answer.raise_for_status().json()
+        gives_up_at = asyncio.get_running_loop().time() + ENDS_WITHIN_SECS
+        while True:
+            answer = await self.http.get(f"/calls/{call_id}/result", params={"wait": 10})
+            is_over = answer.raise_for_status().status_code != 202
+            if is_over or asyncio.get_running_loop().time() > gives_up_at:
+                return answer.json()
 
     async def _until_talking(self, call_id: str) -> None:
         while True:
