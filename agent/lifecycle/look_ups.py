@@ -3,7 +3,7 @@
 not answered yet   Dialled ── 10 s ──▶ look_up ── 15 s ──▶ look_up ── 15 s ──▶ …
 dial was unclear   DialUnclear ── 3.5 s ──▶ look_up ── 3.5 s ──▶ … while the phone may ring
     "no such call"                       ── 3.5 s ──▶ look_up ── 3.5 s ──▶ … until it counts
-later              check_soon ── 5 s ──▶ look_up ── 10 s ──▶ … at most every 5 min
+later              check_soon ── 5 s ──▶ look_up ── 10 s ──▶ … 60 s; 5 min in a stream or a transfer
 """
 
 from agent.lifecycle.draft import Draft
@@ -44,5 +44,8 @@ def _pause_secs(state: CallState) -> float:
 
 
 def _doubled(state: CallState) -> float:
-    doubled = state.patience.reconcile_secs * float(2 ** min(state.look_ups, 30))
-    return min(doubled, state.patience.reconcile_at_most_secs)
+    patience = state.patience
+    doubled = patience.reconcile_secs * float(2 ** min(state.look_ups, 30))
+    is_transferred = state.transfer_to is not None and not state.hanging_up
+    longest = patience.reconcile_at_most_secs if is_transferred else patience.unheard_at_most_secs
+    return min(doubled, longest)

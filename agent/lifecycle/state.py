@@ -32,9 +32,11 @@ class Patience:
     unanswered_at_most_secs: float = 15.0
     # The pause before each look-up of a call that Twilio may not have.
     unclear_dial_secs: float = 3.5
-    # Other calls: the first pause before Twilio is asked (doubled each time) and the longest.
+    # Other calls: the first pause before Twilio is asked (doubled each time) and the longest; of a
+    # call that nobody here hears, and that is not transferred, another one.
     reconcile_secs: float = 5.0
     reconcile_at_most_secs: float = 300.0
+    unheard_at_most_secs: float = 60.0
     # A shorter stream is a failure; so many in a row end the call.
     short_stream_secs: float = 5.0
     short_streams: int = 3
@@ -104,7 +106,7 @@ class CallState:
             **values
             | {
                 "direction": Direction(values["direction"]),
-                "patience": Patience(**values["patience"]),
+                "patience": Patience(**_EARLIER_PATIENCE | values["patience"]),
                 "status": CallStatus(values["status"]),
                 "end_reason": EndReason(reason) if reason else None,
                 "deadlines": {Timer(t): at for t, at in values["deadlines"].items()},
@@ -112,6 +114,10 @@ class CallState:
                 "told": tuple(values.get("told", ())),
             }
         )
+
+
+# What calls that began before these were there go on with.
+_EARLIER_PATIENCE = {"unheard_at_most_secs": 300.0}
 
 
 def new_call(

@@ -32,6 +32,8 @@ OURS = "+15550100999"
 WORK = (sys.executable, "-c", "from server.cli.main import app; app()", "worker")
 # Over so many calls, a worker is killed.
 OVER_AT_THE_KILL = 0.3
+# Faults that wait for a request, of all kinds.
+FAULTS_AT_ONCE = 12
 # A dial that was lost is looked for with growing pauses, while Twilio's answers fail.
 ENDS_WITHIN_SECS = 240.0
 NOT_DIALLED = ("failed", "system")
@@ -255,12 +257,14 @@ class _Stage:
     async def _trouble(self, dice: random.Random, most: int) -> None:
         """Have Twilio fail now and then, with what a dial or a look-up may meet, and callbacks.
 
-        A fault waits for a request of its kind: more than `most` would never come to an end.
+        A fault waits for a request of its kind: more than `most` would never come to an end, and
+        more than a few at a time would be an outage of minutes.
         """
         for _ in range(most):
             await asyncio.sleep(dice.uniform(0.1, 1.0))
             fault: RestFault = a_fault(dice)
-            self.twilio.fail_next(fault)
+            if len(self.twilio.faults) < FAULTS_AT_ONCE:
+                self.twilio.fail_next(fault)
             self.twilio.callbacks = a_callback_plan(dice)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from itertools import pairwise
 
 import pytest
 
@@ -259,6 +260,40 @@ def test_a_dial_that_twilio_never_got_has_failed_within_15_s():
         call.fires(Timer.RECONCILE)
         call.happens(TwilioStatus(call.at, None, None))
     assert call.at - 1002 <= 15
+
+
+def pauses(call: Story, most: int) -> list[float]:
+    """The pauses between look-ups that bring no news: Twilio's REST API fails."""
+    times = [call.at]
+    while len(times) <= most and not call.state.status.is_terminal:
+        call.fires(Timer.RECONCILE)
+        times.append(call.at)
+    return [after - before for before, after in pairwise(times)]
+
+
+@pytest.mark.parametrize("why", ["its stream has ended", "it is to be hung up"])
+def test_a_call_that_nobody_here_hears_is_asked_for_each_minute_at_least(why: str):
+    call = Story(*answered(), StreamEnded(1030, "MZ1", 20))
+    if why == "it is to be hung up":
+        call.happens(Terminate(1031))
+    assert pauses(call, 8)[1:] == [10, 20, 40, 60, 60, 60, 60]
+
+
+def test_a_call_in_a_stream_or_transferred_is_asked_for_every_five_minutes_at_most():
+    talks = Story(*answered())
+    assert set(pauses(talks, 2)) <= {299.0, 300.0, 310.0}
+    transferred = Story(*answered())
+    transferred.happens(ConversationEnded(1030, "agent", transfer_to="+15550100199"))
+    transferred.happens(StreamEnded(1031, "MZ1", 21))
+    transferred.happens(TwimlFetched(1032))
+    assert max(pauses(transferred, 9)) == 300
+
+
+def test_a_call_that_began_with_other_pauses_keeps_them():
+    earlier = Story(*answered()).state.to_json()
+    del earlier["patience"]["unheard_at_most_secs"]
+    state = CallState.from_json(earlier)
+    assert state.patience.unheard_at_most_secs == state.patience.reconcile_at_most_secs
 
 
 def test_a_phone_that_may_ring_for_long_is_not_hung_up_by_look_ups():
