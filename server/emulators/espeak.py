@@ -1,8 +1,12 @@
 """espeak-ng by ctypes: text to samples, and text to phonemes.
 
-The library keeps one voice per process, so every use of it holds one lock.
+The library keeps one voice per process, so every use of it holds one lock. What it speaks depends
+on what it spoke before (the phase of its waves is never reset), and on random numbers that are
+seeded by the clock: it is loaded anew for each text, with one seed, so that a text has the same
+samples in every process.
 """
 
+import _ctypes
 import ctypes
 import threading
 from collections.abc import Callable
@@ -16,6 +20,7 @@ UTF8 = 1
 IPA = 0x02
 RATE_PARAMETER, PITCH_PARAMETER = 1, 3
 _CHUNK_MS = 200
+_SEED = 1
 _NO_MORE_EVENTS, _WORD_EVENT = 0, 1
 
 
@@ -51,6 +56,13 @@ class Espeak:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._samples = bytearray()
+        self._word_starts: list[tuple[int, int]] = []
+        # ctypes does not keep a callback alive that only the library holds.
+        self._callback = _SynthCallback(self._take)
+        self._load()
+
+    def _load(self) -> None:
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         data = espeakng_loader.get_data_path().encode()
@@ -58,11 +70,14 @@ class Espeak:
         if rate <= 0:
             raise RuntimeError("espeak-ng did not open its data")
         self.sample_rate: int = rate
-        self._samples = bytearray()
-        self._word_starts: list[tuple[int, int]] = []
-        # ctypes does not keep a callback alive that only the library holds.
-        self._callback = _SynthCallback(self._take)
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
         self._library.espeak_SetSynthCallback(self._callback)
+
+    def _load_anew(self) -> None:
+        """Forget what was spoken: only a library that is unloaded loses its state (3 ms)."""
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)
+        self._load()
 
     def _take(
         self,
@@ -99,6 +114,7 @@ class Espeak:
         """
         encoded = text.encode()
         with self._lock:
+            self._load_anew()
             self._choose(voice)
             self._library.espeak_SetParameter(RATE_PARAMETER, words_per_minute, 0)
             self._library.espeak_SetParameter(PITCH_PARAMETER, pitch, 0)

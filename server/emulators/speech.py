@@ -67,8 +67,8 @@ def speak(
 ) -> bytes:
     """PCM16 mono little endian at `rate` Hz, peak at -3 dBFS, at most 30 ms of silence around it.
 
-    Empty for a text without a sound in it. The same arguments give the same bytes
-    within a process; espeak-ng itself varies by some samples.
+    Empty for a text without a sound in it. The same arguments give the same bytes in every
+    process.
 
     Raises: UnknownVoice.
     """

@@ -1,5 +1,9 @@
 """What espeak-ng says, as samples."""
 
+import hashlib
+import subprocess
+import sys
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -41,6 +45,29 @@ def test_is_the_same_every_time_and_different_for_another_voice() -> None:
     speak("Something else in between.", voice="es", pitch=80)
     assert speak("Good evening.") == first
     assert speak("Good evening.", voice="en-us+f3") != first
+
+
+SPOKEN = ("en-us", "en-us+f3", "en-us+whisper", "de")
+IN_ANOTHER_PROCESS = f"""
+import hashlib
+from server.emulators.speech import speak
+speak("What another process has said before.", voice="es")
+for voice in {SPOKEN!r}[::-1]:
+    print(hashlib.sha256(speak("Fifty-six, seven or eight?", voice=voice)).hexdigest())
+"""
+
+
+def test_is_the_same_in_every_process() -> None:
+    """Whatever was said before, and in another second: espeak-ng takes its seed from the clock."""
+    here = [hashlib.sha256(speak("Fifty-six, seven or eight?", voice=v)) for v in SPOKEN]
+    begun = int(time.time())
+    while int(time.time()) == begun:
+        time.sleep(0.02)
+    there = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS], capture_output=True, text=True, check=True
+    )
+
+    assert there.stdout.split()[::-1] == [digest.hexdigest() for digest in here]
 
 
 def test_faster_speech_is_shorter() -> None:
