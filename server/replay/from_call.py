@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipelines.call import catalogue
 from server.cassettes.blocks import CassetteError
 from server.cassettes.cassette import Cassette, read_cassettes
 from server.replay.cassettes.comparing import compare
@@ -44,7 +45,9 @@ def scenario_from_call(
         name = name or f"call_{cassette.head.call_id[:8]}"
         redaction = None
         if redacted_words is not None:
-            redaction = Redaction(cassette.head.metadata, redacted_words)
+            profile = catalogue.find(cassette.head.pipeline).profile
+            own = (profile.greeting, profile.system_prompt)
+            redaction = Redaction(cassette.head.metadata, redacted_words, own)
         made = make_scenario(cassette, to / name, name=name, redaction=redaction)
     except (CassetteError, OSError, LookupError) as error:
         raise FromCallError(str(error)) from None

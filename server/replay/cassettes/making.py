@@ -6,6 +6,7 @@ FOLDER/<name>/call.cassette   the whole call; not when it is redacted
 """
 
 import audioop
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import soundfile
 import yaml
 
+from agent.model_instructions import KEYS_PRESSED
 from pipelines.call import catalogue
 from pipelines.recording.tape import Kind
 from server.cassettes.cassette import Cassette
@@ -39,6 +41,7 @@ HEAD_ROOM = 3
 _HEAD = """\
 # Made of a call by `voice-ai scenarios from-call`. What held in the call is expected: edit it.
 """
+_KEYS_PRESSED = re.compile(re.escape(KEYS_PRESSED).replace(r"\{\}", "([0-9*#A-D ]+)"))
 _PROFILE_FIELDS = {
     "greeting": "greeting",
     "system_prompt": "system_prompt",
@@ -134,13 +137,47 @@ def _scenario(
         "outcome": _outcome(conversation, end),
     }
     if redaction is not None:
-        plain = {**plain, **{key: redaction.value(plain[key]) for key in ("gemini", "outcome")}}
+        rules, outcome = plain["gemini"]["rules"], plain["outcome"]
+        plain["gemini"] = {"rules": [_redacted_rule(rule, redaction) for rule in rules]}
         plain["turns"] = [_redacted_turn(turn, redaction) for turn in plain["turns"]]
-        plain["outcome"] = {
-            **plain["outcome"],
-            **{k: end.get(k) for k in ("status", "end_reason") if end.get(k)},
-        }
+        record = [_redacted_record(turn, redaction) for turn in outcome["record"]]
+        plain["outcome"] = {**outcome, "record": record}
     return plain
+
+
+def _redacted_rule(rule: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    """What is said is redacted, and what tools are called with; names of tools are none."""
+    redacted = dict(rule)
+    if "hears" in rule:
+        redacted["hears"] = redaction.text(rule["hears"])
+    if "text_contains" in rule:
+        redacted["text_contains"] = _redacted_trigger(rule["text_contains"], redaction)
+    redacted["do"] = [
+        {"say": redaction.agent_text(step["say"])}
+        if "say" in step
+        else {"call": _redacted_call(step["call"], redaction)}
+        for step in rule["do"]
+    ]
+    return redacted
+
+
+def _redacted_trigger(text: str, redaction: Redaction) -> str:
+    """What the model is told as text, up to the first hidden word; keys as the caller's are."""
+    if pressed := _KEYS_PRESSED.fullmatch(text):
+        return KEYS_PRESSED.format(" ".join(redaction.keys(pressed[1].replace(" ", ""))))
+    first, *_ = re.split(r"\[(?:name|number)\]", redaction.agent_text(text))
+    return first.rstrip() or text
+
+
+def _redacted_call(call: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    return {**call, **({"args": redaction.value(call["args"])} if "args" in call else {})}
+
+
+def _redacted_record(turn: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    if "text_contains" not in turn:
+        return dict(turn)
+    hide = redaction.text if turn["who"] == "caller" else redaction.agent_text
+    return {**turn, "text_contains": hide(turn["text_contains"])}
 
 
 def _redacted_turn(turn: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
@@ -149,7 +186,7 @@ def _redacted_turn(turn: Mapping[str, Any], redaction: Redaction) -> dict[str, A
     if "user" in turn:
         redacted["user"] = redaction.text(turn["user"])
     if "dtmf" in turn:
-        redacted["dtmf"] = "0" * len(turn["dtmf"])
+        redacted["dtmf"] = redaction.keys(turn["dtmf"])
     if "expect" in turn:
         redacted["expect"] = [_redacted_expectation(each, redaction) for each in turn["expect"]]
     return redacted
@@ -158,12 +195,9 @@ def _redacted_turn(turn: Mapping[str, Any], redaction: Redaction) -> dict[str, A
 def _redacted_expectation(expectation: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     redacted = dict(expectation)
     if "text_contains" in redacted:
-        redacted["text_contains"] = redaction.text(redacted["text_contains"])
+        redacted["text_contains"] = redaction.agent_text(redacted["text_contains"])
     if "calls" in redacted:
-        redacted["calls"] = [
-            {**call, **({"args": redaction.value(call["args"])} if "args" in call else {})}
-            for call in redacted["calls"]
-        ]
+        redacted["calls"] = [_redacted_call(call, redaction) for call in redacted["calls"]]
     return redacted
 
 

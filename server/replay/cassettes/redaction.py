@@ -1,7 +1,8 @@
 """Redaction: names and numbers in what was said, replaced in text and covered by a tone in audio.
 
-A word is a name when it is in the call's metadata, or begins with a capital within a sentence. That
-hides too much rather than too little, and cannot be sure: read the result before it is shared.
+A word is a name when it is in the call's metadata, or begins with a capital within a sentence. What
+the pipeline's own greeting and prompt say in every call stays. That hides too much rather than too
+little, and cannot be sure: read the result before it is shared.
 """
 
 import re
@@ -30,6 +31,7 @@ _NUMBERS = frozenset(
         *("eighty", "ninety", "hundred", "thousand", "million", "double", "triple"),
     )
 )
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\w+")
 _NO_NAMES = frozenset(
     (
         *("i", "i'm", "i'll", "i've", "i'd", "ok", "mr", "mrs", "ms", "dr", "at"),
@@ -41,28 +43,50 @@ _NO_NAMES = frozenset(
 
 
 class Redaction:
-    """Knows the names of one call; `words` are hidden, too."""
+    """Knows the names of one call; `words` are hidden, too.
 
-    def __init__(self, metadata: Mapping[str, Any], words: Iterable[str] = ()) -> None:
+    `own` are texts that the pipeline has by itself: names in them stay, and so does each word
+    between the same two words as there. What a placeholder of theirs is filled with is hidden.
+    """
+
+    def __init__(
+        self, metadata: Mapping[str, Any], words: Iterable[str] = (), own: Iterable[str] = ()
+    ) -> None:
         known = [value for value in metadata.values() if isinstance(value, str)]
         spoken = (word.casefold() for text in (*known, *words) for word in _WORD.findall(text))
-        self._names = {word for word in spoken if len(word) > 1} - _NO_NAMES - _NUMBERS
+        self._names = {word for word in spoken if len(word) > 1 and not _is_no_name(word)}
+        self._names -= _NUMBERS
+        self._own: dict[str, set[tuple[str, str]]] = {}
+        for text in own:
+            for part in _PLACEHOLDER.split(text):
+                for before, word, after in _with_neighbours(part):
+                    self._own.setdefault(word, set()).add((before, after))
+        self._keys: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """The text with placeholders for names and numbers."""
+        """What the caller says, with one placeholder for names or numbers in a row."""
+        return re.sub(r"(\[\w+\])(?:[\s,.\-]+\1)+", r"\1", self.agent_text(text))
+
+    def agent_text(self, text: str) -> str:
+        """The text with placeholders: one for each word, as where metadata fills a greeting."""
         hidden = dict(self._hidden(text))
         parts, at = [], 0
         for match in _WORD.finditer(text):
             if match.start() in hidden:
                 parts += [text[at : match.start()], hidden[match.start()]]
                 at = match.end()
-        redacted = "".join([*parts, text[at:]])
-        return re.sub(r"(\[\w+\])(?:[\s,.\-]+\1)+", r"\1", redacted)
+        return "".join([*parts, text[at:]])
+
+    def keys(self, digits: str) -> str:
+        """Other keys in place of a number; a single key chooses from a menu, and stays."""
+        if len(digits) < 2:
+            return digits
+        return self._keys.setdefault(digits, str(len(self._keys) % 10) * len(digits))
 
     def value(self, value: Any) -> Any:
         """A value of plain JSON, with all texts in it redacted."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.agent_text(value)
         if isinstance(value, Mapping):
             return {key: self.value(each) for key, each in value.items()}
         if isinstance(value, list | tuple):
@@ -89,17 +113,37 @@ class Redaction:
 
     def _hidden(self, text: str) -> Iterable[tuple[int, str]]:
         """Where hidden words begin, and what stands for them."""
-        for match in _WORD.finditer(text):
-            word = match.group().casefold()
-            starts_sentence = not text[: match.start()].rstrip(" \"'“”(¿¡") or text[
-                : match.start()
-            ].rstrip(" \"'“”(¿¡").endswith((".", "!", "?", ":"))
+        neighbours = list(_with_neighbours(text))
+        for match, (before, word, after) in zip(_WORD.finditer(text), neighbours, strict=True):
+            if self._is_own(before, word, after):
+                continue
+            earlier = text[: match.start()].rstrip(" \"'“”(¿¡[")
+            starts_sentence = not earlier or earlier.endswith((".", "!", "?", ":"))
             if any(char.isdigit() for char in word) or word in _NUMBERS:
                 yield match.start(), NUMBER
             elif word in self._names or (
-                match.group()[0].isupper() and not starts_sentence and word not in _NO_NAMES
+                match.group()[0].isupper()
+                and not (starts_sentence or _is_no_name(word) or word in self._own)
             ):
                 yield match.start(), NAME
+
+    def _is_own(self, before: str, word: str, after: str) -> bool:
+        """Whether the pipeline's texts have it between the same words; "" there is their edge."""
+        return any(
+            (left or right) and left in ("", before) and right in ("", after)
+            for left, right in self._own.get(word, ())
+        )
+
+
+def _with_neighbours(text: str) -> Iterable[tuple[str, str, str]]:
+    """Each word with the one before and the one after it, "" at both ends."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    return zip(["", *words], words, [*words[1:], ""], strict=False)
+
+
+def _is_no_name(word: str) -> bool:
+    """`Fridays` and `Friday's` are no more of a name than `Friday` is."""
+    return word in _NO_NAMES or re.sub(r"['’]?s$", "", word) in _NO_NAMES
 
 
 def word_spans(pcm: bytes, words: list[str], language: str) -> list[tuple[float, float]]:

@@ -10,7 +10,23 @@ import yaml
 from server.replay.cassettes.heard_sound import caller_mulaw
 from server.replay.cassettes.redaction import NAME, NUMBER, TONE_HZ, Redaction
 from server.replay.from_call import scenario_from_call
-from tests.server.replay.cassettes.recorded_call import recorded
+from tests.server.replay.cassettes.recorded_call import cassette_of, recorded
+
+PERSONAL = """
+name: personal
+call: {pipeline: reminder, metadata: {name: Ms Lee, appointment: Tuesday at ten}}
+gemini:
+  rules:
+    - {hears: "Are Fridays free for Anderson?", say: "Fridays are, Anna Bell. Call 555 0100, or press one to confirm."}
+    - text_contains: "pressed 4 2"
+      do: [{say: "Thank you. Goodbye."}, {call: {name: hang_up}}]
+turns:
+  - expect: [{event: response}]
+  - user: "Are Fridays free for Anderson?"
+    expect: [{event: response, text_contains: "Anna Bell"}]
+  - dtmf: "42"
+outcome: {status: completed, end_reason: agent}
+"""  # noqa: E501
 
 
 def test_a_scenario_of_a_call_holds_at_once(tmp_path: Path) -> None:
@@ -46,6 +62,34 @@ def test_texts_lose_names_and_numbers_but_no_other_words() -> None:
 
     assert hidden == f"Ms {NAME}, this is {NAME}. Call {NUMBER} or {NUMBER}, on Friday, {NAME}?"
     assert redaction.text("What should I bring? I'm late.") == "What should I bring? I'm late."
+
+
+def test_a_redacted_scenario_holds_at_once_and_keeps_what_the_pipeline_says(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = cassette_of(PERSONAL, tmp_path).path
+
+    held = scenario_from_call(
+        path, tmp_path, name="one", key=None, redacted_words=[], say=said.append
+    )
+
+    assert held, said
+    text = (tmp_path / "one" / "scenario.yaml").read_text()
+    for personal in ("Lee", "Tuesday at ten", "Anderson", "Anna", "Bell", "555", "42", "4 2"):
+        assert personal not in text
+    made = yaml.safe_load(text)
+    greeting = made["turns"][0]["expect"][0]["text_contains"]
+    assert "Press one to confirm it, or two to change it." in greeting
+    assert made["turns"][1]["user"] == f"Are Fridays free for {NAME}?"
+
+
+def test_a_number_stays_only_between_the_words_of_the_pipeline() -> None:
+    own = ["$name, press one to confirm, two for Acme."]
+    redaction = Redaction({"town": "press on the left"}, own=own)
+
+    kept = "Lee, press one to confirm, two for Acme. I called Acme."
+    assert redaction.agent_text(kept) == kept
+    assert redaction.agent_text("One, two, the one") == f"{NUMBER}, {NUMBER}, {NAME} {NUMBER}"
+    assert [redaction.keys(keys) for keys in ("1", "42", "4711", "42")] == ["1", "00", "1111", "00"]
 
 
 def test_a_tone_lies_over_the_hidden_word_alone() -> None:

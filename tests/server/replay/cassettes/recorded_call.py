@@ -44,9 +44,13 @@ _FOLDER = TemporaryDirectory(prefix="voice-ai-recorded-call-")
 @cache
 def recorded() -> Cassette:
     """The cassette; its file stays as long as this process."""
-    folder = Path(_FOLDER.name)
+    return cassette_of(SCENARIO, Path(_FOLDER.name))
+
+
+def cassette_of(scenario_text: str, folder: Path) -> Cassette:
+    """A cassette of a scenario that holds, kept in an empty folder."""
     file = folder / "everything.yaml"
-    file.write_text(SCENARIO)
+    file.write_text(scenario_text)
     (scenario,) = read_scenarios(file)
     replay = play_one(scenario, RunOptions(play=PlayOptions(cassettes=folder)))
     assert replay.verdict is Verdict.PASSED, (replay.failures, replay.problem)
