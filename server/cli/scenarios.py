@@ -47,6 +47,7 @@ def from_call(
             key=None if key is None else key.get_secret_value(),
             redacted_words=words if redact or words else None,
             say=typer.echo,
+            pipelines=settings.pipelines,
         )
     except FromCallError as error:
         typer.echo(str(error), err=True)

@@ -45,6 +45,9 @@ class ScriptedCaller:
         # A turn without a sound is no turn: whatever comes, comes of something else.
         self.failures: list[Failure] = unheard
         self.played = 0
+        # The turn that failed, and behind which none was played; turns count from 1.
+        self.failed_turn: int | None = None
+        self.gave_up = False
         self._turn_start = 0
 
     async def __call__(self, phone: Handset) -> None:
@@ -57,6 +60,7 @@ class ScriptedCaller:
             if standing.failure is not None:
                 self.failures.append(standing.failure)
                 if self._scenario.stop_on_failure:
+                    self.failed_turn, self.gave_up = self.played, True
                     phone.hang_up()
                     return
         if not self._scenario.call.stays:
@@ -69,23 +73,25 @@ class ScriptedCaller:
         return turns[self.played] if self.played < len(turns) else Turn(self._scenario.where)
 
     def left_open(self) -> list[Failure]:
-        """What the call was over too early for: the turn it ended in, and those behind it."""
+        """What the call was over too early for: the turn it ended in, or the first one behind."""
         rest = self._scenario.turns[self.played :]
         if not rest or (self.failures and self._scenario.stop_on_failure):
             return []
-        found = []
         if self._sent > self.played or not rest[0].does_something:
-            standing = self._stand(rest[0])
-            found = [] if standing.failure is None else [standing.failure]
-            if self._sent > self._sent_whole and not rest[0].expect:
-                found = [
-                    Failure(rest[0].where, "the turn to be said", "the call was over within it")
-                ]
+            if failure := self._unfinished(rest[0]):
+                self.failed_turn = self.played + 1
+                return [failure]
             rest = rest[1:]
-        return found + [
-            Failure(turn.where, "the turn to be played", "the call was over before it")
-            for turn in rest
-        ]
+        if not rest:
+            return []
+        self.failed_turn = len(self._scenario.turns) - len(rest) + 1
+        return [Failure(rest[0].where, "the turn to be played", "the call was over before it")]
+
+    def _unfinished(self, turn: Turn) -> Failure | None:
+        """What is wrong with the turn in which the call ended, if anything is."""
+        if self._sent > self._sent_whole and not turn.expect:
+            return Failure(turn.where, "the turn to be said", "the call was over within it")
+        return self._stand(turn).failure
 
     async def _send(self, turn: Turn, sound: bytes, phone: Handset) -> None:
         if not turn.does_something:

@@ -14,6 +14,12 @@ from server.replay.results import Failure
 from server.replay.scenario import HeardSentence, Limit, NotChecked, Outcome
 
 
+_NO_END = (
+    "every reply was interrupted, or the call ended within it, so that none has an end to look at: "
+    "let the caller hear one out, or take this line out"
+)
+
+
 @dataclass
 class Findings:
     """What does not hold, and what cannot be known."""
@@ -52,7 +58,7 @@ def check_replies(outcome: Outcome, call: EmulatedCall, hearing: Hearing, found:
     replies = hearing.whole_replies(call)
     if not replies:
         for limit in asked:
-            found.leave_out(limit, "the model said no reply to its end")
+            found.leave_out(limit, _NO_END)
         return
     started = call.record.first("stream.started")
     listens_from = call.record.secs(started) if started is not None else 0.0

@@ -12,6 +12,7 @@ from server.replay.cassettes.making import CASSETTE, SCENARIO, make_scenario
 from server.replay.cassettes.playing import trace_path
 from server.replay.cassettes.redaction import Redaction
 from server.replay.cassettes.replaying import replay_cassette
+from server.replay.player import PlayOptions
 from server.replay.reading import read_scenarios
 from server.replay.results import Replay, Verdict
 from server.replay.runner import RunOptions, play_one
@@ -31,14 +32,17 @@ def scenario_from_call(
     key: str | None,
     redacted_words: Sequence[str] | None,
     say: Callable[[str], None],
+    pipelines: Sequence[str] = (),
 ) -> bool:
     """Make a scenario of the cassette at `path`, and play it; whether it holds.
 
-    `redacted_words`: hide names and numbers, and these; None: hide nothing.
+    `redacted_words`: hide names and numbers, and these; None: hide nothing. `pipelines` are the
+    modules and folders of PIPELINES.
 
     Raises: FromCallError.
     """
     try:
+        catalogue.use(pipelines)
         cassette = read_cassettes(path, None if key is None else read_key(key))[0]
         if cassette.answered_at is None:
             raise FromCallError(f"{path}: nobody answered this call: there is nothing to replay")
@@ -49,7 +53,7 @@ def scenario_from_call(
             own = (profile.greeting, profile.system_prompt)
             redaction = Redaction(cassette.head.metadata, redacted_words, own)
         made = make_scenario(cassette, to / name, name=name, redaction=redaction)
-    except (CassetteError, OSError, LookupError) as error:
+    except (CassetteError, catalogue.BrokenPipeline, OSError, LookupError) as error:
         raise FromCallError(str(error)) from None
     say(f"{made.folder}: {made.turns} turns, {made.secs:.1f} s of the caller's track")
     if cassette.cut_off or cassette.end is None:
@@ -60,7 +64,7 @@ def scenario_from_call(
     else:
         say("Names and numbers are hidden as far as they were recognised: read and listen to it.")
     for scenario in read_scenarios(made.folder / SCENARIO):
-        replay = play_one(scenario, RunOptions())
+        replay = play_one(scenario, RunOptions(play=PlayOptions(pipelines=tuple(pipelines))))
         held = held and replay.verdict is Verdict.PASSED
         _tell(replay, say)
     return held

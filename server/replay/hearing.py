@@ -160,28 +160,37 @@ class Hearing:
         for session in self.stage.gemini.sessions:
             for reply in session.log.replies:
                 said = reply.started_at - answered
-                if not reply.complete or self._cut_short(reply, said, call):
+                if not reply.complete or self._was_stopped(reply, said, call):
                     continue
                 pcm = speak(reply.text, voice=reply.voice, rate=SPEAKS_AT)
                 match = find(at_line_rate(pcm, SPEAKS_AT), heard, after_secs=max(after, said - 0.1))
+                whole = match is not None and match.cut_off_ms <= UNALTERED_MS
+                if not whole and self._hung_up_within(reply, said, call):
+                    continue
                 if match is not None:
                     after = match.end_secs - 0.1
                 found.append(HeardReply(reply, match, said))
         return found
 
-    def _cut_short(self, reply: Reply, said: float, call: EmulatedCall) -> bool:
+    def _was_stopped(self, reply: Reply, said: float, call: EmulatedCall) -> bool:
         """Whether somebody had a right to stop it: the caller, or a fault."""
-        started = call.record.first("stream.started")
-        heard_from = said if started is None else max(said, call.record.secs(started))
-        until = heard_from + reply.secs + 1.0
-        near = [event for event in self.timeline.events if said <= event.at <= until]
-        stopped = any(
+        until = self._heard_until(reply, said, call)
+        return any(
             event.kind == "stream.lost"
             or (event.kind == "bot_interrupted" and _has_cause(event.at, call))
-            for event in near
+            for event in self.timeline.events
+            if said <= event.at <= until
         )
-        over = self.timeline.now() if call.line is None else self._ended_at(call)
-        return stopped or (call.hung_up_by == "caller" and over <= until)
+
+    def _hung_up_within(self, reply: Reply, said: float, call: EmulatedCall) -> bool:
+        """Whether the caller hung up before its end can be sure to have been heard."""
+        ended = self._ended_at(call)
+        return call.hung_up_by == "caller" and ended <= self._heard_until(reply, said, call)
+
+    def _heard_until(self, reply: Reply, said: float, call: EmulatedCall) -> float:
+        started = call.record.first("stream.started")
+        heard_from = said if started is None else max(said, call.record.secs(started))
+        return heard_from + reply.secs + 1.0
 
     def _ended_at(self, call: EmulatedCall) -> float:
         ended = call.record.first("hung_up")

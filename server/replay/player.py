@@ -21,6 +21,7 @@ from server.emulators.twilio import (
 )
 from server.replay.caller import ScriptedCaller
 from server.replay.cassettes.playing import play_cassette
+from server.replay.notes import still_asked, tool_failures, unplayed
 from server.replay.events import Timeline
 from server.replay.faults import cause
 from server.replay.hearing import Hearing
@@ -204,23 +205,34 @@ class _Playing:
             replay.speech = hearing.stretches(call, result["turns"])
             replay.response_ms = hearing.response_ms(call)
         replay.failures += self._caller.failures + self._caller.left_open()
-        replay.failures += [
-            Failure(
-                fault.where,
-                f"a {fault.kind} {fault.at_ms} ms after the answer",
-                "there was nothing left that could go wrong so",
-            )
-            for fault in self._uncaused
-        ]
         events = await events_of(stage.api, replay.call_id)
+        replay.notes += tool_failures(events)
+        outcome = self._still_asked()
         failures, not_checked = check_outcome(
-            scenario.outcome, result, events, call, hearing, real=stage.gemini is None
+            outcome, result, events, call, hearing, real=stage.gemini is None
         )
         replay.failures += failures
         replay.not_checked += not_checked
         replay.timeline = sorted(self._timeline.events, key=lambda event: event.at)
         replay.failures += _errors(scenario, stage) + _breakdown(scenario, replay)
         replay.verdict = _verdict(replay)
+
+    def _still_asked(self) -> Outcome:
+        """The outcome that can be asked for; of a failed turn, what follows is only noted."""
+        outcome, failed_turn = self._scenario.outcome, self._caller.failed_turn
+        if failed_turn is None:
+            self._replay.failures += [
+                Failure(
+                    fault.where,
+                    f"a {fault.kind} {fault.at_ms} ms after the answer",
+                    "there was nothing left that could go wrong so",
+                )
+                for fault in self._uncaused
+            ]
+            return outcome
+        outcome, left_out = still_asked(outcome, failed_turn, hung_up=self._caller.gave_up)
+        self._replay.notes += unplayed(failed_turn, len(self._scenario.turns)) + left_out
+        return outcome
 
     async def _cause_faults(self, stage: Stage) -> None:
         timeline = self._timeline

@@ -84,6 +84,8 @@ class Replay:
     verdict: Verdict
     failures: list[Failure] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
+    # What helps to understand the rest: tools that failed, turns that were not played.
+    notes: list[str] = field(default_factory=list)
     judged: list[Judgement] = field(default_factory=list)
     # Why the replay broke, if it did.
     problem: str = ""
