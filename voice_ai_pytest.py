@@ -160,6 +160,9 @@ class ScenarioItem(pytest.Item):
         replay = play_one(self.scenario, options)
         for left_out in replay.not_checked:
             self.add_report_section("call", "not checked", f"{left_out.where}: {left_out.what}\n")
+        if replay.verdict is Verdict.PASSED:
+            for note in replay.notes:
+                self.add_report_section("call", "note", f"{note}\n")
         if replay.verdict is Verdict.NOT_CHECKED:
             pytest.skip("nothing in it can be checked at a phone")
         if replay.verdict is not Verdict.PASSED:
@@ -179,6 +182,7 @@ class ScenarioItem(pytest.Item):
 def told(replay: "Replay") -> str:
     """The lines of the file that did not hold, what was seen instead, and what was said."""
     lines = [f"{f.where}: expected {f.expected}, saw {f.seen}" for f in replay.failures]
+    lines += [f"note: {note}" for note in replay.notes]
     lines += [f"the replay broke: {replay.problem}"] if replay.problem else []
     lines += ["", "what was said:"]
     lines += [

@@ -65,7 +65,7 @@ class RememberCaller(DirectProcessor):
         if isinstance(frame, TranscriptionFrame):
             if not self._text:
                 self._first_words_at = self._now()
-            self._text = frame.text if self._again else self._text + frame.text
+            self._text = frame.text if self._again else _joined(self._text, frame.text)
             self._again = False
         elif isinstance(frame, TurnAgainFrame):
             self._again = bool(self._text)
@@ -100,3 +100,9 @@ class RememberCaller(DirectProcessor):
 
     def _now(self) -> float:
         return self.get_event_loop().time()
+
+
+def _joined(text: str, piece: str) -> str:
+    """Pieces bring their own spaces, but not always between two sentences: "Hello?" "What is it?"."""
+    parts = text.endswith((".", "!", "?")) and piece[:1].isalpha()
+    return f"{text} {piece}" if parts else text + piece

@@ -86,7 +86,7 @@ def replay_and_report(
         for sentence in breaking(replays):
             console.print(sentence, markup=False, highlight=False)
     try:
-        _write(replays, outputs)
+        _write(replays, outputs, took_secs)
     except OSError as error:
         raise ReplayError(f"A report could not be written: {error}") from None
     return all(replay.verdict in (Verdict.PASSED, Verdict.NOT_CHECKED) for replay in replays)
@@ -142,13 +142,13 @@ def _scenarios(paths: Sequence[Path], only: str | None) -> list[Scenario]:
     return chosen
 
 
-def _write(replays: Sequence[Replay], outputs: Outputs) -> None:
+def _write(replays: Sequence[Replay], outputs: Outputs, took_secs: float) -> None:
     if outputs.junit is not None:
         write_junit(replays, outputs.junit)
     if outputs.run is not None:
         save_run(replays, outputs.run)
     if outputs.html is not None:
-        write_html(replays, outputs.html)
+        write_html(replays, outputs.html, took_secs=took_secs)
     if outputs.wav is not None:
         _write_wavs(replays, outputs.wav)
 

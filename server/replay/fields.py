@@ -1,7 +1,6 @@
 """A mapping of a scenario file, taken key by key: each wrong value is noted with its line."""
 
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TypeVar
 
 from server.replay.problems import Findings
@@ -32,9 +31,7 @@ class Fields:
             findings.wrong(node.where, name or "file", "a mapping", node.shown())
         for key, entry in self._entries.items():
             if key not in known:
-                findings.wrong(
-                    entry.where, self.path(key), suggestion(key, known), "an unknown key"
-                )
+                findings.unknown(entry.where, self.path(key), key, known)
 
     def path(self, key: str) -> str:
         """The key's path in the file."""
@@ -155,9 +152,3 @@ def text_of(node: Node, path: str, findings: Findings) -> str | None:
         got = f"{got}, which is a text in quotes only"
     findings.wrong(node.where, path, "a text", got)
     return None
-
-
-def suggestion(word: str, known: Collection[str]) -> str:
-    """What was probably meant, or what there is."""
-    near = get_close_matches(word, known, n=1)
-    return f"{near[0]}" if near else f"one of {', '.join(known)}"

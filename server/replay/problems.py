@@ -1,22 +1,22 @@
 """What is wrong with a scenario file, and what in it cannot be checked at a phone."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from server.replay.scenario import NotChecked, Where
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A place of a file that is wrong: what belongs there, and what stands there instead."""
+    """A place of a file that is wrong, and a sentence that says what is wrong with it."""
 
     where: Where
     key: str
-    expected: str
-    got: str
+    says: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.key}: expected {self.expected}, got {self.got}"
+        return f"{self.where}: {self.key}: {self.says}"
 
 
 class ScenarioError(ValueError):
@@ -37,8 +37,16 @@ class Findings:
     not_checked: list[NotChecked] = field(default_factory=list)
 
     def wrong(self, where: Where, key: str, expected: str, got: str) -> None:
-        """Note a problem."""
-        self.problems.append(Problem(where, _in_a_line(key), expected, _in_a_line(got)))
+        """Note what belongs there, and what stands there instead."""
+        says = f"expected {expected}, got {_in_a_line(got)}"
+        self.problems.append(Problem(where, _in_a_line(key), says))
+
+    def unknown(self, where: Where, key: str, last: str, known: Collection[str]) -> None:
+        """Note a key that there is not: `last` is its own name, `key` its path."""
+        near = get_close_matches(last, known, n=1)
+        instead = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+        says = f"there is no key `{_in_a_line(last)}`; {instead}"
+        self.problems.append(Problem(where, _in_a_line(key), says))
 
     def leave_out(self, where: Where, what: str) -> None:
         """Note what is asked for and cannot be checked at a phone."""

@@ -1,12 +1,14 @@
 """What replays come to, in a terminal: a table while they run, and the reasons at the end.
 
+      scenario                     ended               length speed response
     ✓ appointments/barge_in        completed · agent   23.0 s   28×   900 ms
     ✗ appointments/opening_hours   completed · agent   13.4 s   22×  3600 ms  …yaml:47: expected …
     ⠹ appointments/five_minutes    runs
 
 How the call ended, how long it lasted, how much faster it was played, the middle of its response
 times, and why it failed. What is done scrolls up, and only what runs is drawn again; where nobody
-watches, each replay is one plain line once it is done.
+watches, each replay is one plain line once it is done, and the reasons stand at the end alone. In a
+narrow terminal, a completed call has only the reason of its end.
 """
 
 import time
@@ -35,9 +37,10 @@ _SIGNS = {
 }
 _NAME_AT_MOST = 44
 _NAME_AT_LEAST = 26
-_ENDED_WIDTH = 22
-_SECS_WIDTH, _SPEED_WIDTH, _RESPONSE_WIDTH = 12, 6, 9
-_BESIDE_NAME = len("✓ ") + len("  ") + _ENDED_WIDTH + _SECS_WIDTH + _SPEED_WIDTH + _RESPONSE_WIDTH
+_ENDED_WIDTH, _NARROW_ENDED_WIDTH = 22, 11
+_SECS_WIDTH, _SPEED_WIDTH, _RESPONSE_WIDTH = 10, 6, 9
+_FIGURES_WIDTH = _SECS_WIDTH + _SPEED_WIDTH + _RESPONSE_WIDTH
+_BESIDE_NAME = len("✓ ") + len("  ") + _ENDED_WIDTH + _FIGURES_WIDTH
 
 
 class LiveTable:
@@ -58,11 +61,14 @@ class LiveTable:
         self._console = console
         self._total = len(scenarios) * repetitions
         names = [title(scenario.name, repetitions) for scenario in scenarios]
-        at_most = _NAME_AT_MOST
+        wanted = min(max(map(len, names), default=8), _NAME_AT_MOST)
+        self._is_narrow = console.is_terminal and console.width < wanted + _BESIDE_NAME
+        self._ended_width = _NARROW_ENDED_WIDTH if self._is_narrow else _ENDED_WIDTH
         if console.is_terminal:
             # A row is one line of the terminal: a name loses its middle before a figure is cut.
-            at_most = max(_NAME_AT_LEAST, min(at_most, console.width - _BESIDE_NAME))
-        self._name_width = min(max(map(len, names), default=8), at_most)
+            beside = _BESIDE_NAME - _ENDED_WIDTH + self._ended_width
+            wanted = min(wanted, max(_NAME_AT_LEAST, console.width - beside))
+        self._name_width = wanted
         self._clock = clock
         self._began = clock()
         self._running: dict[tuple[str, int], float] = {}
@@ -71,6 +77,7 @@ class LiveTable:
 
     def __enter__(self) -> Self:
         self._began = self._clock()
+        self._print(self._heading())
         if self._console.is_terminal:
             self._live = Live(console=self._console, get_renderable=self._drawn, transient=True)
             self._live.start()
@@ -99,18 +106,32 @@ class LiveTable:
         """A replay is over: its row is printed for good."""
         self._running.pop((replay.scenario.name, replay.repetition), None)
         self._verdicts[replay.verdict] += 1
-        row = self._row(replay)
+        self._print(self._row(replay))
+
+    def _print(self, row: Text) -> None:
         if self._console.is_terminal:
             self._console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
         else:
             self._console.print(row, soft_wrap=True)
 
+    def _heading(self) -> Text:
+        figures = (
+            f"{'length':>{_SECS_WIDTH}}{'speed':>{_SPEED_WIDTH}}{'response':>{_RESPONSE_WIDTH}}"
+        )
+        name, ended = _fitted("scenario", self._name_width), _fitted("ended", self._ended_width)
+        return Text(f"  {name}  {ended}{figures}", "dim")
+
+    def _ended(self, replay: Replay) -> str:
+        words = [word for word in (replay.status, replay.end_reason) if word]
+        if replay.verdict in (Verdict.BROKEN, Verdict.NOT_CHECKED) and not words:
+            return replay.verdict.value
+        if self._is_narrow and words[:1] == ["completed"]:
+            return words[-1]
+        return words[0] if self._is_narrow and words else " · ".join(words)
+
     def _row(self, replay: Replay) -> Text:
         sign, style = _SIGNS[replay.verdict]
         name = title(replay.scenario.name, replay.repetition)
-        ended = " · ".join(word for word in (replay.status, replay.end_reason) if word)
-        if replay.verdict in (Verdict.BROKEN, Verdict.NOT_CHECKED) and not ended:
-            ended = replay.verdict.value
         middle = p50(replay.response_ms)
         figures = (
             f"{length(replay.call_secs) if replay.call_secs else '':>{_SECS_WIDTH}}"
@@ -120,10 +141,10 @@ class LiveTable:
         row = Text.assemble(
             (sign, style),
             f" {_fitted(name, self._name_width)}  ",
-            (_fitted(ended, _ENDED_WIDTH), "dim"),
+            (_fitted(self._ended(replay), self._ended_width), "dim"),
             figures,
         )
-        if why := _first_reason(replay):
+        if self._console.is_terminal and (why := _first_reason(replay)):
             row.append(f"  {why}", style)
         row.rstrip()
         return row
@@ -153,7 +174,7 @@ class LiveTable:
 def print_results(
     replays: Sequence[Replay], console: Console, *, took_secs: float | None = None
 ) -> None:
-    """Print what failed and where, what was not checked, what is flaky, and totals.
+    """Print what failed and where, notes, what was not checked, what is flaky, and totals.
 
     `took_secs` is how long all took on the wall's clock, where that is not the sum of the replays
     (several may have run at once).
@@ -182,6 +203,8 @@ def print_results(
             )
             for line in failure.picture.splitlines():
                 say((f"    {printable(line)}", "dim"))
+        for note in replay.notes:
+            say(("note: ", "cyan"), printable(note), (f"  ({printable(name)})", "dim"))
     for line in _unchecked(replays):
         say(("not checked: ", "yellow"), line)
     for line in flakes:
@@ -234,8 +257,8 @@ def _totals(replays: Sequence[Replay], took_secs: float | None) -> str:
     calls = sum(replay.call_secs for replay in replays)
     parts = [f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]]
     times = speed(calls, took)
-    lasted = f" (calls lasted {calls:.0f} s{f': {times}' if times else ''})" if calls else ""
-    return f"{', '.join(parts) or 'nothing was replayed'} in {took:.1f} s{lasted}"
+    lasted = f" (calls lasted {length(calls)}{f': {times}' if times else ''})" if calls else ""
+    return f"{', '.join(parts) or 'nothing was replayed'} in {length(took)}{lasted}"
 
 
 def _fitted(text: str, width: int) -> str:

@@ -34,20 +34,27 @@ def write_html(
     *,
     title: str = "Replay",
     sound_at_most: int = SOUND_AT_MOST,
+    took_secs: float | None = None,
 ) -> None:
     """Write the page to `path`; folders on the way are made.
 
     The sound of all calls takes at most `sound_at_most` bytes of it; calls that did not pass come
-    first, and the page says whose sound was left out.
+    first, and the page says whose sound was left out. `took_secs` is how long all took on the
+    wall's clock, where that is not the sum of the replays (several may have run at once).
 
     Raises: OSError when the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(replays, title=title, sound_at_most=sound_at_most), encoding="utf-8")
+    text = page(replays, title=title, sound_at_most=sound_at_most, took_secs=took_secs)
+    path.write_text(text, encoding="utf-8")
 
 
 def page(
-    replays: Sequence[Replay], *, title: str = "Replay", sound_at_most: int = SOUND_AT_MOST
+    replays: Sequence[Replay],
+    *,
+    title: str = "Replay",
+    sound_at_most: int = SOUND_AT_MOST,
+    took_secs: float | None = None,
 ) -> str:
     """The whole page as text."""
     sounding = _with_sound(replays, sound_at_most)
@@ -63,7 +70,7 @@ def page(
     ]
     main = element(
         "main",
-        summary.head(replays, title),
+        summary.head(replays, title, took_secs),
         summary.filters(replays),
         element("div", calls, class_="calls"),
     )

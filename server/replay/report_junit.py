@@ -61,6 +61,7 @@ def _case(replay: Replay) -> Element:
     match replay.verdict:
         case Verdict.FAILED:
             failures = [_in_words(failure) for failure in replay.failures]
+            failures += [f"note: {note}" for note in replay.notes]
             message = failures[0] if failures else "failed"
             what = SubElement(case, "failure", message=_legal(message), type="expectation")
             what.text = _legal("\n".join(failures))
@@ -96,6 +97,7 @@ def _told(replay: Replay) -> str:
     if replay.status:
         reason = f", ended by {replay.end_reason}" if replay.end_reason else ""
         lines.append(f"outcome: {replay.status}{reason}")
+    lines.extend(f"note: {note}" for note in replay.notes)
     lines.extend(f"not checked: {it.where}: {it.what}" for it in replay.not_checked)
     return "\n".join(lines)
 

@@ -38,21 +38,25 @@ def varied(scenarios: Sequence[Scenario]) -> list[Scenario]:
 
 
 def breaking(replays: Sequence[Replay]) -> list[str]:
-    """A sentence for each scenario that holds on a good line: where it breaks."""
-    verdicts: dict[str, dict[str, list[bool]]] = {}
+    """A sentence for each condition: which scenarios that hold on a good line break on it."""
+    verdicts: dict[str, dict[str, bool]] = {}
     for replay in replays:
         name, _, line = replay.scenario.name.partition(SEPARATOR)
         held = replay.verdict in (Verdict.PASSED, Verdict.NOT_CHECKED)
-        verdicts.setdefault(name, {}).setdefault(line, []).append(held)
+        of_name = verdicts.setdefault(name, {})
+        of_name[line] = of_name.get(line, True) and held
+    varied_ones = {name: lines for name, lines in verdicts.items() if len(lines) > 1}
+    good = {name: lines for name, lines in varied_ones.items() if lines.get("", True)}
     sentences = []
-    for name, lines in verdicts.items():
-        if len(lines) < 2:
-            continue
-        broken = [line for line, held in lines.items() if line and not all(held)]
-        if not all(lines.get("", [True])):
-            sentences.append(f"{name} breaks on a good line already")
-        elif broken:
-            sentences.append(f"{name} breaks on {', '.join(broken)}")
-        else:
-            sentences.append(f"{name} holds on all {len(lines) - 1} lines")
+    if already := [name for name in varied_ones if name not in good]:
+        sentences.append(f"on a good line already: {_broken(already, len(varied_ones))}")
+    for line in dict.fromkeys(line for lines in good.values() for line in lines if line):
+        broken = [name for name, lines in good.items() if not lines.get(line, True)]
+        sentences.append(f"on {line}: {_broken(broken, len(good))}")
     return sentences
+
+
+def _broken(names: Sequence[str], of: int) -> str:
+    if not names:
+        return "all hold"
+    return f"{len(names)} of {of} {'breaks' if of == 1 else 'break'}: {', '.join(names)}"

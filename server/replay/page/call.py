@@ -32,6 +32,7 @@ def section(replay: Replay, number: int, *, opened: bool, with_sound: bool) -> H
             "div",
             _facts(replay),
             _failures(replay),
+            findings.notes(replay),
             _player(replay, timeline.drawn(replay, answered), with_sound=with_sound),
             _columns(
                 findings.transcript(replay),

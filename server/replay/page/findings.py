@@ -118,6 +118,14 @@ def _stop(lines: int) -> str | None:
     return "0" if lines > _LINES_AT_ONCE else None
 
 
+def notes(replay: Replay) -> Html | None:
+    """What helps to understand the rest: tools that failed, turns that were not played."""
+    if not replay.notes:
+        return None
+    listed = element("ul", [element("li", note) for note in replay.notes])
+    return element("section", element("h3", "Notes"), listed, class_="notes")
+
+
 def not_checked(replay: Replay) -> Html | None:
     """What the scenario asks for and a telephone cannot show."""
     if not replay.not_checked:

@@ -21,13 +21,13 @@ from server.replay.results import Replay, Verdict
 _ORDER = (Verdict.FAILED, Verdict.BROKEN, Verdict.NOT_CHECKED, Verdict.PASSED)
 
 
-def head(replays: Sequence[Replay], heading: str) -> Html:
+def head(replays: Sequence[Replay], heading: str, took_secs: float | None = None) -> Html:
     """Title, result in a sentence, one square a call, and all response times on one scale."""
     return element(
         "header",
         element("p", heading, class_="heading"),
         element("h1", _result(replays)),
-        element("p", _times(replays), class_="lead"),
+        element("p", _times(replays, took_secs), class_="lead"),
         _squares(replays),
         _strip(replays),
     )
@@ -65,9 +65,9 @@ def _result(replays: Sequence[Replay]) -> str:
     return f"{passed} of {total}{SPACE}calls passed, {', '.join(rest)}"
 
 
-def _times(replays: Sequence[Replay]) -> str:
+def _times(replays: Sequence[Replay], took_secs: float | None) -> str:
     calls = sum(replay.call_secs for replay in replays)
-    took = sum(replay.took_secs for replay in replays)
+    took = sum(replay.took_secs for replay in replays) if took_secs is None else took_secs
     if not calls:
         return f"Replayed in {length(took)}." if replays else ""
     subject = "The call lasted" if len(replays) == 1 else "Together the calls lasted"

@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_an_error_at_its_line(repo: pytest.Pyteste
     (repo.path / "calls" / "wrong.yaml").write_text("turns:\n  - usr: Hello\n")
     result = run(repo, "--scenarios", "calls", "--continue-on-collection-errors")
     result.assert_outcomes(passed=3, failed=1, errors=1)
-    assert "wrong.yaml:2: turns[0].usr: expected user" in result.stdout.str()
+    assert "wrong.yaml:2: turns[0].usr: there is no key `usr`; did you mean `user`?" in result.stdout.str()
 
 
 def test_what_cannot_be_checked_is_skipped_and_said(repo: pytest.Pytester) -> None:

@@ -83,7 +83,7 @@ def test_all_mistakes_are_told_at_once_by_line(tmp_path: Path) -> None:
     ]
     assert error.value.where == error.value.problems[0].where
     assert str(error.value).splitlines()[0] == (
-        f"{path}:3: scenarios[0].outcom: expected outcome, got an unknown key"
+        f"{path}:3: scenarios[0].outcom: there is no key `outcom`; did you mean `outcome`?"
     )
 
 

@@ -28,7 +28,7 @@ def complaint(folder: Path, text: str) -> list[str]:
         ("scenarios: [x]", "1: scenarios[0]: expected a mapping, got 'x'"),
         ("turns: {user: a}", "1: turns: expected a list, got a mapping"),
         ("turns: [hello]", "1: turns[0]: expected a mapping, got 'hello'"),
-        ('turns: []\n"a\\nb": 1', "2: a⏎b: expected one of scenarios, name, call, "),
+        ('turns: []\n"a\\nb": 1', "2: a⏎b: there is no key `a⏎b`; there are scenarios, name, call, "),
         ("turns: []\nstop_on_failure: 1", "2: stop_on_failure: expected true or false, got 1"),
     ],
 )
@@ -52,7 +52,7 @@ def test_the_file(tmp_path: Path, text: str, said: str) -> None:
         ),
         (
             "{user: [a, {pause: 5}]}",
-            "1: turns[0].user[1].pause: expected pause_ms, got an unknown key",
+            "1: turns[0].user[1].pause: there is no key `pause`; did you mean `pause_ms`?",
         ),
         (
             "{user: a, dtmf: '1'}",
@@ -95,8 +95,8 @@ def test_the_file(tmp_path: Path, text: str, said: str) -> None:
         ),
         (f"{{user: a, audio: {'x' * 300}}}", "1: turns[0].audio: expected a recording, "),
         ("{user: a, image: [1]}", "1: turns[0].image: expected a text, got a list"),
-        ("{hangup: true}", "1: turns[0].hangup: expected hang_up, got an unknown key"),
-        ("{user: a, color: b}", "1: turns[0].color: expected one of user, audio, dtmf, "),
+        ("{hangup: true}", "1: turns[0].hangup: there is no key `hangup`; did you mean `hang_up`?"),
+        ("{user: a, color: b}", "1: turns[0].color: there is no key `color`; there are user, audio, dtmf, "),
     ],
 )
 def test_a_turn(tmp_path: Path, turn: str, said: str) -> None:
@@ -149,7 +149,7 @@ def test_a_turn(tmp_path: Path, turn: str, said: str) -> None:
         ),
         (
             "{event: function_call, calls: [{nam: a}]}",
-            "calls[0].nam: expected name, got an unknown key",
+            "calls[0].nam: there is no key `nam`; did you mean `name`?",
         ),
         (
             "{event: function_call, calls: [a], name: b}",
@@ -178,7 +178,7 @@ def test_a_turn(tmp_path: Path, turn: str, said: str) -> None:
             "{event: function_call_stopped, eval: a}",
             "eval: expected nothing, for a stopped call has no words to judge, got 'a'",
         ),
-        ("{event: response, withn_ms: 5}", "withn_ms: expected within_ms, got an unknown key"),
+        ("{event: response, withn_ms: 5}", "withn_ms: there is no key `withn_ms`; did you mean `within_ms`?"),
     ],
 )
 def test_an_expectation(tmp_path: Path, expectation: str, said: str) -> None:
@@ -233,13 +233,13 @@ def test_an_expectation(tmp_path: Path, expectation: str, said: str) -> None:
         ("{metadata: []}", ".metadata: expected a valid dictionary, got a list"),
         (
             "{vad_config: {silence_ms: 5}}",
-            ".vad_config.silence_ms: expected silence_duration_ms, got an unknown key",
+            ".vad_config.silence_ms: there is no key `silence_ms`; did you mean `silence_duration_ms`?",
         ),
         (
             "{vad_config: {start_sensitivity: MIDDLE}}",
             ".vad_config.start_sensitivity: expected 'HIGH' or 'LOW', got 'MIDDLE'",
         ),
-        ("{pipelin: x}", ".pipelin: expected pipeline, got an unknown key"),
+        ("{pipelin: x}", ".pipelin: there is no key `pipelin`; did you mean `pipeline`?"),
     ],
 )
 def test_the_call(tmp_path: Path, call: str, said: str) -> None:
@@ -341,7 +341,7 @@ def test_the_model(tmp_path: Path, gemini: str, said: str) -> None:
         ("{gaps: few}", "gaps: expected a number from 0 to 8.64e+07, got 'few'"),
         ("{dead_air_ms: -1}", "dead_air_ms: expected a number from 0 to 8.64e+07, got -1"),
         ("{events: twilio.status}", "events: expected a list, got 'twilio.status'"),
-        ("{dead_air: 5}", "dead_air: expected dead_air_ms, got an unknown key"),
+        ("{dead_air: 5}", "dead_air: there is no key `dead_air`; did you mean `dead_air_ms`?"),
     ],
 )
 def test_the_outcome(tmp_path: Path, outcome: str, said: str) -> None:
@@ -363,7 +363,7 @@ def test_the_outcome(tmp_path: Path, outcome: str, said: str) -> None:
         ),
         ("user: {modality: video}", "2: user.modality: expected one of audio, text, got 'video'"),
         ("user: {speech: kokoro}", "2: user.speech: expected a mapping, got 'kokoro'"),
-        ("judge: {evla: {}}", "2: judge.evla: expected eval, got an unknown key"),
+        ("judge: {evla: {}}", "2: judge.evla: there is no key `evla`; did you mean `eval`?"),
         ("trigger_disconnect: 5", "2: trigger_disconnect: expected true or false, got 5"),
         ("persona: Robin", "1: turns: expected turns or a persona, not both, got a list"),
     ],

@@ -50,21 +50,29 @@ def run(console: Console, replays: list[Replay]) -> str:
 
 
 def test_where_nobody_watches_each_replay_is_one_whole_line() -> None:
-    lines = run(plain(), samples.one_of_each()).splitlines()
+    heading, *lines = run(plain(), samples.one_of_each()).splitlines()
+    assert heading.split() == ["scenario", "ended", "length", "speed", "response"]
     assert len(lines) == 5
     assert lines[0].split() == (
         ["✓", "appointments/barge_in", "completed", "·", "agent", "23.0", "s", "28×", "900", "ms"]
     )
-    assert lines[1].endswith(
-        "scenarios/appointments.yaml:47: expected response with “nine to five” within 3000 ms"
-        " — saw response came late, at 12.40 s"
-    )
     assert [line[0] for line in lines] == ["✓", "✗", "!", "–", "✓"]
 
 
+def test_where_nobody_watches_a_reason_is_said_once() -> None:
+    console = plain()
+    replays = samples.one_of_each()
+    run(console, replays)
+    print_results(replays, console)
+    why = "expected response with “nine to five” within 3000 ms — saw response came late"
+    assert said(console).count(why) == 1
+    assert run(terminal(250), replays).count(why) == 1
+
+
 def test_rows_stand_under_each_other() -> None:
-    lines = run(plain(), [samples.barge_in(), samples.failed()]).splitlines()
-    assert lines[0].index("completed") == lines[1].index("completed")
+    heading, *lines = run(plain(), [samples.barge_in(), samples.failed()]).splitlines()
+    assert heading.index("ended") == lines[0].index("completed") == lines[1].index("completed")
+    assert heading.index("response") + len("response") == lines[0].index(" ms") + len(" ms")
     assert lines[0].index(" ms") == lines[1].index(" ms")
 
 
@@ -96,6 +104,18 @@ def test_a_terminal_of_80_columns_shows_every_figure() -> None:
     assert row.split()[-4:] == ["s", "28×", "900", "ms"]
 
 
+def test_a_terminal_of_80_columns_leaves_its_room_to_names() -> None:
+    busy = samples.no_answer()
+    busy.scenario = samples.scenario("quiet_over_a_long_greeting")
+    late = samples.long_call()
+    late.scenario = samples.scenario("x" * 27)
+    shown = run(terminal(80), [busy, late])
+    assert "✓ appointments/quiet_over_a_long_greeting   no_answer" in shown
+    row = next(line for line in shown.splitlines() if "✓ appointments/xxx" in line)
+    assert "x" * 27 + "  agent " in row
+    assert row.endswith("ms")
+
+
 def test_a_long_name_loses_its_middle() -> None:
     call = samples.barge_in()
     call.scenario = samples.scenario("a" * 30 + "b" * 30)
@@ -117,14 +137,25 @@ def test_failures_come_with_their_place_and_broken_ones_with_their_problem() -> 
     assert "not checked: scenarios/appointments.yaml:49: eval: the agent sounds friendly" in lines
 
 
+def test_notes_stand_beside_what_failed_and_are_said_of_what_passed() -> None:
+    replays = samples.one_of_each()
+    note = "tool order_pizza failed: KeyError: 'oven' (pizza.py:21)"
+    for replay in replays[:2]:
+        replay.notes = [note]
+    lines = results(*replays)
+    assert f"note: {note}  (appointments/barge_in)" in lines
+    at = lines.index(f"note: {note}  (appointments/opening_hours)")
+    assert lines[at - 1].startswith("scenarios/appointments.yaml:58: expected")
+
+
 def test_totals() -> None:
     lines = results(*samples.one_of_each(), took_secs=2.0)
     assert lines[-1] == (
-        "2 passed, 1 failed, 1 broken, 1 not checked in 2.0 s (calls lasted 36 s: 18×)"
+        "2 passed, 1 failed, 1 broken, 1 not checked in 2.0 s (calls lasted 36.4 s: 18×)"
     )
-    assert results(samples.barge_in())[-1] == "1 passed in 0.8 s (calls lasted 23 s: 28×)"
-    assert results(samples.no_answer())[-1] == "1 passed in 0.2 s"
-    assert results()[-1] == "nothing was replayed in 0.0 s"
+    assert results(samples.barge_in())[-1] == "1 passed in 0.82 s (calls lasted 23.0 s: 28×)"
+    assert results(samples.no_answer())[-1] == "1 passed in 0.20 s"
+    assert results()[-1] == "nothing was replayed in 0.00 s"
 
 
 def test_flaky_scenarios_are_counted() -> None:

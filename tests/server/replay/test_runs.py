@@ -83,12 +83,27 @@ def test_a_scenario_is_varied_and_told_where_it_breaks() -> None:
     ]
 
     assert len(every) == 1 + 1 + len(LINES) + 1
-    assert breaking(replays) == [f"{scenarios[0].name} breaks on jitter"]
-    for replay in replays:
-        replay.verdict = Verdict.PASSED
-    assert "holds on all" in breaking(replays)[0]
+    lines = breaking(replays)
+    assert len(lines) == len(LINES) + 1
+    assert f"on jitter: 1 of 1 breaks: {scenarios[0].name}" in lines
+    assert lines.count("on loss: all hold") == 1
     replays[0] = replace(replays[0], verdict=Verdict.FAILED)
-    assert "good line already" in breaking(replays)[0]
+    assert breaking(replays) == [f"on a good line already: 1 of 1 breaks: {scenarios[0].name}"]
+
+
+def test_each_condition_names_the_scenarios_that_break_on_it() -> None:
+    every = varied([scenario("hours"), scenario("cancel"), scenario("menu")])
+    broken = ("hours on jitter", "menu on jitter", "menu on loss")
+    replays = [
+        Replay(each, Verdict.FAILED if each.name.endswith(broken) else Verdict.PASSED)
+        for each in every
+    ]
+
+    lines = breaking(replays)
+
+    assert "on jitter: 2 of 3 break: appointments/hours, appointments/menu" in lines
+    assert "on loss: 1 of 3 break: appointments/menu" in lines
+    assert lines.count("on a stall: all hold") == 1
 
 
 def test_a_change_of_a_scenario_replays_it_and_one_of_code_all(tmp_path: Path) -> None:
