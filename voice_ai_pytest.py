@@ -165,6 +165,10 @@ class ScenarioItem(pytest.Item):
                 self.add_report_section("call", "note", f"{note}\n")
         if replay.verdict is Verdict.NOT_CHECKED:
             pytest.skip("nothing in it can be checked at a phone")
+        if "there is no pipeline" in replay.problem and self.config.getini("pipelines"):
+            replay.notes.append(
+                "`pipelines` of pytest's settings is used here instead of PIPELINES"
+            )
         if replay.verdict is not Verdict.PASSED:
             raise ScenarioFailed(replay)
 

@@ -103,6 +103,6 @@ class RememberCaller(DirectProcessor):
 
 
 def _joined(text: str, piece: str) -> str:
-    """Pieces bring their own spaces, but not always between two sentences: "Hello?" "What is it?"."""
+    """Pieces bring their own spaces, but not always between two sentences."""
     parts = text.endswith((".", "!", "?")) and piece[:1].isalpha()
     return f"{text} {piece}" if parts else text + piece

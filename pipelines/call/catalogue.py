@@ -51,7 +51,8 @@ def find(name: str) -> PipelineDefinition:
         return _definitions()[name]
     except KeyError:
         raise UnknownPipeline(
-            f"there is no pipeline {name[:64]!r}; there are {', '.join(names())}"
+            f"there is no pipeline {name[:64]!r}; there are {', '.join(names())}; modules with "
+            "more are named in PIPELINES (.env)"
         ) from None
 
 

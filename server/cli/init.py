@@ -1,4 +1,4 @@
-"""`voice-ai init`: makes a repository for an agent of your own."""
+"""`voice-ai init`: makes a project folder for an agent of your own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from server.scaffold.new_repository import RepositoryError, make_repository
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder, such as my-agent.")],
 ) -> None:
-    """Make a repository: a pipeline, a tool, a call that is a test, settings, CI."""
+    """Make a project folder: a pipeline, a tool, a call that is a test, settings, CI."""
     try:
         written = make_repository(folder)
     except RepositoryError as error:

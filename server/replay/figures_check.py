@@ -13,7 +13,6 @@ from server.replay.hearing import Hearing
 from server.replay.results import Failure
 from server.replay.scenario import HeardSentence, Limit, NotChecked, Outcome
 
-
 _NO_END = (
     "every reply was interrupted, or the call ended within it, so that none has an end to look at: "
     "let the caller hear one out, or take this line out"

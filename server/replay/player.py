@@ -21,10 +21,10 @@ from server.emulators.twilio import (
 )
 from server.replay.caller import ScriptedCaller
 from server.replay.cassettes.playing import play_cassette
-from server.replay.notes import still_asked, tool_failures, unplayed
 from server.replay.events import Timeline
 from server.replay.faults import cause
 from server.replay.hearing import Hearing
+from server.replay.notes import still_asked, tool_failures, unplayed
 from server.replay.outcome import check_outcome
 from server.replay.results import Failure, Replay, Sound, Verdict
 from server.replay.scenario import Outcome, Scenario

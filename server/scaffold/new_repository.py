@@ -1,4 +1,4 @@
-"""Makes a repository for an agent: a copy of `my-agent/` with the names changed."""
+"""Makes a project folder for an agent: a copy of `my-agent/` with the names changed."""
 
 import keyword
 import re
@@ -14,7 +14,7 @@ LEFT_OUT = {"__pycache__", ".pytest_cache", ".ruff_cache"}
 
 
 class RepositoryError(Exception):
-    """The repository cannot be made; the message says why. Nothing was written."""
+    """The project cannot be made; the message says why. Nothing was written."""
 
 
 def make_repository(folder: Path) -> list[Path]:
@@ -40,7 +40,7 @@ def make_repository(folder: Path) -> list[Path]:
 
 
 def package_of(name: str) -> str:
-    """The package's name for a repository of this name: "my-agent" has `my_agent`.
+    """The package's name for a project of this name: "my-agent" has `my_agent`.
 
     Raises: RepositoryError when there can be none, or when it would hide another package.
     """

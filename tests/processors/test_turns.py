@@ -75,6 +75,18 @@ def test_a_turn_is_what_was_said_before_the_answer_and_late_words_still_find_it(
     virtual_time.run(scene())
 
 
+def test_two_sentences_that_bring_no_space_are_parted_and_words_are_not() -> None:
+    async def scene() -> None:
+        async with on_stage(RememberCaller(Conversation(), Caller().since, ms)) as stage:
+            await words(stage, "Hello?", "What", "ever is it? ", "It is 3.", "5 euros.")
+            await stage.up(BotStartedSpeakingFrame(), BotStoppedSpeakingFrame())
+            assert [turn.text for turn in turns(stage)] == [
+                "Hello? Whatever is it? It is 3.5 euros."
+            ]
+
+    virtual_time.run(scene())
+
+
 def test_a_hello_over_the_greeting_begins_no_turn() -> None:
     async def scene() -> None:
         caller = Caller()

@@ -30,7 +30,8 @@ def read_cassette(path: Path, key: bytes | None) -> Cassette:
     except CassetteError as error:
         expected, _, got = str(error).removeprefix(f"{path}: ").partition(", got ")
         expected = expected.removeprefix("expected ")
-        problem = Problem(Where(path, 1), "cassette", expected, got or "what cannot be played")
+        says = f"expected {expected}, got {got or 'what cannot be played'}"
+        problem = Problem(Where(path, 1), "cassette", says)
         raise ScenarioError([problem]) from None
 
 

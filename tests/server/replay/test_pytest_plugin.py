@@ -106,11 +106,45 @@ def test_scenarios_may_use_pipelines_of_the_repository(repo: pytest.Pytester) ->
     catalogue.use(())
 
 
+PIZZA = """
+from pipelines.definition import PipelineDefinition
+from pipelines.phone_call import PHONE_CALL
+async def order_pizza() -> str:
+    \"\"\"Order a pizza.\"\"\"
+    raise KeyError("oven")
+PIZZA = PipelineDefinition(name="pizza", steps=PHONE_CALL.steps, tools=[order_pizza])
+"""
+ORDER = """
+call: {pipeline: pizza, greeting: "", then: hangs_up}
+gemini: {rules: [{hears: "Pizza please", call: {name: order_pizza}}]}
+turns: [{user: "Pizza please", expect: [{event: %s, within_ms: 4000}]}]
+"""
+
+
+def test_a_tool_that_raised_is_told_of_calls_that_failed_and_of_those_that_passed(
+    repo: pytest.Pytester,
+) -> None:
+    (repo.path / "pizza_calls.py").write_text(PIZZA)
+    (repo.path / ".env").write_text("PIPELINES=./pizza_calls.py\n")
+    (repo.path / "calls" / "order_1.yaml").write_text(ORDER % "function_call_stopped")
+    (repo.path / "calls" / "order_2.yaml").write_text(ORDER % "response")
+    result = run(repo, "--scenarios", "calls", "-k", "order", "-rP")
+    result.assert_outcomes(passed=1, failed=1, deselected=4)
+    why = "tool order_pizza failed: KeyError: 'oven' (pizza_calls.py:6)"
+    failed, _, passed = result.stdout.str().partition("= PASSES =")
+    assert f"note: {why}" in failed
+    assert why in passed
+    catalogue.use(())
+
+
 def test_a_file_that_cannot_be_read_is_an_error_at_its_line(repo: pytest.Pytester) -> None:
     (repo.path / "calls" / "wrong.yaml").write_text("turns:\n  - usr: Hello\n")
     result = run(repo, "--scenarios", "calls", "--continue-on-collection-errors")
     result.assert_outcomes(passed=3, failed=1, errors=1)
-    assert "wrong.yaml:2: turns[0].usr: there is no key `usr`; did you mean `user`?" in result.stdout.str()
+    assert (
+        "wrong.yaml:2: turns[0].usr: there is no key `usr`; did you mean `user`?"
+        in result.stdout.str()
+    )
 
 
 def test_what_cannot_be_checked_is_skipped_and_said(repo: pytest.Pytester) -> None:
@@ -126,7 +160,14 @@ def test_a_call_that_the_server_refuses_says_so(repo: pytest.Pytester) -> None:
     )
     result = run(repo, "--scenarios", "calls/refused.yaml")
     result.assert_outcomes(failed=1, passed=1)
-    assert "the replay broke: POST /calls: 422" in result.stdout.str()
+    said = result.stdout.str()
+    assert "the replay broke: POST /calls: 422" in said
+    assert "note: " not in said
+    (repo.mkdir("own") / "others_calls.py").write_text(MINE)
+    repo.makeini("[pytest]\npipelines = others_calls\npythonpath = own\n")
+    said = run(repo, "--scenarios", "calls/refused.yaml").stdout.str()
+    assert "note: `pipelines` of pytest's settings is used here instead of PIPELINES" in said
+    catalogue.use(())
 
 
 # One process shows that scenarios and what they say travel; each further one imports everything.

@@ -28,7 +28,10 @@ def complaint(folder: Path, text: str) -> list[str]:
         ("scenarios: [x]", "1: scenarios[0]: expected a mapping, got 'x'"),
         ("turns: {user: a}", "1: turns: expected a list, got a mapping"),
         ("turns: [hello]", "1: turns[0]: expected a mapping, got 'hello'"),
-        ('turns: []\n"a\\nb": 1', "2: a⏎b: there is no key `a⏎b`; there are scenarios, name, call, "),
+        (
+            'turns: []\n"a\\nb": 1',
+            "2: a⏎b: there is no key `a⏎b`; there are scenarios, name, call, ",
+        ),
         ("turns: []\nstop_on_failure: 1", "2: stop_on_failure: expected true or false, got 1"),
     ],
 )
@@ -96,7 +99,10 @@ def test_the_file(tmp_path: Path, text: str, said: str) -> None:
         (f"{{user: a, audio: {'x' * 300}}}", "1: turns[0].audio: expected a recording, "),
         ("{user: a, image: [1]}", "1: turns[0].image: expected a text, got a list"),
         ("{hangup: true}", "1: turns[0].hangup: there is no key `hangup`; did you mean `hang_up`?"),
-        ("{user: a, color: b}", "1: turns[0].color: there is no key `color`; there are user, audio, dtmf, "),
+        (
+            "{user: a, color: b}",
+            "1: turns[0].color: there is no key `color`; there are user, audio, dtmf, ",
+        ),
     ],
 )
 def test_a_turn(tmp_path: Path, turn: str, said: str) -> None:
@@ -178,7 +184,10 @@ def test_a_turn(tmp_path: Path, turn: str, said: str) -> None:
             "{event: function_call_stopped, eval: a}",
             "eval: expected nothing, for a stopped call has no words to judge, got 'a'",
         ),
-        ("{event: response, withn_ms: 5}", "withn_ms: there is no key `withn_ms`; did you mean `within_ms`?"),
+        (
+            "{event: response, withn_ms: 5}",
+            "withn_ms: there is no key `withn_ms`; did you mean `within_ms`?",
+        ),
     ],
 )
 def test_an_expectation(tmp_path: Path, expectation: str, said: str) -> None:
@@ -233,7 +242,8 @@ def test_an_expectation(tmp_path: Path, expectation: str, said: str) -> None:
         ("{metadata: []}", ".metadata: expected a valid dictionary, got a list"),
         (
             "{vad_config: {silence_ms: 5}}",
-            ".vad_config.silence_ms: there is no key `silence_ms`; did you mean `silence_duration_ms`?",
+            ".vad_config.silence_ms: there is no key `silence_ms`; did you mean "
+            "`silence_duration_ms`?",
         ),
         (
             "{vad_config: {start_sensitivity: MIDDLE}}",

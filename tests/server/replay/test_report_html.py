@@ -122,6 +122,18 @@ def test_the_result_is_a_sentence(replays: list[Replay], result: str) -> None:
     assert heading.replace("\N{NARROW NO-BREAK SPACE}", " ") == result
 
 
+def test_the_head_has_the_walls_time_where_calls_were_played_at_once() -> None:
+    replays = [samples.barge_in(), samples.barge_in()]
+    text = Reader.read(page(replays, took_secs=0.92)).text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "the calls lasted 46.0 s; replayed in 0.92 s, 50× as fast." in text
+
+
+def test_notes_are_told() -> None:
+    call = samples.barge_in()
+    call.notes = ["tool order_pizza failed: KeyError: 'oven' (pizza.py:21)"]
+    assert call.notes[0] in shown(call).one(class_="notes").text
+
+
 def test_the_timeline_has_a_lane_for_each_that_did_something() -> None:
     track = shown(samples.barge_in()).one("div", "track")
     lanes = [lane.classes[1:] for lane in track.all("div", "lane")]

@@ -21,10 +21,12 @@ from server.replay.scenario import (
     Expectation,
     Fact,
     Fault,
+    Limit,
     ModelPlan,
     Outcome,
     RecordedTurn,
     Scenario,
+    SendAfter,
     Turn,
 )
 from server.replay.virtual_time import VirtualTimeLoop
@@ -144,7 +146,9 @@ def test_nothing_of_a_replay_stays_in_memory() -> None:
 
 
 def test_an_unknown_pipeline_is_told_in_the_servers_words() -> None:
-    assert "no_such_pipeline" in play_one(refused(), RunOptions()).problem
+    problem = play_one(refused(), RunOptions()).problem
+    assert "no_such_pipeline" in problem
+    assert "modules with more are named in PIPELINES (.env)" in problem
 
 
 def test_a_fault_that_could_not_be_caused_fails() -> None:
@@ -175,6 +179,17 @@ def test_an_apology_is_no_response_and_a_call_that_breaks_down_does_not_hold() -
     held = Outcome(end_reason=Fact(at(5), "no_model"))
     replay = play_one(Scenario("t/t", at(1), GREETED, model, outcome=held), RunOptions())
     assert replay.verdict is Verdict.PASSED
+
+
+def test_a_reply_that_was_heard_out_is_checked_though_the_caller_hung_up_behind_it() -> None:
+    asked = Outcome(cut_off_ms=Limit(at(7), 60))
+    heard_out = replace(short(), outcome=asked)
+    replay = play_one(heard_out, RunOptions())
+    assert (replay.verdict, replay.not_checked) == (Verdict.PASSED, [])
+    leaves = Turn(at(2), hang_up=True, send_after=SendAfter(at(2), "bot_started_speaking", 500))
+    replay = play_one(replace(heard_out, turns=(leaves,)), RunOptions())
+    (left_out,) = replay.not_checked
+    assert "let the caller hear one out, or take this line out" in left_out.what
 
 
 def test_a_turn_that_does_and_expects_nothing_checks_nothing() -> None:

@@ -16,6 +16,13 @@ from server.scaffold.new_repository import RepositoryError, make_repository, pac
 
 pytest_plugins = ["pytester"]
 REPO = Path(__file__).parents[3]
+WORKFLOW = ".github/workflows/tests.yaml"
+MORE = """
+from pipelines.definition import PipelineDefinition
+from pipelines.phone_call import PHONE_CALL
+MORE = PipelineDefinition(name="more", steps=PHONE_CALL.steps)
+"""
+MORE_SCENARIO = "call: {pipeline: more, answer: busy, ring_ms: 200}\noutcome: {status: busy}\n"
 
 
 def test_its_tests_pass_at_once(pytester: pytest.Pytester) -> None:
@@ -24,11 +31,17 @@ def test_its_tests_pass_at_once(pytester: pytest.Pytester) -> None:
     assert "corner-bakery/corner_bakery/calls.py" in made.output
     folder = pytester.path / "corner-bakery"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {".env", ".env.example", ".github/workflows/tests.yaml", "README.md"} < files
+    assert {".env", ".env.example", WORKFLOW, "README.md"} < files
     for file in files:
         text = (folder / file).read_text()
         assert "my-agent" not in text
         assert "my_agent" not in text
+    # A second module of pipelines is named in one place, which its tests read.
+    (folder / "corner_bakery" / "more_calls.py").write_text(MORE)
+    (folder / "scenarios" / "more.yaml").write_text(MORE_SCENARIO)
+    settings = (folder / ".env").read_text()
+    more = "PIPELINES=corner_bakery.calls,corner_bakery.more_calls"
+    (folder / ".env").write_text(settings.replace("PIPELINES=corner_bakery.calls", more))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path])
@@ -37,8 +50,12 @@ def test_its_tests_pass_at_once(pytester: pytest.Pytester) -> None:
             patch.delitem(sys.modules, name)
         result = pytester.runpytest_inprocess("--rootdir", str(folder), "-p", "no:cacheprovider")
     catalogue.use(())
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
     assert "scenarios/booking.yaml" in result.stdout.str()
+    # Without it, pytest-asyncio warns.
+    assert "asyncio_default_fixture_loop_scope=function" in result.stdout.str()
+    line = "git+https://git.example.com/you/voice-ai-system.git@main"
+    assert all(line in (folder / file).read_text() for file in (WORKFLOW, "README.md"))
 
 
 @pytest.mark.long
