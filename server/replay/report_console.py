@@ -37,10 +37,11 @@ _SIGNS = {
 }
 _NAME_AT_MOST = 44
 _NAME_AT_LEAST = 26
-_ENDED_WIDTH, _NARROW_ENDED_WIDTH = 22, 11
-_SECS_WIDTH, _SPEED_WIDTH, _RESPONSE_WIDTH = 10, 6, 9
-_FIGURES_WIDTH = _SECS_WIDTH + _SPEED_WIDTH + _RESPONSE_WIDTH
-_BESIDE_NAME = len("✓ ") + len("  ") + _ENDED_WIDTH + _FIGURES_WIDTH
+# How the call ended from the left, and how long it lasted from the right.
+_ENDED_WIDTH, _NARROW_ENDED_WIDTH = 32, 18
+_SPEED_WIDTH, _RESPONSE_WIDTH = 6, 9
+_BESIDE_NAME = len("✓ ") + len("  ") + _ENDED_WIDTH + _SPEED_WIDTH + _RESPONSE_WIDTH
+_REASON_AT_LEAST = 24
 
 
 class LiveTable:
@@ -115,11 +116,9 @@ class LiveTable:
             self._console.print(row, soft_wrap=True)
 
     def _heading(self) -> Text:
-        figures = (
-            f"{'length':>{_SECS_WIDTH}}{'speed':>{_SPEED_WIDTH}}{'response':>{_RESPONSE_WIDTH}}"
-        )
-        name, ended = _fitted("scenario", self._name_width), _fitted("ended", self._ended_width)
-        return Text(f"  {name}  {ended}{figures}", "dim")
+        ended = f"ended{'length':>{self._ended_width - len('ended')}}"
+        figures = f"{'speed':>{_SPEED_WIDTH}}{'response':>{_RESPONSE_WIDTH}}"
+        return Text(f"  {_fitted('scenario', self._name_width)}  {ended}{figures}", "dim")
 
     def _ended(self, replay: Replay) -> str:
         words = [word for word in (replay.status, replay.end_reason) if word]
@@ -133,18 +132,21 @@ class LiveTable:
         sign, style = _SIGNS[replay.verdict]
         name = title(replay.scenario.name, replay.repetition)
         middle = p50(replay.response_ms)
+        ended = printable(self._ended(replay))
+        lasted = length(replay.call_secs) if replay.call_secs else ""
         figures = (
-            f"{length(replay.call_secs) if replay.call_secs else '':>{_SECS_WIDTH}}"
+            f"{lasted:>{max(self._ended_width - len(ended), len(lasted) + 1)}}"
             f"{speed(replay.call_secs, replay.took_secs):>{_SPEED_WIDTH}}"
             f"{milliseconds(middle) if middle is not None else '':>{_RESPONSE_WIDTH}}"
         )
         row = Text.assemble(
             (sign, style),
             f" {_fitted(name, self._name_width)}  ",
-            (_fitted(self._ended(replay), self._ended_width), "dim"),
+            (ended, "dim"),
             figures,
         )
-        if self._console.is_terminal and (why := _first_reason(replay)):
+        room = self._console.width - row.cell_len if self._console.is_terminal else 0
+        if room >= _REASON_AT_LEAST and (why := _first_reason(replay)):
             row.append(f"  {why}", style)
         row.rstrip()
         return row

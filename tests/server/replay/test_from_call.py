@@ -7,11 +7,25 @@ import numpy as np
 import soundfile
 import yaml
 
+from pipelines.call import catalogue
 from server.replay.cassettes.heard_sound import caller_mulaw
 from server.replay.cassettes.redaction import NAME, NUMBER, TONE_HZ, Redaction
 from server.replay.from_call import scenario_from_call
 from tests.server.replay.cassettes.recorded_call import cassette_of, recorded
 
+OWN = """
+from agent.profile import AgentProfile
+from pipelines.definition import PipelineDefinition
+from pipelines.phone_call import PHONE_CALL
+LIBRARY = PipelineDefinition(
+    name="library", profile=AgentProfile(greeting="The library."), steps=PHONE_CALL.steps
+)
+"""
+OWN_CALL = """
+name: own
+call: {pipeline: library, then: hangs_up}
+turns: [{expect: [{event: response}]}]
+"""
 PERSONAL = """
 name: personal
 call: {pipeline: reminder, metadata: {name: Ms Lee, appointment: Tuesday at ten}}
@@ -80,6 +94,27 @@ def test_a_redacted_scenario_holds_at_once_and_keeps_what_the_pipeline_says(tmp_
     greeting = made["turns"][0]["expect"][0]["text_contains"]
     assert "Press one to confirm it, or two to change it." in greeting
     assert made["turns"][1]["user"] == f"Are Fridays free for {NAME}?"
+
+
+def test_a_call_of_a_pipeline_of_ones_own_becomes_a_scenario(tmp_path: Path) -> None:
+    (tmp_path / "library_calls.py").write_text(OWN)
+    pipelines = (str(tmp_path / "library_calls.py"),)
+    said: list[str] = []
+    path = cassette_of(OWN_CALL, tmp_path, pipelines).path
+    catalogue.use(())
+
+    held = scenario_from_call(
+        path,
+        tmp_path,
+        name="one",
+        key=None,
+        redacted_words=None,
+        say=said.append,
+        pipelines=pipelines,
+    )
+
+    catalogue.use(())
+    assert held, said
 
 
 def test_a_number_stays_only_between_the_words_of_the_pipeline() -> None:

@@ -104,6 +104,10 @@ def test_a_terminal_of_80_columns_shows_every_figure() -> None:
     assert row.split()[-4:] == ["s", "28×", "900", "ms"]
 
 
+def test_a_reason_takes_no_room_from_figures() -> None:
+    assert "3600 ms\n" in run(terminal(80), [samples.failed()])
+
+
 def test_a_terminal_of_80_columns_leaves_its_room_to_names() -> None:
     busy = samples.no_answer()
     busy.scenario = samples.scenario("quiet_over_a_long_greeting")

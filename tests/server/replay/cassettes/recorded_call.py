@@ -47,12 +47,13 @@ def recorded() -> Cassette:
     return cassette_of(SCENARIO, Path(_FOLDER.name))
 
 
-def cassette_of(scenario_text: str, folder: Path) -> Cassette:
-    """A cassette of a scenario that holds, kept in an empty folder."""
+def cassette_of(scenario_text: str, folder: Path, pipelines: tuple[str, ...] = ()) -> Cassette:
+    """A cassette of a scenario that holds, kept in an empty folder; `pipelines` as PIPELINES."""
     file = folder / "everything.yaml"
     file.write_text(scenario_text)
     (scenario,) = read_scenarios(file)
-    replay = play_one(scenario, RunOptions(play=PlayOptions(cassettes=folder)))
+    options = PlayOptions(cassettes=folder, pipelines=pipelines)
+    replay = play_one(scenario, RunOptions(play=options))
     assert replay.verdict is Verdict.PASSED, (replay.failures, replay.problem)
     (path,) = folder.glob("*.cassette")
     (cassette,) = read_cassettes(path)
