@@ -63,7 +63,9 @@ class Espeak:
         self._load()
 
     def _load(self) -> None:
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        path = espeakng_loader.get_library_path()
+        self._handle = _ctypes.dlopen(path, 0)
+        self._library = ctypes.CDLL(path, handle=self._handle)
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         data = espeakng_loader.get_data_path().encode()
         rate = self._library.espeak_Initialize(SYNCHRONOUS, _CHUNK_MS, data, DO_NOT_EXIT)
@@ -76,7 +78,7 @@ class Espeak:
     def _load_anew(self) -> None:
         """Forget what was spoken: only a library that is unloaded loses its state (3 ms)."""
         self._library.espeak_Terminate()
-        _ctypes.dlclose(self._library._handle)
+        _ctypes.dlclose(self._handle)
         self._load()
 
     def _take(
