@@ -107,6 +107,10 @@ def _routes() -> APIRouter:
 
 
 def _check_routes(settings: Settings) -> None:
+    try:
+        catalogue.find(settings.default_pipeline)
+    except catalogue.UnknownPipeline as error:
+        raise SettingsError(f"DEFAULT_PIPELINE: {error}") from None
     for number, route in settings.inbound_numbers.items():
         try:
             catalogue.find(route.pipeline)

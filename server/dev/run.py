@@ -49,7 +49,8 @@ class DevOptions:
     """`person` is on the phone of every call; `script` is the model's, None the default one.
 
     `calls`: a call is placed, or comes in when it is `inbound`, each time the server is started.
-    `once`: it ends after the first call. `body` is more of `POST /calls`.
+    `once`: it ends after the first call. `pipeline` has all calls that name none; None: as the
+    settings say. `body` is more of `POST /calls`.
     """
 
     person: Person
@@ -60,6 +61,7 @@ class DevOptions:
     calls: bool = False
     inbound: bool = False
     once: bool = False
+    pipeline: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -102,6 +104,7 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
             gemini=gemini,
             port=port,
             database=state / "dev.db",
+            pipeline=options.pipeline,
         )
         if options.real_model and "GEMINI_API_KEY" not in environment:
             raise DevError("--gemini needs GEMINI_API_KEY, in the environment or .env.")
@@ -169,6 +172,7 @@ class _Dev:
         if not await server.ready(http):
             return self._is_dead(server)
         code = 0
+        self._tell("dev", await self._what_talks(http))
         if self._options.calls:
             try:
                 code = await self._call(twilio, http)
@@ -181,8 +185,19 @@ class _Dev:
         await server.ended()
         return self._is_dead(server)
 
+    async def _what_talks(self, http: httpx.AsyncClient) -> str:
+        """Which pipeline, and what plays the model, in a sentence."""
+        pipeline = "as INBOUND_NUMBERS says"
+        if self._options.pipeline or not self._options.inbound:
+            pipeline = (await http.get("/health")).json()["default_pipeline"]
+        if self._options.real_model:
+            return f"pipeline {pipeline}; the model is the real Gemini"
+        script = self._options.script or "the emulator's own (--script names another)"
+        return f"pipeline {pipeline}; script {script}"
+
     def _is_dead(self, server: RestartingServer) -> int:
-        self._tell("dev", f"the server has ended (exit code {server.exit_code}): change a file")
+        then = "" if self._options.once else ": change a file"
+        self._tell("dev", f"the server has ended (exit code {server.exit_code}){then}")
         return 1
 
     async def _call(self, twilio: TwilioEmulator, http: httpx.AsyncClient) -> int:

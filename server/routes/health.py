@@ -12,6 +12,7 @@ from datetime import datetime
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from pipelines.call import catalogue
 from server.about import own_version
 from server.resources import Opened, Resources
 from server.routes.auth import MaySeeDetails
@@ -28,6 +29,9 @@ class Health(BaseModel):
 
     status: str = "ok"
     version: str | None = None
+    default_pipeline: str | None = Field(
+        default=None, description="The pipeline of a call that names none; of `/health` alone."
+    )
 
 
 class ModelSession(BaseModel):
@@ -49,9 +53,12 @@ class Readiness(BaseModel):
 
 
 @router.get("/health", response_model_exclude_none=True)
-async def health(detailed: MaySeeDetails) -> Health:
+async def health(opened: Opened, detailed: MaySeeDetails) -> Health:
     """That the server answers."""
-    return _health("ok", detailed=detailed)
+    answer = _health("ok", detailed=detailed)
+    if detailed:
+        answer.default_pipeline = catalogue.find(opened.settings.default_pipeline).name
+    return answer
 
 
 @router.get(

@@ -14,7 +14,7 @@ from server.calls.schemas import CallRequest
 from server.http.response_headers import SECURITY_HEADERS
 from server.routes.errors import Invalid
 from server.settings.settings import Settings
-from tests.server.conftest import Running
+from tests.server.conftest import Running, ServerFactory
 
 ERRORS = {"Problem", "Invalid", "Readiness", "Health"}
 SCHEMAS = {
@@ -147,3 +147,15 @@ async def test_every_answer_has_the_usual_security_headers(server: Running) -> N
     assert "https:" not in policy
     assert "*" not in policy
     assert "script-src" not in policy, "scripts are ours only: no inline ones"
+
+
+async def test_the_root_leads_to_the_docs_where_they_need_no_key(
+    start_server: ServerFactory,
+) -> None:
+    async with start_server() as server:
+        page = await server.http.get("/")
+        assert (page.status_code, page.headers.get("Location")) == (307, "/docs")
+        assert (await server.http.get("/", headers={"Host": "evil.com"})).status_code == 404
+    async with start_server(api_keys="a-key-of-the-api") as server:
+        page = await server.http.get("/", headers={"Authorization": "Bearer a-key-of-the-api"})
+        assert (page.status_code, page.json()) == (404, {"detail": "Not Found"})
