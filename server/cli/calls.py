@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
-from server.cli.environment import echo
+from server.cli.environment import echo, echo_entry
 
 app = typer.Typer(help="Look at calls, end and erase them.", no_args_is_help=True)
 
@@ -103,8 +103,9 @@ def erase(
     echo(f"{whole_id} erased")
 
 
-def print_turns(turns: list[dict[str, Any]]) -> None:
-    """What was said, one line a turn, with the seconds from the answer."""
+def print_turns(turns: list[dict[str, Any]], *, answered_after_secs: float = 0.0) -> None:
+    """What was said, with the seconds from the answer, or from so many seconds before it."""
     for turn in turns:
         cut = " …" if turn["interrupted"] else ""
-        echo(f"{turn['start_ms'] / 1000:7.1f} s  {turn['who']:<6}  {turn['text']}{cut}")
+        at = answered_after_secs + turn["start_ms"] / 1000
+        echo_entry(f"{at:7.1f} s  {turn['who']:<6}  ", f"{turn['text']}{cut}")

@@ -36,6 +36,7 @@ RING_SECS = 1.0
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
 WAV = "last-call.wav"
 TRANSCRIPT_LOOKS_SECS = 0.5
+NO_ANSWER = "and no `not_understood`: the model said nothing, and the server gave it up"
 # Ends of a call in which both sides had their say.
 TALKED = ("caller", "agent")
 
@@ -126,6 +127,8 @@ class _Dev:
         self._tell = tell
         self._url = f"http://127.0.0.1:{port}"
         self._lines = ConversationLines(tell)
+        # Why the emulated model is silent, while it is.
+        self._no_rule_for: str | None = None
 
     def phone(self, call: EmulatedCall, moment: Moment) -> None:
         self._lines.phone(call, moment)
@@ -133,7 +136,11 @@ class _Dev:
     def model(self, session: Session, event: Event) -> None:
         self._lines.model(session, event)
         if event.kind == "heard" and not event.message:
-            self._tell("model", "understood nothing: its script has no rule for this sentence")
+            self._lines.of_model(session, "heard nothing that a rule of its script is for")
+        if event.kind == "no_rule":
+            self._no_rule_for = event.message or "what the caller said"
+        if event.kind == "says":
+            self._no_rule_for = None
 
     async def run(
         self,
@@ -226,7 +233,9 @@ class _Dev:
         why = f" ({result['end_reason']})" if result["end_reason"] else ""
         self._tell("call", f"{result['status']}{why}; its sound is in {STATE_FOLDER / WAV}")
         talked = result["status"] == "completed" and result["end_reason"] in TALKED
-        if result["error"]:
+        if result["end_reason"] == "no_model" and self._no_rule_for:
+            self._tell("call", f"the script has no rule for {self._no_rule_for}, {NO_ANSWER}")
+        elif result["error"]:
             self._tell("call", result["error"])
         return 0 if talked else 1
 
@@ -240,7 +249,7 @@ class _Dev:
                     path = f"/calls/{call['id']}/transcript"
                     for number, turn in enumerate((await http.get(path)).json()["turns"]):
                         if turn["who"] == "agent" and (call["id"], number) not in told:
-                            self._tell("agent", turn["text"])
+                            self._lines.of_agent(call["twilio_sid"], turn["text"])
                         told.add((call["id"], number))
 
     def _reload_script(self, gemini: GeminiLiveEmulator | None) -> None:
