@@ -190,7 +190,9 @@ async def open_resources(
         _open_aws(settings, registry, metrics, stack)
 
         develops = settings.environment == "development"
-        stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe, development=develops))
+        stack.enter_context(
+            measured_loop_lag(metrics.lag.observe, load.observe, development=develops)
+        )
         if settings.metrics_address is not None:
             host, port = parsed_listen_address(settings.metrics_address)
             stack.enter_context(metrics.served_at(host, port))

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def demo_cluster(
     calls: Annotated[int, typer.Option(min=1, max=30, help="How many calls are placed.")] = 6,
 ) -> None:
-    """Kill, freeze and drain one of three instances each under calls; tell what callers heard."""
+    """Kill, freeze and drain instances under calls.
+
+    There are three, one for each; what callers heard is told.
+    """
     try:
         from server.demo.cluster import run_cluster
         from server.demo.stage import StageError

@@ -50,7 +50,10 @@ def dev(
         int | None, typer.Option(min=0, max=65_535, help="The port; PORT or 8000 by default.")
     ] = None,
 ) -> None:
-    """Serve with both vendors emulated; start anew when a file changes. Needs no setting."""
+    """Serve with both vendors emulated, without any setting.
+
+    The server starts anew when a file changes.
+    """
     chosen = [bool(say), wav is not None, microphone]
     if sum(chosen) > 1:
         raise typer.BadParameter("choose one of --say, --wav and --microphone")

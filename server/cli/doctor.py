@@ -18,10 +18,11 @@ _PLAIN_MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "-   "}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Check settings, database, Twilio, Gemini, addresses and this machine.
+    """Check the settings, and all that they lead to.
 
-    Places no call, changes nothing and prints no secret. The exit code is 1 when something is
-    wrong; warnings leave it 0.
+    That is database, Twilio, Gemini, addresses and this machine. Places no call, changes
+    nothing and prints no secret. The exit code is 1 when something is wrong; warnings leave it
+    0.
     """
     # Pipecat introduces itself on import.
     logger.disable("pipecat")

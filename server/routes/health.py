@@ -52,7 +52,7 @@ class Readiness(BaseModel):
     last_session: ModelSession | None = None
 
 
-@router.get("/health", response_model_exclude_none=True)
+@router.get("/health", summary="Whether the server answers", response_model_exclude_none=True)
 async def health(opened: Opened, detailed: MaySeeDetails) -> Health:
     """That the server answers."""
     answer = _health("ok", detailed=detailed)
@@ -63,6 +63,7 @@ async def health(opened: Opened, detailed: MaySeeDetails) -> Health:
 
 @router.get(
     "/health/live",
+    summary="Liveness",
     response_model_exclude_none=True,
     responses={503: {"model": Health, "description": "The process is broken, and ends."}},
 )
@@ -76,6 +77,7 @@ async def live(opened: Opened, response: Response, detailed: MaySeeDetails) -> H
 
 @router.get(
     "/health/ready",
+    summary="Readiness",
     response_model_exclude_none=True,
     responses={503: {"model": Readiness, "description": "Something that a call needs is missing."}},
 )

@@ -133,7 +133,10 @@ def test_long_turns_are_broken_between_words_on_a_terminal(monkeypatch: pytest.M
         words = spoken()
     assert len(lines) == 4
     assert max(len(line) for line in lines) <= 80
-    for head, first, rest in (("    1.0 s  agent   ", *lines[:2]), ("  0.00 s  agent   ", *lines[2:])):
+    for head, first, rest in (
+        ("    1.0 s  agent   ", *lines[:2]),
+        ("  0.00 s  agent   ", *lines[2:]),
+    ):
         assert first.startswith(head)
         assert rest.startswith(" " * len(head))
         assert (first.removeprefix(head) + " " + rest.strip()).split() == words
@@ -170,7 +173,9 @@ def test_who_waits_for_a_call_sees_one_clock_in_order(capsys: pytest.CaptureFixt
     }
     later = {"who": "caller", "text": "Hi", "start_ms": 1500, "interrupted": False}
     ended = CALL | {"turns": [*talking["turns"], later]}
-    api: Any = Api(CALL | {"status": "ringing", "answered_at": None, "ended_at": None}, talking, ended)
+    api: Any = Api(
+        CALL | {"status": "ringing", "answered_at": None, "ended_at": None}, talking, ended
+    )
     wait_for_the_end(api, CALL["id"])
     said = capsys.readouterr()
     out = [line.split(maxsplit=2) for line in said.out.splitlines()[:2]]

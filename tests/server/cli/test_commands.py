@@ -209,6 +209,28 @@ def test_a_server_that_cannot_be_reached_is_a_sentence(voice_ai: Command, server
     assert "Traceback" not in result.output
 
 
+def test_no_server_is_started_by_serve_or_by_dev(voice_ai: Command) -> None:
+    result = voice_ai("calls", "list", "--server", "http://127.0.0.1:9")
+    assert "`voice-ai serve`" in result.output
+    assert "`voice-ai dev`" in result.output
+
+
+def test_help_shows_flags_as_flags_and_whole_sentences(
+    voice_ai: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    helped = voice_ai("dev", "--help").output
+    assert re.search(
+        r"^  --once +End after the call; the exit code says how it went\.$", helped, re.M
+    )
+    assert "<bool>" not in helped
+    for group in ((), ("calls",), ("bench",), ("scenarios",)):
+        listed = voice_ai(*group, "--help").output.partition("Commands:")[2]
+        assert listed
+        assert "..." not in listed
+        assert max(len(line) for line in listed.splitlines()) <= 80
+
+
 def test_version_is_the_packages(voice_ai: Command) -> None:
     assert voice_ai("--version").output == f"voice-ai {own_version()}\n"
 

@@ -50,7 +50,11 @@ def test_what_is_prepared_while_it_rings_is_told_at_the_answer(scene: Scene) -> 
     assert scene.lines == ["phone: rings"]
     scene.phone("CA1", "in-progress")
     scene.phone("CA1", "completed")
-    assert scene.lines[1:] == ["phone: is picked up", "agent: Good day!", "phone: the line is closed"]
+    assert scene.lines[1:] == [
+        "phone: is picked up",
+        "agent: Good day!",
+        "phone: the line is closed",
+    ]
 
 
 def test_each_line_has_the_number_of_its_call_as_soon_as_there_are_two(scene: Scene) -> None:

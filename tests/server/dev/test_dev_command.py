@@ -107,3 +107,21 @@ async def test_nothing_is_watched_when_it_runs_once(
     )
     assert done.returncode == 1
     assert re.search(r"the server has ended \(exit code 2\)$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.long
+@pytest.mark.real_time
+async def test_a_call_that_ends_for_want_of_a_rule_says_so(
+    process_template: ProcessTemplate, repository: Path
+) -> None:
+    (repository / "model.yaml").write_text("rules: [{text_matches: nowhere, say: Never.}]\n")
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    done = await process_template.run(
+        *("dev", "--port", "0", "--once", "--script", "model.yaml", "--say", "Hello"),
+        folder=repository,
+        environment={**environment, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert "model   heard nothing that a rule of its script is for" in done.stdout
+    assert "the script has no rule for what the caller said" in done.stdout
+    assert "fell silent" not in done.stdout

@@ -89,6 +89,22 @@ def test_every_webhook_says_what_it_reads_of_the_form(api: dict[str, Any]) -> No
         assert "CallSid" in form["properties"]
 
 
+def test_a_reader_finds_calls_first_and_each_route_in_words(api: dict[str, Any]) -> None:
+    assert [tag["name"] for tag in api["tags"]] == ["calls", "twilio", "health"]
+    assert all(tag["description"].endswith(".") for tag in api["tags"])
+    assert next(iter(api["paths"])) == "/calls"
+    operations = [one for methods in api["paths"].values() for one in methods.values()]
+    # FastAPI makes these of the names of functions.
+    of_functions = [
+        one["summary"]
+        for one in operations
+        if one["operationId"].startswith(one["summary"].lower().replace(" ", "_") + "_")
+    ]
+    assert of_functions == []
+    (key,) = [it for it in api["paths"]["/calls"]["post"]["parameters"] if it["in"] == "header"]
+    assert "places no other call" in key["description"]
+
+
 async def test_a_mistake_is_said_as_the_docs_show_it(server: Running) -> None:
     example = Invalid.model_json_schema()["examples"][0]
     answer = await server.http.post("/calls", json={"phone_number": "123"})
