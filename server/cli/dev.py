@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.cli.conversation_clock import ConversationClock
-from server.cli.dial import read_metadata
+from server.cli.dial import read_metadata, warn_of_unfilled
 from server.cli.environment import echo, exit_without_package
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def dev(
     if gemini and script:
         raise typer.BadParameter("the real model reads no --script")
     body = {"greeting": greeting, "metadata": read_metadata(metadata)}
+    warn_of_unfilled(read_metadata(metadata), greeting=greeting)
     echo("Starting: the emulators, then the server, which takes some seconds.")
     try:
         from server.dev.run import DevError, DevOptions, run_dev

@@ -21,7 +21,12 @@ from server.demo.conversation_lines import ConversationLines, Tell
 from server.dev.changes import changed_files
 from server.dev.environment import dev_environment
 from server.dev.restarting_server import RestartingServer
-from server.dev.state_folder import CERTIFICATE_FOLDER, STATE_FOLDER, open_state_folder
+from server.dev.state_folder import (
+    CERTIFICATE_FOLDER,
+    STATE_FOLDER,
+    address_noted,
+    open_state_folder,
+)
 from server.emulators.gemini_live import GeminiLiveEmulator, Script, ScriptError, Session
 from server.emulators.gemini_live.session_log import Event
 from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
@@ -81,6 +86,7 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
         # Kept while the server is started anew, so that nobody else takes the port.
         stack.enter_context(bound)
         port = bound.getsockname()[1]
+        stack.enter_context(address_noted(state, f"http://127.0.0.1:{port}"))
         dev = _Dev(options, tell, port)
         twilio = TwilioEmulator(
             numbers=[OURS],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.doctor.base_url_check import check_base_url
 from server.doctor.database_check import check_database
+from server.doctor.dev_check import check_dev
 from server.doctor.findings import Finding
 from server.doctor.gemini_check import check_gemini
 from server.doctor.machine_check import check_clock, check_disk, check_ports, server_runs
@@ -37,6 +38,7 @@ async def examine(settings: Settings) -> list[Finding]:
 def diagnose(env_file: Path) -> list[Finding]:
     """Read the settings and check everything; what is found holds no secret."""
     settings, found = read_or_explain(env_file)
+    found = [*asyncio.run(check_dev()), *found]
     if settings is None:
         return found
     found += asyncio.run(examine(settings))

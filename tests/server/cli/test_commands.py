@@ -72,6 +72,17 @@ async def test_dial_sends_metadata(server: Running, voice_ai: Command) -> None:
     assert call["metadata"] == {"name": "Ms Lee", "firm": "A=B"}
 
 
+def test_dial_warns_of_a_name_that_no_metadata_is_for(voice_ai: Command) -> None:
+    words = ("--metadata", "name=Ms Lee", "--prompt", "Call ${name} at $$5.")
+    # Nobody listens there: the warning comes first.
+    nowhere = ("--server", "http://127.0.0.1:9")
+    dialled = voice_ai("dial", THEIRS, "--greeting", "Hello $naem", *words, *nowhere)
+    warnings = [line for line in dialled.stderr.splitlines() if line.startswith("Warning")]
+    assert warnings == [
+        "Warning: no --metadata is named 'naem': $naem of --greeting stays as it is written."
+    ]
+
+
 @pytest.mark.parametrize("pairs", [["Ms Lee"], ["=Ms Lee"], ["name=a", "name=b"]])
 def test_dial_refuses_what_is_no_metadata(voice_ai: Command, pairs: list[str]) -> None:
     words = [word for pair in pairs for word in ("--metadata", pair)]
