@@ -26,9 +26,10 @@ def doctor(
     """
     # Pipecat introduces itself on import.
     logger.disable("pipecat")
+    from server.dev.state_folder import address_of_dev
     from server.doctor.examine import diagnose
 
-    findings = diagnose(Path(".env"))
+    findings = diagnose(Path(".env"), dev_url=address_of_dev())
     failed = sum(it.mark == "fail" for it in findings)
     if as_json:
         told = {"ok": not failed, "findings": [asdict(it) for it in findings]}

@@ -3,15 +3,14 @@
 import asyncio
 from urllib.parse import urlsplit
 
-from server.dev.state_folder import address_of_dev
 from server.doctor.findings import Finding, skip
 
 ANSWERS_WITHIN_SECS = 1.0
 
 
-async def check_dev() -> list[Finding]:
-    """What is said when one runs; nothing otherwise."""
-    address = urlsplit(address_of_dev() or "")
+async def check_dev(url: str | None) -> list[Finding]:
+    """The finding when `dev` serves at `url`, the address that it noted; nothing otherwise."""
+    address = urlsplit(url or "")
     if not address.hostname or not address.port:
         return []
     try:

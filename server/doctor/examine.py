@@ -35,10 +35,13 @@ async def examine(settings: Settings) -> list[Finding]:
     return [finding for found in await asyncio.gather(*checks) for finding in found]
 
 
-def diagnose(env_file: Path) -> list[Finding]:
-    """Read the settings and check everything; what is found holds no secret."""
+def diagnose(env_file: Path, *, dev_url: str | None = None) -> list[Finding]:
+    """Read the settings and check everything; what is found holds no secret.
+
+    `dev_url` is where `voice-ai dev` says that it serves.
+    """
     settings, found = read_or_explain(env_file)
-    found = [*asyncio.run(check_dev()), *found]
+    found = [*asyncio.run(check_dev(dev_url)), *found]
     if settings is None:
         return found
     found += asyncio.run(examine(settings))
