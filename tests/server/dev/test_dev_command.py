@@ -79,6 +79,8 @@ async def test_the_pipeline_of_a_new_repository_has_the_calls_that_name_none(
     async with dev(process_template, repository) as (running, http):
         assert running.printed.startswith("Starting: ")
         assert "pipeline restaurant; script the emulator's own" in running.printed
+        # BASE_URL is the same address, so it is not said again.
+        assert re.search(r"^Listening on http://[\d.:]+$", running.printed, re.MULTILINE)
         assert await placed(http) == "restaurant"
         assert await placed(http, pipeline="phone_call") == "phone_call"
 
