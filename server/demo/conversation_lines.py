@@ -40,12 +40,13 @@ class ConversationLines:
         self._tell = tell
         self._count = 0
         self._talks: dict[str, _Talk] = {}
+        self._ended: dict[str, _Talk] = {}
         self._without_call: dict[Session, list[str]] = {}
         self._had_call: set[int] = set()
 
     def phone(self, call: EmulatedCall, moment: Moment) -> None:
         """Something happened at the phone."""
-        talk = self._talks.get(call.sid) or self._begin(call)
+        talk = self._talks.get(call.sid) or self._ended.get(call.sid) or self._begin(call)
         match moment.kind:
             case "ringing":
                 self._say(talk, "phone", "rings")
@@ -68,6 +69,8 @@ class ConversationLines:
             case "busy" | "no-answer" | "canceled" | "failed":
                 self._say(talk, "phone", moment.kind.replace("-", " "))
         if moment.kind in list(CallState) and CallState(moment.kind).is_over:
+            # Twilio still notes something of a call that is over.
+            self._ended[call.sid] = talk
             self._talks.pop(call.sid, None)
 
     def model(self, session: Session, event: Event) -> None:

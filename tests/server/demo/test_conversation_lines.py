@@ -82,5 +82,7 @@ def test_each_line_has_the_number_of_its_call_as_soon_as_there_are_two(scene: Sc
         *("phone: [2] the line is closed", "caller: [1] Goodbye"),
     ]
     scene.phone("CA1", "completed")
+    # Something of a call that is over makes no call of it.
+    scene.phone("CA1", "callback")
     scene.phone("CA3", "ringing")
     assert scene.lines[-1] == "phone: rings"
