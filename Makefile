@@ -11,10 +11,13 @@ FLOOR_TESTS := tests/agent tests/processors tests/pipelines $(addprefix tests/se
 	observability twilio settings http/test_body_limit.py routes/test_twilio_webhooks.py \
 	routes/test_api_docs.py test_app.py)
 
-.PHONY: install demo demo-replay demo-cluster demo-rolling demo-temporal soak test test-long test-floors check check-deploy check-terraform \
+.PHONY: install help demo demo-replay demo-cluster demo-rolling demo-temporal soak test test-long test-floors check check-deploy check-terraform \
 	stack histories format reference capacity lock clean
 
 install: .venv/installed ## Set up .venv with the `voice-ai` command
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -73,7 +76,7 @@ check-deploy: install ## Image, compose files, monitoring and docs, without an e
 stack: install ## The services of docker-compose.yml as processes, and one call through them
 	$(BIN)/python scripts/stack.py
 
-format: install
+format: install ## Mend what ruff can mend, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -94,5 +97,5 @@ lock: ## Renew requirements.lock, and the image's locks, from pyproject.toml
 	$(COMPILE_IMAGE) --extra otel --extra temporal --extra emulators --output-file docker/demo.lock pyproject.toml
 	$(COMPILE) --output-file docker/build.lock docker/build.in
 
-clean:
+clean: ## Remove .venv, caches and out/
 	rm -rf .venv .venv-floors .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out

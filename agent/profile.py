@@ -120,6 +120,13 @@ class AgentProfile(BaseModel):
         )
 
 
+def placeholder_names(text: str) -> list[str]:
+    """The names behind a `$` in a prompt or greeting, each once, in order."""
+    template = Placeholders(unicodedata.normalize("NFC", text))
+    found = (m["named"] or m["braced"] for m in template.pattern.finditer(template.template))
+    return [*dict.fromkeys(name.strip() for name in found if name)]
+
+
 def _filled(text: str, metadata: Mapping[str, Any]) -> str:
     if "$" not in text:
         return text

@@ -36,6 +36,12 @@ from server.routes.place_call import RETRY_AFTER_SECS
 from server.routes.signed_form import refuse_webhook, warn_unsigned
 from server.settings.settings import Settings, SettingsError
 
+TAGS = [
+    {"name": "calls", "description": "Place, read, change, end and erase calls."},
+    {"name": "twilio", "description": "Webhooks for Twilio alone: each request is signed by it."},
+    {"name": "health", "description": "Liveness, readiness and metrics, for orchestrators."},
+]
+
 
 def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     """The server for these settings; nothing is opened before its lifespan begins.
@@ -61,6 +67,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
         title="Voice AI System",
         summary="A phone agent: Twilio on one side, Gemini Live on the other.",
         version=own_version(),
+        openapi_tags=TAGS,
         lifespan=lifespan,
         routes=_routes().routes,
         # A redirect would send a client's key to the scheme and host of its Host header.
@@ -83,16 +90,17 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
 def _routes() -> APIRouter:
     """All routes, which know nothing of settings: FastAPI prepares them once for all servers."""
     router = APIRouter()
-    router.include_router(twilio_webhooks.router)
-    router.include_router(twilio_media.router)
     router.include_router(calls.router)
     router.include_router(change_call.router)
     router.include_router(move_call.router)
+    router.include_router(twilio_webhooks.router)
+    router.include_router(twilio_media.router)
     router.include_router(relayed.router)
     router.include_router(health.router)
     router.add_api_route(
         "/metrics",
         _metrics,
+        summary="Metrics for Prometheus",
         tags=["health"],
         dependencies=[Depends(authenticate_reader)],
         response_class=Response,
@@ -107,6 +115,10 @@ def _routes() -> APIRouter:
 
 
 def _check_routes(settings: Settings) -> None:
+    try:
+        catalogue.find(settings.default_pipeline)
+    except catalogue.UnknownPipeline as error:
+        raise SettingsError(f"DEFAULT_PIPELINE: {error}") from None
     for number, route in settings.inbound_numbers.items():
         try:
             catalogue.find(route.pipeline)

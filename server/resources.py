@@ -194,7 +194,10 @@ async def open_resources(
         open_frozen_watch(settings, registry, live_calls, life, telephone, metrics, stack)
         _open_aws(settings, registry, metrics, stack)
 
-        stack.enter_context(measured_loop_lag(metrics.lag.observe, load.observe))
+        develops = settings.environment == "development"
+        stack.enter_context(
+            measured_loop_lag(metrics.lag.observe, load.observe, development=develops)
+        )
         if settings.metrics_address is not None:
             host, port = parsed_listen_address(settings.metrics_address)
             stack.enter_context(metrics.served_at(host, port))

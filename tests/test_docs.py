@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +135,16 @@ def test_each_preset_is_played_by_a_scenario() -> None:
     played = [scenario["call"] for scenario in scenarios["scenarios"]]
     for preset in map(json.loads, presets):
         assert any(preset.items() <= call.items() for call in played), preset
+
+
+def test_make_help_lists_every_target_with_a_sentence() -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert listed.keys() == {*MAKE_TARGETS}
+    assert all(listed.values())

@@ -1,9 +1,10 @@
 """Catalogue of pipelines: each `PipelineDefinition` of ours, and of the modules of PIPELINES.
 
-Ours are in the files directly in `pipelines/`.
+Ours are in the files directly in `pipelines/`. The name `auto` stands for the only pipeline that
+PIPELINES declares, and for `phone_call` where it declares none or several.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from types import ModuleType
 
@@ -11,8 +12,9 @@ import pipelines
 from pipelines.call.pipeline_modules import BrokenPipeline, modules_in, modules_of
 from pipelines.definition import PipelineDefinition
 
-__all__ = ["BrokenPipeline", "UnknownPipeline", "find", "names", "use"]
+__all__ = ["AUTO", "BrokenPipeline", "UnknownPipeline", "find", "names", "use"]
 
+AUTO, BUILT_IN_DEFAULT = "auto", "phone_call"
 _sources: tuple[str, ...] = ()
 
 
@@ -43,12 +45,15 @@ def names() -> list[str]:
 
 
 def find(name: str) -> PipelineDefinition:
-    """The definition of that name.
+    """The definition of that name, or the one that `auto` stands for.
 
     Raises: UnknownPipeline, BrokenPipeline.
     """
+    known = _definitions()
+    if name == AUTO and AUTO not in known:
+        name = _only_own_one(known) or BUILT_IN_DEFAULT
     try:
-        return _definitions()[name]
+        return known[name]
     except KeyError:
         raise UnknownPipeline(
             f"there is no pipeline {name[:64]!r}; there are {', '.join(names())}; modules with "
@@ -56,9 +61,12 @@ def find(name: str) -> PipelineDefinition:
         ) from None
 
 
+_Found = dict[str, tuple[PipelineDefinition, ModuleType]]
+
+
 @cache
 def _definitions() -> dict[str, PipelineDefinition]:
-    found: dict[str, tuple[PipelineDefinition, ModuleType]] = {}
+    found: _Found = {}
     for module in modules_in(pipelines):
         _add(module, found)
     for source in _sources:
@@ -73,7 +81,15 @@ def _definitions() -> dict[str, PipelineDefinition]:
     return {name: definition for name, (definition, _) in found.items()}
 
 
-def _add(module: ModuleType, found: dict[str, tuple[PipelineDefinition, ModuleType]]) -> None:
+def _only_own_one(known: Iterable[str]) -> str | None:
+    built_in: _Found = {}
+    for module in modules_in(pipelines):
+        _add(module, built_in)
+    own = [name for name in known if name not in built_in]
+    return own[0] if len(own) == 1 else None
+
+
+def _add(module: ModuleType, found: _Found) -> None:
     for value in vars(module).values():
         if not isinstance(value, PipelineDefinition):
             continue

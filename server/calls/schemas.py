@@ -95,7 +95,12 @@ class CallRequest(ProfileFields):
     )
 
     phone_number: PhoneNumber = Field(description="Whom to call, in E.164.")
-    pipeline: str = Field(default="phone_call", min_length=1, max_length=64)
+    pipeline: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="One of `voice-ai pipelines`; DEFAULT_PIPELINE without it.",
+    )
     metadata: Metadata = Field(
         default_factory=dict, description="Kept with the call; tools can read it."
     )

@@ -129,8 +129,8 @@ class CallsApi:
             raise _failed(f"The server at {self._server} does not answer.") from None
         except httpx.HTTPError:
             raise _failed(
-                f"No server can be reached at {self._server}. Start one with `voice-ai serve`, or "
-                "name its address with --server."
+                f"No server can be reached at {self._server}. Start one with `voice-ai serve` (or, "
+                "without any account, `voice-ai dev`), or name its address with --server."
             ) from None
 
 

@@ -27,7 +27,10 @@ app.command()(chaos)
 
 @app.callback()
 def bench() -> None:
-    """Measure this system between both emulated vendors, beside a plain Pipecat bot."""
+    """Measure this system, beside a plain Pipecat bot.
+
+    Both vendors are emulated.
+    """
 
 
 @app.command()
@@ -54,9 +57,10 @@ def latency(
     pin: Pin = True,
     json_file: JsonFile = None,
 ) -> None:
-    """How long a caller waits: for the first word, for answers, for silence after a barge-in.
+    """How long a caller waits.
 
-    The exit code is 1 when a call did not go as it should.
+    For the first word, for answers, and for silence after a barge-in. The exit code is 1 when a
+    call did not go as it should.
     """
     import_module("server.replay.quiet")
     try:

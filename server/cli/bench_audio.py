@@ -6,9 +6,10 @@ from server.cli.bench_options import JsonFile, write_json
 
 
 def audio(json_file: JsonFile = None) -> None:
-    """What the line does to sound: level, frequencies, noise, folded sound, delay, the end.
+    """What the line does to sound.
 
-    Beside soxr's settings. The exit code is 1 when ours is not as good as it has to be.
+    Level, frequencies, noise, folded sound, delay and the end, beside soxr's settings. The exit
+    code is 1 when ours is not as good as it has to be.
     """
     # It brings Pipecat along, which `--help` need not wait for.
     from rich.console import Console

@@ -23,10 +23,11 @@ def chaos(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Calls at a time.")] = 2,
     json_file: JsonFile = None,
 ) -> None:
-    """What a call comes through when Gemini drops, stalls, refuses or says nothing.
+    """What a call comes through when Gemini fails.
 
-    Ours runs in virtual time, the plain bot in real time: each of its calls takes half a minute.
-    The exit code is 1 when one of our calls lost something.
+    It drops, stalls, refuses or says nothing. Ours runs in virtual time, the plain bot in real
+    time: each of its calls takes half a minute. The exit code is 1 when one of our calls lost
+    something.
     """
     import_module("server.replay.quiet")
     try:

@@ -17,9 +17,10 @@ def flood(
     priority: Priority = False,
     json_file: JsonFile = None,
 ) -> None:
-    """What floods of requests without a key cost live calls: each packet's lateness, and memory.
+    """What floods of requests without a key cost live calls.
 
-    The exit code is 1 when a packet was more than 50 ms late, or a call went wrong.
+    Told are how late each packet is, and the memory. The exit code is 1 when a packet was more
+    than 50 ms late, or a call went wrong.
     """
     import_module("server.replay.quiet")
     try:

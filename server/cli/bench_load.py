@@ -69,9 +69,9 @@ def load(
     workers: _Workers = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """How many calls a core carries, and what they cost, beside both references.
+    """How many calls a core carries, and what they cost.
 
-    The exit code is 1 when a call did not go as it should.
+    Both references are measured, too. The exit code is 1 when a call did not go as it should.
     """
     import_module("server.replay.quiet")
     try:

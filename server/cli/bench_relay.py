@@ -17,9 +17,9 @@ def relay(
     priority: Priority = False,
     json_file: JsonFile = None,
 ) -> None:
-    """What passing calls on to another instance adds: latency of each packet, and CPU.
+    """What passing calls on to another instance adds.
 
-    The exit code is 1 when a call did not go as it should.
+    That is latency of each packet, and CPU. The exit code is 1 when a call did not go as it should.
     """
     import_module("server.replay.quiet")
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from server.cli.api_client import CallsApi, KeyOption, ServerOption
-from server.cli.environment import echo
+from server.cli.environment import echo, echo_entry
 
 app = typer.Typer(help="Look at calls, end and erase them.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def list_calls(
 
 @app.command()
 def show(call_id: CallId, server: ServerOption = None, api_key: KeyOption = None) -> None:
-    """One call: how it ended, what was said and done, how fast it was, and what it cost."""
+    """How one call ended, what was said and done, and its cost."""
     from server.cli.call_page import print_call
 
     with CallsApi(server, api_key) as api:
@@ -55,7 +55,10 @@ def recording(
     server: ServerOption = None,
     api_key: KeyOption = None,
 ) -> None:
-    """Fetch the recording of an ended call: the caller left, the agent right."""
+    """Fetch the recording of an ended call.
+
+    The caller is left, the agent right.
+    """
     with CallsApi(server, api_key) as api:
         call_id = api.call_id(call_id)
         path = to or Path(f"{call_id}.wav")
@@ -80,7 +83,10 @@ def move(
     server: ServerOption = None,
     api_key: KeyOption = None,
 ) -> None:
-    """Have another instance go on with a call, from a moment in which neither side speaks."""
+    """Have another instance go on with a call.
+
+    It does so from a moment in which neither side speaks.
+    """
     with CallsApi(server, api_key) as api:
         whole_id = api.call_id(call_id)
         goes_to = api.post(f"/calls/{whole_id}/move", {"instance": to}).json()["instance"]
@@ -94,7 +100,10 @@ def erase(
     server: ServerOption = None,
     api_key: KeyOption = None,
 ) -> None:
-    """Erase an ended call with all that was kept of it, its recording included."""
+    """Erase an ended call with all that was kept of it.
+
+    Its recording goes, too.
+    """
     with CallsApi(server, api_key) as api:
         whole_id = api.call_id(call_id)
         if not yes:
@@ -103,8 +112,9 @@ def erase(
     echo(f"{whole_id} erased")
 
 
-def print_turns(turns: list[dict[str, Any]]) -> None:
-    """What was said, one line a turn, with the seconds from the answer."""
+def print_turns(turns: list[dict[str, Any]], *, answered_after_secs: float = 0.0) -> None:
+    """What was said, with the seconds from the answer, or from so many seconds before it."""
     for turn in turns:
         cut = " …" if turn["interrupted"] else ""
-        echo(f"{turn['start_ms'] / 1000:7.1f} s  {turn['who']:<6}  {turn['text']}{cut}")
+        at = answered_after_secs + turn["start_ms"] / 1000
+        echo_entry(f"{at:7.1f} s  {turn['who']:<6}  ", f"{turn['text']}{cut}")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from server.cli.environment import echo
+from server.cli.environment import echo_entry
 
 
 class ConversationClock:
@@ -16,4 +16,4 @@ class ConversationClock:
         now = asyncio.get_running_loop().time()
         if self._began is None or (who, what) == ("phone", "rings"):
             self._began = now
-        echo(f"{now - self._began:6.2f} s  {who:<6}  {what}")
+        echo_entry(f"{now - self._began:6.2f} s  {who:<6}  ", what)

@@ -13,7 +13,10 @@ from server.cli.environment import echo, echo_lines, exit_without_package, make_
 def demo(
     out: Annotated[Path, typer.Option(help="Where demo.wav and demo.txt are put.")] = Path("out"),
 ) -> None:
-    """Place one call between emulators and the real server, in real time. Needs no credential."""
+    """Have one call between emulators and the real server.
+
+    It takes as long as a call does, and needs no credential.
+    """
     try:
         from server.demo.run import run_demo
         from server.demo.stage import StageError

@@ -33,9 +33,10 @@ def demo_cluster(
         bool, typer.Option("--rolling", help="Drain and start anew one instance after the other.")
     ] = False,
 ) -> None:
-    """Kill, freeze and drain one of three instances each under calls; tell what callers heard.
+    """Kill, freeze and drain instances under calls.
 
-    The exit code is 1 when a call was lost.
+    There are three, one for each; what callers heard is told. The exit code is 1 when a call was
+    lost.
     """
     try:
         from server.demo.cluster_rolling import run_rolling

@@ -21,7 +21,10 @@ def demo_temporal(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what is random.")] = 1,
 ) -> None:
-    """Place calls of all kinds, kill the worker in the middle, and judge how each call ended."""
+    """Kill the Temporal worker in the middle of calls.
+
+    There are calls of all kinds, and how each of them ended is judged.
+    """
     try:
         from server.demo.durable import run_durable
         from server.demo.stage import StageError

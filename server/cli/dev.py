@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.cli.conversation_clock import ConversationClock
-from server.cli.dial import read_metadata
+from server.cli.dial import read_metadata, warn_of_unfilled
 from server.cli.environment import echo, exit_without_package
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ def dev(
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Call the agent and speak with it yourself.")
     ] = False,
-    pipeline: Annotated[str | None, typer.Option(help="See `voice-ai pipelines`.")] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(help="Of every call that names none: one of `voice-ai pipelines`."),
+    ] = None,
     greeting: Annotated[str | None, typer.Option(help="The agent's first words.")] = None,
     metadata: Annotated[
         list[str] | None,
@@ -47,22 +50,30 @@ def dev(
         int | None, typer.Option(min=0, max=65_535, help="The port; PORT or 8000 by default.")
     ] = None,
 ) -> None:
-    """Serve with both vendors emulated; start anew when a file changes. Needs no setting."""
-    try:
-        from server.dev.run import DevError, DevOptions, run_dev
-    except ModuleNotFoundError as error:
-        exit_without_package("Development", error)
+    """Serve with both vendors emulated, without any setting.
 
+    The server starts anew when a file changes.
+    """
     chosen = [bool(say), wav is not None, microphone]
     if sum(chosen) > 1:
         raise typer.BadParameter("choose one of --say, --wav and --microphone")
     if once and not any(chosen):
         raise typer.BadParameter("--once needs a call: add --say, --wav or --microphone")
-    if inbound and (pipeline or greeting or metadata):
-        raise typer.BadParameter("--inbound has no --pipeline, --greeting and --metadata")
+    if (greeting or metadata) and (inbound or not any(chosen)):
+        raise typer.BadParameter(
+            "--greeting and --metadata are for a call that is placed here: add --say, --wav or "
+            "--microphone, without --inbound; `voice-ai dial` has both, too"
+        )
     if gemini and script:
         raise typer.BadParameter("the real model reads no --script")
-    body = {"pipeline": pipeline, "greeting": greeting, "metadata": read_metadata(metadata)}
+    body = {"greeting": greeting, "metadata": read_metadata(metadata)}
+    warn_of_unfilled(read_metadata(metadata), greeting=greeting)
+    echo("Starting: the emulators, then the server, which takes some seconds.")
+    try:
+        from server.dev.run import DevError, DevOptions, run_dev
+    except ModuleNotFoundError as error:
+        exit_without_package("Development", error)
+
     options = DevOptions(
         person=_person(say, wav, microphone),
         port=port,
@@ -71,6 +82,7 @@ def dev(
         calls=any(chosen),
         inbound=inbound,
         once=once,
+        pipeline=pipeline,
         body={name: value for name, value in body.items() if value is not None},
     )
     try:

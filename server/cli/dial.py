@@ -40,6 +40,7 @@ def dial(
         "metadata": read_metadata(metadata),
     }
     body = {name: value for name, value in asked.items() if value is not None}
+    warn_of_unfilled(asked["metadata"], greeting=greeting, prompt=prompt)
     with CallsApi(server, api_key) as api:
         call = api.post("/calls", body).json()
         echo(f"{call['id']} {call['status']}")
@@ -48,6 +49,20 @@ def dial(
             raise typer.Exit(1)
         if wait:
             wait_for_the_end(api, call["id"])
+
+
+def warn_of_unfilled(metadata: dict[str, str] | None, **texts: str | None) -> None:
+    """Say which `$name` of these texts, by their option's name, no metadata is for."""
+    from agent.profile import placeholder_names
+
+    for option, text in texts.items():
+        for name in placeholder_names(text or ""):
+            if name not in (metadata or {}):
+                echo(
+                    f"Warning: no --metadata is named {name!r}: ${name} of --{option} stays as it "
+                    "is written.",
+                    err=True,
+                )
 
 
 def read_metadata(pairs: list[str] | None) -> dict[str, str] | None:

@@ -18,16 +18,18 @@ _PLAIN_MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "-   "}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Check settings, database, Twilio, Gemini, addresses and this machine.
+    """Check the settings, and all that they lead to.
 
-    Places no call, changes nothing and prints no secret. The exit code is 1 when something is
-    wrong; warnings leave it 0.
+    That is database, Twilio, Gemini, addresses and this machine. Places no call, changes
+    nothing and prints no secret. The exit code is 1 when something is wrong; warnings leave it
+    0.
     """
     # Pipecat introduces itself on import.
     logger.disable("pipecat")
+    from server.dev.state_folder import address_of_dev
     from server.doctor.examine import diagnose
 
-    findings = diagnose(Path(".env"))
+    findings = diagnose(Path(".env"), dev_url=address_of_dev())
     failed = sum(it.mark == "fail" for it in findings)
     if as_json:
         told = {"ok": not failed, "findings": [asdict(it) for it in findings]}

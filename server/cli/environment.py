@@ -1,17 +1,49 @@
 """Helpers of the commands: read settings and folders, or exit with a sentence that says why."""
 
+import os
+import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import typer
 
 from server.observability.printable import printable
 from server.settings.settings import Settings, SettingsError, read_settings
 
+# A text is not squeezed into less, however narrow the terminal is.
+NARROWEST = 20
+
 
 def echo(line: str, *, err: bool = False) -> None:
     """Print a line that may quote anybody; control characters in it are escaped."""
     typer.echo(printable(line), err=err)
+
+
+def echo_entry(head: str, text: str, *, err: bool = False) -> None:
+    """Print `head` and a text that may quote anybody, on one line where nobody looks.
+
+    On a terminal, or where COLUMNS is set, the text is wrapped between words, beside the head.
+    """
+    columns = _columns(sys.stderr if err else sys.stdout)
+    lines = [printable(text)]
+    if columns is not None:
+        from rich.console import Console
+        from rich.text import Text
+
+        room = max(NARROWEST, columns - len(head))
+        wrapped = Text(lines[0]).wrap(Console(width=room), room)
+        lines = [line.plain.rstrip() for line in wrapped] or [""]
+    typer.echo(head + f"\n{' ' * len(head)}".join(lines), err=err)
+
+
+def _columns(stream: TextIO) -> int | None:
+    """How wide the terminal is; None: it is none."""
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"])
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return None
 
 
 def echo_lines(lines: object, *, err: bool = False) -> None:

@@ -1,6 +1,7 @@
 """`voice-ai init`: makes a project folder for an agent of your own."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,7 +13,10 @@ from server.scaffold.new_repository import RepositoryError, make_repository
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder, such as my-agent.")],
 ) -> None:
-    """Make a project folder: a pipeline, a tool, a call that is a test, settings, CI."""
+    """Make a project folder for an agent of your own.
+
+    It has a pipeline, a tool, a call that is a test, settings and CI.
+    """
     try:
         written = make_repository(folder)
     except RepositoryError as error:
@@ -24,7 +28,8 @@ def init(
     for path in written:
         echo(f"  {path}")
     model = "--script scenarios/model.yaml"
+    enter = "" if folder.resolve() == Path.cwd() else f"  cd {quote(str(folder))}\n"
     typer.echo(
-        f"\nNext:\n  cd {folder}\n  pytest\n"
+        f"\nNext:\n{enter}  pytest\n"
         f'  voice-ai dev --pipeline restaurant {model} --say "When do you open?"'
     )

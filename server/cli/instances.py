@@ -14,7 +14,7 @@ Fleet = tuple[dict[str, "InstanceReport"], dict[str, str]]
 
 
 def instances() -> None:
-    """List the instances that share REDIS_URL, and the calls that each of them carries."""
+    """List the instances that share REDIS_URL, and their calls."""
     settings = settings_or_exit()
     if settings.redis_url is None:
         echo("REDIS_URL is not set: each instance works alone.", err=True)

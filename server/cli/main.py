@@ -29,6 +29,8 @@ app = typer.Typer(
     name="voice-ai",
     help="A phone agent: Twilio on one side, Gemini Live on the other.",
     no_args_is_help=True,
+    # Rich's tables show the type of a flag, too, and leave little room for the text.
+    rich_markup_mode=None,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
@@ -96,6 +98,8 @@ def _play(name: str, arguments: list[str]) -> None:
             err=True,
         )
         raise typer.Exit(1) from None
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
     single.command()(function)
     single(args=arguments, prog_name=f"voice-ai emulate {name}")

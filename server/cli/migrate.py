@@ -9,7 +9,7 @@ from server.cli.environment import echo, settings_or_exit
 
 
 def migrate() -> None:
-    """Bring the database at DATABASE_URL to the newest schema; a job to run before a deploy.
+    """Bring the database to the newest schema. A job to run before a deploy.
 
     `voice-ai serve` does the same at its start. Several at once are safe: one does the work.
     """

@@ -61,7 +61,10 @@ def demo(
         Path("demo-replay")
     ),
 ) -> None:
-    """Record a call, make a scenario of it, replay it 20 times, and break it in three ways."""
+    """Record a call, and make a scenario of it.
+
+    It is replayed 20 times, and broken in three ways.
+    """
     import_module("server.replay.quiet")
     try:
         from server.replay.demo import replay_demo

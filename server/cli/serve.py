@@ -64,7 +64,10 @@ def serve(
     settle()
     with bound:
         address, number = bound.getsockname()[:2]
-        says = f"Listening on http://{address}:{number} (as {settings.base_url})."
+        at = f"http://{address}:{number}"
+        says = f"Listening on {at}"
+        if settings.base_url != at:
+            says += f" (as {settings.base_url})."
         if workers > 1:
             serve_workers(workers, settings, bound, says, with_worker=with_worker)
         else:

@@ -2,8 +2,8 @@
 
 One line for each, at INFO; at WARNING what is wrong or probably not meant.
 
-    Start: settings file  is=none: there is no .env in /home/ada
-    Start: database       is=sqlite+aiosqlite:////home/ada/voice-ai.db (new)
+    Start: settings file  is=none (/home/ada has no .env)
+    Start: database  is=sqlite+aiosqlite:////home/ada/voice-ai.db, made by this start
 """
 
 import asyncio
@@ -48,18 +48,18 @@ def start_facts(settings: Settings, *, is_new: bool, host: str) -> list[StartFac
     """The lines, in order. `is_new`: the database was made by this start."""
     env_file = Path(".env").absolute()
     has_file = env_file.is_file()
-    development = settings.environment == "development"
-    lost = is_new and not has_file and development
+    # In development, the first start in a folder has neither.
+    lost = is_new and not has_file and settings.environment == "production"
     facts = [
         StartFact("version", f"{own_version()}, {settings.environment}"),
         StartFact(
             "settings file",
-            str(env_file) if has_file else f"none: there is no .env in {env_file.parent}",
+            str(env_file) if has_file else f"none ({env_file.parent} has no .env)",
             is_wrong=lost,
         ),
         StartFact(
             "database",
-            shown_database(settings.database_url) + (" (new)" if is_new else ""),
+            shown_database(settings.database_url) + (", made by this start" if is_new else ""),
             is_wrong=lost,
         ),
         *asyncio.run(_reach_all(settings)),

@@ -21,7 +21,12 @@ from server.demo.conversation_lines import ConversationLines, Tell
 from server.dev.changes import changed_files
 from server.dev.environment import dev_environment
 from server.dev.restarting_server import RestartingServer
-from server.dev.state_folder import CERTIFICATE_FOLDER, STATE_FOLDER, open_state_folder
+from server.dev.state_folder import (
+    CERTIFICATE_FOLDER,
+    STATE_FOLDER,
+    address_noted,
+    open_state_folder,
+)
 from server.emulators.gemini_live import GeminiLiveEmulator, Script, ScriptError, Session
 from server.emulators.gemini_live.session_log import Event
 from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
@@ -36,6 +41,7 @@ RING_SECS = 1.0
 SETUP_SECS, THINKING_SECS = 0.8, 0.3
 WAV = "last-call.wav"
 TRANSCRIPT_LOOKS_SECS = 0.5
+NO_ANSWER = "and no `not_understood`: the model said nothing, and the server gave it up"
 # Ends of a call in which both sides had their say.
 TALKED = ("caller", "agent")
 
@@ -49,7 +55,8 @@ class DevOptions:
     """`person` is on the phone of every call; `script` is the model's, None the default one.
 
     `calls`: a call is placed, or comes in when it is `inbound`, each time the server is started.
-    `once`: it ends after the first call. `body` is more of `POST /calls`.
+    `once`: it ends after the first call. `pipeline` has all calls that name none; None: as the
+    settings say. `body` is more of `POST /calls`.
     """
 
     person: Person
@@ -60,6 +67,7 @@ class DevOptions:
     calls: bool = False
     inbound: bool = False
     once: bool = False
+    pipeline: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,6 +86,7 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
         # Kept while the server is started anew, so that nobody else takes the port.
         stack.enter_context(bound)
         port = bound.getsockname()[1]
+        stack.enter_context(address_noted(state, f"http://127.0.0.1:{port}"))
         dev = _Dev(options, tell, port)
         twilio = TwilioEmulator(
             numbers=[OURS],
@@ -102,6 +111,7 @@ async def run_dev(options: DevOptions, tell: Tell) -> int:
             gemini=gemini,
             port=port,
             database=state / "dev.db",
+            pipeline=options.pipeline,
         )
         if options.real_model and "GEMINI_API_KEY" not in environment:
             raise DevError("--gemini needs GEMINI_API_KEY, in the environment or .env.")
@@ -123,6 +133,8 @@ class _Dev:
         self._tell = tell
         self._url = f"http://127.0.0.1:{port}"
         self._lines = ConversationLines(tell)
+        # Why the emulated model is silent, while it is.
+        self._no_rule_for: str | None = None
 
     def phone(self, call: EmulatedCall, moment: Moment) -> None:
         self._lines.phone(call, moment)
@@ -130,7 +142,11 @@ class _Dev:
     def model(self, session: Session, event: Event) -> None:
         self._lines.model(session, event)
         if event.kind == "heard" and not event.message:
-            self._tell("model", "understood nothing: its script has no rule for this sentence")
+            self._lines.of_model(session, "heard nothing that a rule of its script is for")
+        if event.kind == "no_rule":
+            self._no_rule_for = event.message or "what the caller said"
+        if event.kind == "says":
+            self._no_rule_for = None
 
     async def run(
         self,
@@ -169,6 +185,7 @@ class _Dev:
         if not await server.ready(http):
             return self._is_dead(server)
         code = 0
+        self._tell("dev", await self._what_talks(http))
         if self._options.calls:
             try:
                 code = await self._call(twilio, http)
@@ -181,8 +198,19 @@ class _Dev:
         await server.ended()
         return self._is_dead(server)
 
+    async def _what_talks(self, http: httpx.AsyncClient) -> str:
+        """Which pipeline, and what plays the model, in a sentence."""
+        pipeline = "as INBOUND_NUMBERS says"
+        if self._options.pipeline or not self._options.inbound:
+            pipeline = (await http.get("/health")).json()["default_pipeline"]
+        if self._options.real_model:
+            return f"pipeline {pipeline}; the model is the real Gemini"
+        script = self._options.script or "the emulator's own (--script names another)"
+        return f"pipeline {pipeline}; script {script}"
+
     def _is_dead(self, server: RestartingServer) -> int:
-        self._tell("dev", f"the server has ended (exit code {server.exit_code}): change a file")
+        then = "" if self._options.once else ": change a file"
+        self._tell("dev", f"the server has ended (exit code {server.exit_code}){then}")
         return 1
 
     async def _call(self, twilio: TwilioEmulator, http: httpx.AsyncClient) -> int:
@@ -211,7 +239,9 @@ class _Dev:
         why = f" ({result['end_reason']})" if result["end_reason"] else ""
         self._tell("call", f"{result['status']}{why}; its sound is in {STATE_FOLDER / WAV}")
         talked = result["status"] == "completed" and result["end_reason"] in TALKED
-        if result["error"]:
+        if result["end_reason"] == "no_model" and self._no_rule_for:
+            self._tell("call", f"the script has no rule for {self._no_rule_for}, {NO_ANSWER}")
+        elif result["error"]:
             self._tell("call", result["error"])
         return 0 if talked else 1
 
@@ -225,7 +255,7 @@ class _Dev:
                     path = f"/calls/{call['id']}/transcript"
                     for number, turn in enumerate((await http.get(path)).json()["turns"]):
                         if turn["who"] == "agent" and (call["id"], number) not in told:
-                            self._tell("agent", turn["text"])
+                            self._lines.of_agent(call["twilio_sid"], turn["text"])
                         told.add((call["id"], number))
 
     def _reload_script(self, gemini: GeminiLiveEmulator | None) -> None:

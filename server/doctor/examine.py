@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.doctor.base_url_check import check_base_url
 from server.doctor.database_check import check_database
+from server.doctor.dev_check import check_dev
 from server.doctor.findings import Finding
 from server.doctor.gemini_check import check_gemini
 from server.doctor.machine_check import check_clock, check_disk, check_ports, server_runs
@@ -34,9 +35,13 @@ async def examine(settings: Settings) -> list[Finding]:
     return [finding for found in await asyncio.gather(*checks) for finding in found]
 
 
-def diagnose(env_file: Path) -> list[Finding]:
-    """Read the settings and check everything; what is found holds no secret."""
+def diagnose(env_file: Path, *, dev_url: str | None = None) -> list[Finding]:
+    """Read the settings and check everything; what is found holds no secret.
+
+    `dev_url` is where `voice-ai dev` says that it serves.
+    """
     settings, found = read_or_explain(env_file)
+    found = [*asyncio.run(check_dev(dev_url)), *found]
     if settings is None:
         return found
     found += asyncio.run(examine(settings))

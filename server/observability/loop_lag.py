@@ -8,12 +8,16 @@ loop's thread:
 
 The dump is made while the thread holds the interpreter: `faulthandler.dump_traceback_later`, which
 does not, reads frames that may be gone and crashes CPython 3.11.
+
+In development, the first seconds, in which much is imported, are measured and not logged, and the
+line has one frame: the innermost of the product's code or of the user's.
 """
 
 import asyncio
 import faulthandler
 import os
 import re
+import sysconfig
 import tempfile
 import threading
 import time
@@ -28,17 +32,27 @@ from agent.loop_load import BEAT_SECS
 STALL_SECS = 0.1
 # A loop that is blocked again and again should not log more often.
 LOGGED_EVERY_SECS = 10.0
+# In development: a server imports and compiles until then.
+STARTS_SECS = 10.0
 _FRAMES_LOGGED = 8
 _FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
+# Path, line and function.
+_Frame = tuple[str, str, str]
+_LIBRARIES = re.compile(
+    rf"<|{re.escape(sysconfig.get_paths()['stdlib'])}/(?!site-packages/)"
+    r"|.*/site-packages/(?!(agent|pipelines|processors|server)/)"
+)
 
 
 @contextmanager
-def measured_loop_lag(*observe: Callable[[float], None]) -> Iterator[None]:
+def measured_loop_lag(
+    *observe: Callable[[float], None], development: bool = False
+) -> Iterator[None]:
     """Measure the running loop while the context is open.
 
     Each `observe` is called with the lateness of each beat, in seconds.
     """
-    lag = LoopLag(observe)
+    lag = LoopLag(observe, development=development)
     lag.open()
     try:
         yield
@@ -50,8 +64,12 @@ class LoopLag:
     """The timer that beats, and the thread that watches it. Uses real time, also on a loop with
     virtual time."""
 
-    def __init__(self, observe: Sequence[Callable[[float], None]]) -> None:
+    def __init__(
+        self, observe: Sequence[Callable[[float], None]], *, development: bool = False
+    ) -> None:
         self._observe = observe
+        self._stack_of = one_frame_of if development else stack_of
+        self._logs_from = time.monotonic() + (STARTS_SECS if development else 0.0)
         self._dump = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open until `close`)
         self._loop = asyncio.get_running_loop()
         self._loops_thread = threading.get_ident()
@@ -107,13 +125,15 @@ class LoopLag:
 
     def _report(self, late_secs: float, dump: str) -> None:
         now = time.monotonic()
+        if now < self._logs_from:
+            return
         if now - self._logged_at < LOGGED_EVERY_SECS:
             self._unlogged += 1
             return
         logger.warning(
             "The event loop was blocked",
             late_ms=round(late_secs * 1000),
-            stack=stack_of(dump, self._loops_thread),
+            stack=self._stack_of(dump, self._loops_thread),
             unlogged=self._unlogged,
         )
         self._logged_at, self._unlogged = now, 0
@@ -121,8 +141,23 @@ class LoopLag:
 
 def stack_of(dump: str, thread: int) -> str:
     """The innermost frames of one thread in a dump of faulthandler's, innermost first."""
+    return " < ".join(map(_shown, _frames(dump, thread)[:_FRAMES_LOGGED]))
+
+
+def one_frame_of(dump: str, thread: int) -> str:
+    """The innermost frame that is in no library; the innermost one when all are."""
+    frames = _frames(dump, thread)
+    own = [frame for frame in frames if not _LIBRARIES.match(frame[0])]
+    return _shown((own or frames)[0]) if frames else ""
+
+
+def _frames(dump: str, thread: int) -> list[_Frame]:
     for section in re.split(r"^(?=Thread |Current thread )", dump, flags=re.MULTILINE):
         if f"hread 0x{thread:016x}" in section:
-            frames = _FRAME.findall(section)[:_FRAMES_LOGGED]
-            return " < ".join(f"{name} ({path}:{line})" for path, line, name in frames)
-    return ""
+            return _FRAME.findall(section)
+    return []
+
+
+def _shown(frame: _Frame) -> str:
+    path, line, name = frame
+    return f"{name} ({path}:{line})"

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi.responses import RedirectResponse
 
-from server.routes.auth import authenticate_reader
+from server.resources import Opened
+from server.routes.auth import MaySeeDetails, authenticate_reader
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -50,11 +52,19 @@ def add_api_docs(app: FastAPI) -> None:
     page = PAGE.format(title=escape(app.title))
     _add(app, "/openapi.json", "application/json", lambda: _description(app))
     _add(app, "/docs", "text/html", page.encode)
+    app.add_api_route("/", _front_door, include_in_schema=False)
     _add(app, "/docs/start.js", "text/javascript", START.encode)
     _add(app, "/docs/swagger-ui.css", "text/css", lambda: _asset("swagger-ui.css"))
     _add(
         app, "/docs/swagger-ui-bundle.js", "text/javascript", lambda: _asset("swagger-ui-bundle.js")
     )
+
+
+async def _front_door(opened: Opened, detailed: MaySeeDetails) -> Response:
+    """Lead to the description where no key is needed for it; otherwise there is nothing here."""
+    if opened.settings.api_keys or not detailed:
+        raise HTTPException(404)
+    return RedirectResponse("/docs")
 
 
 def _add(app: FastAPI, path: str, media_type: str, make: Callable[[], bytes]) -> None:

@@ -83,6 +83,7 @@ KnownCall = Annotated[Call, Depends(known_call)]
 
 @router.post(
     "",
+    summary="Place a call",
     status_code=201,
     responses={
         201: {
@@ -112,7 +113,15 @@ async def place(
     body: CallRequest,
     opened: Opened,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(pattern=r"^[ -~]+$", max_length=200)] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[ -~]+$",
+            max_length=200,
+            description="A text of yours, new for each call: a request that is sent again with the "
+            "same key and body places no other call, and answers with the first one.",
+        ),
+    ] = None,
 ) -> CallView:
     """Call a number. When Twilio refuses it, the call is there all the same: failed, with why."""
     call = await place_call(body, idempotency_key, opened)
@@ -120,7 +129,7 @@ async def place(
     return CallView.of(call)
 
 
-@router.get("")
+@router.get("", summary="List calls, newest first")
 async def list_calls(
     opened: Opened,
     status: CallStatus | None = None,
@@ -162,7 +171,7 @@ def _with_plus(address: str | None) -> str | None:
     return "+" + address[1:] if address and address[0] == " " else address
 
 
-@router.get("/{call_id}", responses=NOT_FOUND)
+@router.get("/{call_id}", summary="Read a call", responses=NOT_FOUND)
 async def read(call: KnownCall, opened: Opened) -> CallDetail:
     """A call as it is now, how fast it was and what it used so far, and whether it is recorded."""
     if call.status.is_terminal:
@@ -177,7 +186,7 @@ async def read(call: KnownCall, opened: Opened) -> CallDetail:
     )
 
 
-@router.get("/{call_id}/transcript", responses=NOT_FOUND)
+@router.get("/{call_id}/transcript", summary="Read what was said", responses=NOT_FOUND)
 async def transcript(call: KnownCall, opened: Opened) -> Transcript:
     """What was said so far, in the order spoken, as it was heard."""
     await _flush_record(call, opened)
@@ -185,7 +194,7 @@ async def transcript(call: KnownCall, opened: Opened) -> Transcript:
     return Transcript(call_id=call.id, turns=[TurnView.of(turn) for turn in turns])
 
 
-@router.get("/{call_id}/events", responses=NOT_FOUND)
+@router.get("/{call_id}/events", summary="Read what happened", responses=NOT_FOUND)
 async def events(
     call: KnownCall,
     opened: Opened,
@@ -206,6 +215,7 @@ async def events(
 
 @router.get(
     "/{call_id}/result",
+    summary="Wait for the end of a call",
     response_model=CallResult,
     responses={
         **NOT_FOUND,
@@ -244,6 +254,7 @@ async def result(
 
 @router.get(
     "/{call_id}/recording",
+    summary="Fetch the recording of a call",
     response_class=StreamingResponse,
     responses={
         200: {"content": {RECORDING_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
@@ -309,7 +320,7 @@ async def _flush_record(call: Call, opened: Resources) -> None:
         logger.warning("The record of a call is late: the database is slow", call_id=call.id)
 
 
-@router.post("/{call_id}/terminate", status_code=204, responses=NOT_FOUND)
+@router.post("/{call_id}/terminate", summary="End a call", status_code=204, responses=NOT_FOUND)
 async def terminate(call: KnownCall, opened: Opened) -> None:
     """End the call; one that has ended already is fine."""
     await opened.life.tell(call.id, Terminate(opened.clock()))
@@ -317,6 +328,7 @@ async def terminate(call: KnownCall, opened: Opened) -> None:
 
 @router.delete(
     "/{call_id}",
+    summary="Erase a call",
     status_code=204,
     responses={
         **NOT_FOUND,

@@ -59,7 +59,12 @@ class Hint(BaseModel):
     text: Text = Field(min_length=1, max_length=2_000)
 
 
-@router.patch("/{call_id}", status_code=204, responses={**NOT_FOUND, **CONFLICT})
+@router.patch(
+    "/{call_id}",
+    summary="Change the agent of a call",
+    status_code=204,
+    responses={**NOT_FOUND, **CONFLICT},
+)
 async def change(call: KnownCall, body: CallChange, opened: Opened) -> None:
     """Go on with another prompt, voice or tools, from the next turn on.
 
@@ -72,7 +77,12 @@ async def change(call: KnownCall, body: CallChange, opened: Opened) -> None:
     change_here(call.id, body, opened)
 
 
-@router.post("/{call_id}/hint", status_code=204, responses={**NOT_FOUND, **CONFLICT})
+@router.post(
+    "/{call_id}/hint",
+    summary="Give the model a hint",
+    status_code=204,
+    responses={**NOT_FOUND, **CONFLICT},
+)
 async def hint(call: KnownCall, body: Hint, opened: Opened) -> None:
     """Tell the model something that the caller does not hear, without interrupting it."""
     here = opened.registry.running(call.id) is not None

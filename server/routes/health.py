@@ -12,6 +12,7 @@ from datetime import datetime
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from pipelines.call import catalogue
 from server.about import own_version
 from server.calls.time_limit import within
 from server.resources import Opened, Resources
@@ -29,6 +30,9 @@ class Health(BaseModel):
 
     status: str = "ok"
     version: str | None = None
+    default_pipeline: str | None = Field(
+        default=None, description="The pipeline of a call that names none; of `/health` alone."
+    )
 
 
 class ModelSession(BaseModel):
@@ -49,14 +53,18 @@ class Readiness(BaseModel):
     last_session: ModelSession | None = None
 
 
-@router.get("/health", response_model_exclude_none=True)
-async def health(detailed: MaySeeDetails) -> Health:
+@router.get("/health", summary="Whether the server answers", response_model_exclude_none=True)
+async def health(opened: Opened, detailed: MaySeeDetails) -> Health:
     """That the server answers."""
-    return _health("ok", detailed=detailed)
+    answer = _health("ok", detailed=detailed)
+    if detailed:
+        answer.default_pipeline = catalogue.find(opened.settings.default_pipeline).name
+    return answer
 
 
 @router.get(
     "/health/live",
+    summary="Liveness",
     response_model_exclude_none=True,
     responses={503: {"model": Health, "description": "The process is broken, and ends."}},
 )
@@ -70,6 +78,7 @@ async def live(opened: Opened, response: Response, detailed: MaySeeDetails) -> H
 
 @router.get(
     "/health/ready",
+    summary="Readiness",
     response_model_exclude_none=True,
     responses={503: {"model": Readiness, "description": "Something that a call needs is missing."}},
 )

@@ -43,6 +43,7 @@ class Move(BaseModel):
 
 @router.post(
     "/{call_id}/move",
+    summary="Move a call to another instance",
     status_code=202,
     responses={
         **NOT_FOUND,

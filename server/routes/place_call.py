@@ -58,7 +58,7 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
 def _new_call(body: CallRequest, key: str | None, opened: Resources) -> tuple[Call, Placed]:
     settings = opened.settings
     try:
-        definition = catalogue.find(body.pipeline)
+        definition = catalogue.find(body.pipeline or settings.default_pipeline)
     except UnknownPipeline as error:
         opened.metrics.rejected.labels("invalid_request").inc()
         raise HTTPException(422, str(error)) from None

@@ -61,6 +61,7 @@ TWIML: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/inbound",
+    summary="A call comes in",
     response_class=Response,
     responses=TWIML,
     openapi_extra=_form("CallSid", "From", "To"),
@@ -80,6 +81,7 @@ async def inbound(form: SignedForm, opened: Opened) -> Response:
 
 @router.post(
     "/twiml/{call_id}",
+    summary="What Twilio does next with a call",
     response_class=Response,
     responses=TWIML,
     openapi_extra=_form("CallSid", "CallStatus"),
@@ -95,7 +97,12 @@ async def next_twiml(call_id: str, form: SignedForm, opened: Opened) -> Response
     return _xml(_next(call, form["CallSid"], state, opened))
 
 
-@router.post("/status/{call_id}", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
+@router.post(
+    "/status/{call_id}",
+    summary="The status of a call changed",
+    status_code=204,
+    openapi_extra=_form("CallSid", "CallStatus"),
+)
 async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
     """The call's status changed."""
     await _find(call_id, form, opened)
@@ -105,7 +112,12 @@ async def status(call_id: str, form: SignedForm, opened: Opened) -> None:
     await opened.life.tell(call_id, TwilioStatus(opened.clock(), word, form["CallSid"]))
 
 
-@router.post("/status", status_code=204, openapi_extra=_form("CallSid", "CallStatus"))
+@router.post(
+    "/status",
+    summary="The status of an inbound call changed",
+    status_code=204,
+    openapi_extra=_form("CallSid", "CallStatus"),
+)
 async def inbound_status(form: SignedForm, opened: Opened) -> None:
     """The status of an inbound call changed: the number's status callback in Twilio's console."""
     sid = _sid(form, opened)
@@ -119,6 +131,7 @@ async def inbound_status(form: SignedForm, opened: Opened) -> None:
 
 @router.post(
     "/stream-status/{call_id}",
+    summary="The status of a media stream changed",
     status_code=204,
     openapi_extra=_form("CallSid", "StreamSid", "StreamEvent", "StreamError"),
 )

@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     daily_call_limit: int = Field(default=1000, ge=0)
 
     pipelines: Annotated[tuple[str, ...], NoDecode] = ()
+    default_pipeline: str = DEFAULT_PIPELINE
     inbound_numbers: Annotated[dict[str, InboundRoute], NoDecode] = Field(
         default_factory=lambda: {"*": InboundRoute(pipeline=DEFAULT_PIPELINE)}
     )

@@ -25,6 +25,12 @@ def test_a_number_for_a_pipeline_that_there_is_not_stops_the_start() -> None:
         create_app(settings)
 
 
+def test_a_default_pipeline_that_there_is_not_stops_the_start() -> None:
+    settings = Settings.model_validate({"default_pipeline": "no_such_pipeline"})
+    with pytest.raises(SettingsError, match=r"DEFAULT_PIPELINE: .*no_such_pipeline.*phone_call"):
+        create_app(settings)
+
+
 def test_what_fastapi_prepares_of_the_routes_serves_all_servers_of_a_process() -> None:
     # A replay, and each test, has a server of its own: to prepare them takes a tenth of a second.
     first, second = (create_app(Settings.model_construct()) for _ in range(2))

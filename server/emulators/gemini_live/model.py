@@ -137,7 +137,9 @@ class Model:
         if scheduling == "SILENT":
             return True
         steps = self._conversation.learnt(self._script(), call.name, answer)
-        if steps is not None:
+        if steps is None:
+            self._log.note("note", "no_rule", call.name)
+        else:
             if scheduling == "INTERRUPT" and self.is_heard:
                 await self.interrupt()
             self._respond(steps)

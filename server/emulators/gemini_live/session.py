@@ -284,6 +284,8 @@ class Session:
                 self.conversation.history.append(("user", sentence))
                 await self._transcribe(sentence)
             steps = self.conversation.heard(self.script, sentence)
+            if steps is None:
+                self.log.note("note", "no_rule", sentence)
             self._model.answer_speech(steps, understood=sentence is not None)
         except ConnectionClosed:
             return

@@ -123,3 +123,12 @@ def test_a_module_that_fails_is_named_with_its_line(package: Path, source: str, 
     (package / "calls.py").write_text(source)
     assert broken(f"{package.name}.calls") == f"{package / 'calls.py'}, {says}"
     assert broken(f"./{package.name}/calls.py") == f"{package / 'calls.py'}, {says}"
+
+
+def test_auto_is_the_only_pipeline_of_the_users_own(package: Path) -> None:
+    assert catalogue.find("auto").name == "phone_call"
+    catalogue.use([f"{package.name}.calls"])
+    assert catalogue.find("auto").name == "orders"
+    (package / "more.py").write_text(MINE.format(name="returns"))
+    catalogue.use([package.name])
+    assert catalogue.find("auto").name == "phone_call"

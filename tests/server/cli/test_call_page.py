@@ -1,5 +1,6 @@
 """Calls as a person reads them: whole at 80 columns, on a terminal and in a pipe; and the cost."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -9,6 +10,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,9 @@ import pytest
 from server.calls.schemas import CALL_EXAMPLE, TURNS_EXAMPLE
 from server.cli.call_cost import cost_of
 from server.cli.call_page import print_call, print_calls
-from server.cli.call_wait import NOBODY_SPOKE, why_it_failed
+from server.cli.call_wait import NOBODY_SPOKE, wait_for_the_end, why_it_failed
+from server.cli.calls import print_turns
+from server.cli.conversation_clock import ConversationClock
 
 NO_LATENCY = {
     "first_sound_ms": None,
@@ -108,6 +112,77 @@ def test_on_a_terminal_it_is_as_wide_as_that(monkeypatch: pytest.MonkeyPatch) ->
     with terminal(80) as lines:
         shown()
     check(lines, 80)
+
+
+def spoken() -> list[str]:
+    """A long turn as `calls transcript` prints it, and as `demo` and `dev` do."""
+    words = "We are open every day from noon to eleven in the evening, until midnight on Fridays."
+    turn = {"start_ms": 1000, "who": "agent", "text": words, "interrupted": False}
+
+    async def tell() -> None:
+        ConversationClock()("agent", words)
+
+    print_turns([turn])
+    asyncio.run(tell())
+    return words.split()
+
+
+def test_long_turns_are_broken_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with terminal(80) as lines:
+        words = spoken()
+    assert len(lines) == 4
+    assert max(len(line) for line in lines) <= 80
+    for head, first, rest in (
+        ("    1.0 s  agent   ", *lines[:2]),
+        ("  0.00 s  agent   ", *lines[2:]),
+    ):
+        assert first.startswith(head)
+        assert rest.startswith(" " * len(head))
+        assert (first.removeprefix(head) + " " + rest.strip()).split() == words
+
+
+def test_a_turn_is_one_line_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    spoken()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+class Api:
+    """A calls API that answers with these results, one after the other."""
+
+    def __init__(self, *results: dict[str, Any]) -> None:
+        self._results = [*results]
+        self._now: dict[str, Any] = {}
+
+    def get(self, path: str, *_: object, **__: object) -> Any:
+        """The next result, or the turns of this one."""
+        if not path.endswith("/transcript"):
+            self._now = self._results.pop(0)
+        status = 200 if self._now["ended_at"] else 202
+        return SimpleNamespace(status_code=status, json=lambda: self._now)
+
+
+def test_who_waits_for_a_call_sees_one_clock_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    talking = CALL | {
+        "status": "in_progress",
+        "ended_at": None,
+        "turns": [{"who": "agent", "text": "Hello", "start_ms": 60, "interrupted": False}],
+    }
+    later = {"who": "caller", "text": "Hi", "start_ms": 1500, "interrupted": False}
+    ended = CALL | {"turns": [*talking["turns"], later]}
+    api: Any = Api(
+        CALL | {"status": "ringing", "answered_at": None, "ended_at": None}, talking, ended
+    )
+    wait_for_the_end(api, CALL["id"])
+    said = capsys.readouterr()
+    out = [line.split(maxsplit=2) for line in said.out.splitlines()[:2]]
+    assert out == [["6.1", "s", "agent   Hello"], ["7.5", "s", "caller  Hi"]]
+    statuses = [line.split(maxsplit=2) for line in said.err.splitlines()]
+    assert statuses[1:] == [["6.0", "s", "in progress"], ["72.0", "s", "completed"]]
+    assert statuses[0][2] == "ringing"
 
 
 def test_a_long_address_is_folded_and_lost_nowhere(

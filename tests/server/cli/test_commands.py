@@ -72,6 +72,17 @@ async def test_dial_sends_metadata(server: Running, voice_ai: Command) -> None:
     assert call["metadata"] == {"name": "Ms Lee", "firm": "A=B"}
 
 
+def test_dial_warns_of_a_name_that_no_metadata_is_for(voice_ai: Command) -> None:
+    words = ("--metadata", "name=Ms Lee", "--prompt", "Call ${name} at $$5.")
+    # Nobody listens there: the warning comes first.
+    nowhere = ("--server", "http://127.0.0.1:9")
+    dialled = voice_ai("dial", THEIRS, "--greeting", "Hello $naem", *words, *nowhere)
+    warnings = [line for line in dialled.stderr.splitlines() if line.startswith("Warning")]
+    assert warnings == [
+        "Warning: no --metadata is named 'naem': $naem of --greeting stays as it is written."
+    ]
+
+
 @pytest.mark.parametrize("pairs", [["Ms Lee"], ["=Ms Lee"], ["name=a", "name=b"]])
 def test_dial_refuses_what_is_no_metadata(voice_ai: Command, pairs: list[str]) -> None:
     words = [word for pair in pairs for word in ("--metadata", pair)]
@@ -207,6 +218,28 @@ def test_a_server_that_cannot_be_reached_is_a_sentence(voice_ai: Command, server
     assert result.exit_code == 1
     assert server_url in result.output
     assert "Traceback" not in result.output
+
+
+def test_no_server_is_started_by_serve_or_by_dev(voice_ai: Command) -> None:
+    result = voice_ai("calls", "list", "--server", "http://127.0.0.1:9")
+    assert "`voice-ai serve`" in result.output
+    assert "`voice-ai dev`" in result.output
+
+
+def test_help_shows_flags_as_flags_and_whole_sentences(
+    voice_ai: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    helped = voice_ai("dev", "--help").output
+    assert re.search(
+        r"^  --once +End after the call; the exit code says how it went\.$", helped, re.M
+    )
+    assert "<bool>" not in helped
+    for group in ((), ("calls",), ("bench",), ("scenarios",)):
+        listed = voice_ai(*group, "--help").output.partition("Commands:")[2]
+        assert listed
+        assert "..." not in listed
+        assert max(len(line) for line in listed.splitlines()) <= 80
 
 
 def test_version_is_the_packages(voice_ai: Command) -> None:

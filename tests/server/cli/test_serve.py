@@ -1,5 +1,6 @@
 """What `voice-ai serve` does before it takes calls, seen in a process of its own."""
 
+import asyncio
 import json
 import os
 import socket
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from server.cli.start_report import start_facts
 from server.observability.gc_policy import MIDDLE_COLLECTIONS, YOUNG_COLLECTIONS, YOUNG_OBJECTS
+from server.settings.settings import Settings
 from tests.server.process_template import ProcessTemplate
 
 ROOT = Path(__file__).parents[3]
@@ -85,27 +88,38 @@ async def test_a_way_to_twilio_that_is_none_is_told_before_the_start(
 
 @pytest.mark.long
 def test_the_log_begins_with_what_the_server_uses(tmp_path: Path) -> None:
-    """Redis cannot be reached, and no settings were found where a new database is made."""
+    """Redis cannot be reached; a folder without settings and database is usual at first."""
     told = serve(TOLD, tmp_path, REDIS_URL="redis://me:geheim@127.0.0.1:9/0")
     block = [line.split(maxsplit=1)[1] for line in told.stderr.splitlines() if "Start: " in line]
     abouts = [line.split("Start: ")[1].split("  is=")[0] for line in block]
     assert abouts == [
         *("version", "settings file", "database", "redis", "calls out", "calls in", "reached as")
     ]
-    assert f"none: there is no .env in {tmp_path}" in block[1]
-    assert f"{tmp_path}/voice-ai.db (new)" in block[2]
+    assert f"none ({tmp_path} has no .env)" in block[1]
+    assert f"{tmp_path}/voice-ai.db, made by this start" in block[2]
     assert "redis://127.0.0.1:9/0 cannot be reached: " in block[3]
     assert "TWILIO_ACCOUNT_SID" in block[4]
     wrong = [line for line in block if line.startswith("WARNING")]
     assert [line.split("Start: ")[1].split("  is=")[0] for line in wrong] == [
-        *("settings file", "database", "redis", "calls out")
+        *("redis", "calls out")
     ]
     assert "geheim" not in told.stderr
     (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")
     again = serve(TOLD, tmp_path, BASE_URL="https://voice.example.com").stderr
     assert f"Start: settings file  is={tmp_path}/.env\n" in again
-    assert "(new)" not in again
+    assert "made by this start" not in again
     assert "Start: reached as  is=https://voice.example.com, listening on 127.0.0.1:0\n" in again
+
+
+async def test_without_settings_a_new_database_is_a_warning_in_production_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_production = Settings().model_copy(update={"environment": "production"})
+    for settings, expected in ((Settings(), []), (in_production, ["settings file", "database"])):
+        facts = await asyncio.to_thread(start_facts, settings, is_new=True, host="127.0.0.1")
+        wrong = [fact.about for fact in facts if fact.is_wrong and fact.about != "calls out"]
+        assert wrong == expected
 
 
 async def test_what_a_database_says_is_one_line_without_control_characters(

@@ -75,3 +75,16 @@ def test_the_real_model_is_found_as_it_is_by_a_server(tmp_path: Path) -> None:
     model = ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "SSL_CERT_FILE")
     assert {name: made[name] for name in model} == {name: REAL[name] for name in model}
     assert made["TWILIO_AUTH_TOKEN"] == "emulated-auth-token"
+
+
+def test_calls_that_name_no_pipeline_have_the_one_that_was_chosen(tmp_path: Path) -> None:
+    def of_calls(given: dict[str, str | None], pipeline: str | None = None) -> tuple[str, str]:
+        made = dev_environment(
+            given, twilio=TWILIO, gemini=None, port=0, database=tmp_path, pipeline=pipeline
+        )
+        return made["DEFAULT_PIPELINE"], made["INBOUND_NUMBERS"]
+
+    assert of_calls({}) == ("auto", "*=auto")
+    assert of_calls({"INBOUND_NUMBERS": "*=mine"}) == ("auto", "*=mine")
+    assert of_calls({"DEFAULT_PIPELINE": "mine"}) == ("mine", "*=auto")
+    assert of_calls({"INBOUND_NUMBERS": "*=mine"}, "other") == ("other", "*=other")

@@ -96,6 +96,8 @@ def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
         "--say Hello --microphone",
         "--once",
         "--inbound --say Hello --greeting Hi",
+        "--greeting Hi",
+        "--metadata name=Lee",
         "--gemini --script model.yaml",
         "--wav nowhere.wav",
         "--say Hello --metadata nothing",

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from server.dev.state_folder import address_noted, address_of_dev, open_state_folder
 from server.doctor import machine_check
+from server.doctor.dev_check import check_dev
 from server.emulators.gemini_live import GeminiLiveEmulator, certificate
 from server.emulators.gemini_live.certificate import make_certificate
 from server.http.serving import listen
@@ -179,3 +181,20 @@ async def test_a_clock_that_is_wrong(patient: Patient, monkeypatch: pytest.Monke
     assert "ahead of" in marked(await patient.examine(), "fail")["clock"]
     monkeypatch.setattr(machine_check, "time", type("Clock", (), {"time": lambda: real() - 10}))
     assert "behind" in marked(await patient.examine(), "warn")["clock"]
+
+
+async def test_a_dev_server_of_this_folder_is_noticed_while_it_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert await check_dev(address_of_dev()) == []
+    with listen("127.0.0.1", 0) as serving:
+        url = f"http://127.0.0.1:{serving.getsockname()[1]}"
+        with address_noted(open_state_folder(), url):
+            serving.listen()
+            (found,) = await check_dev(address_of_dev())
+            assert found.says.startswith(f"`voice-ai dev` serves at {url}: ")
+        assert await check_dev(address_of_dev()) == []
+    # One that was killed left its address behind.
+    (tmp_path / ".voice-ai" / "address").write_text(url)
+    assert await check_dev(address_of_dev()) == []

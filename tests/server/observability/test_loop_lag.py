@@ -1,6 +1,7 @@
 """What an operator sees of a blocked loop: its lag, and now and then a line with a stack."""
 
 import asyncio
+import sysconfig
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import uvloop
 from loguru import logger
 
 from server.observability import loop_lag
-from server.observability.loop_lag import measured_loop_lag, stack_of
+from server.observability.loop_lag import measured_loop_lag, one_frame_of, stack_of
 from tests.server.conftest import ServerFactory
 
 Run = Callable[[Awaitable[None]], None]
@@ -91,6 +92,44 @@ def test_short_work_is_lag_and_no_stall(run: Run, lines: list[Any]) -> None:
     run(play())
     assert min(lags) >= 0.0
     assert [line for line in lines if "named_function" in line["extra"]["stack"]] == []
+
+
+def test_in_development_the_start_is_not_logged_and_one_frame_is_later(
+    run: Run, lines: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lags: list[float] = []
+
+    async def play() -> None:
+        with measured_loop_lag(lags.append, development=True):
+            named_function(0.2)
+            await beats(lags)
+        assert lines == []
+        monkeypatch.setattr(loop_lag, "STARTS_SECS", 0.0)
+        with measured_loop_lag(lags.append, development=True):
+            named_function(0.2)
+            await beats(lags)
+
+    run(play())
+    assert max(lags) >= 0.14
+    assert lines
+    assert not [line for line in lines if " < " in line["extra"]["stack"]]
+
+
+def test_one_frame_is_the_innermost_of_no_library() -> None:
+    lib = sysconfig.get_paths()["stdlib"]
+    dump = f"""Thread 0x00000000000000bb (most recent call first):
+  File "<frozen importlib._bootstrap>", line 1 in _find
+  File "{lib}/json/decoder.py", line 2 in decode
+  File "{lib}/site-packages/httpx/_client.py", line 3 in send
+  File "/home/ada/corner-bakery/tools.py", line 12 in look_up
+  File "{lib}/site-packages/agent/tools/call.py", line 4 in run
+"""
+    assert one_frame_of(dump, 0xBB) == "look_up (/home/ada/corner-bakery/tools.py:12)"
+    without = dump.replace("/home/ada/corner-bakery", f"{lib}/site-packages/numpy")
+    assert one_frame_of(without, 0xBB) == f"run ({lib}/site-packages/agent/tools/call.py:4)"
+    only = "\n".join(dump.splitlines()[:3])
+    assert one_frame_of(only, 0xBB) == "_find (<frozen importlib._bootstrap>:1)"
+    assert one_frame_of(dump, 0xCC) == ""
 
 
 def test_nothing_beats_and_nothing_is_logged_once_it_is_over(run: Run, lines: list[Any]) -> None:

@@ -14,7 +14,7 @@ from server.calls.schemas import CallRequest
 from server.http.response_headers import SECURITY_HEADERS
 from server.routes.errors import Invalid
 from server.settings.settings import Settings
-from tests.server.conftest import Running
+from tests.server.conftest import Running, ServerFactory
 
 ERRORS = {"Problem", "Invalid", "Readiness", "Health"}
 SCHEMAS = {
@@ -89,6 +89,22 @@ def test_every_webhook_says_what_it_reads_of_the_form(api: dict[str, Any]) -> No
         assert "CallSid" in form["properties"]
 
 
+def test_a_reader_finds_calls_first_and_each_route_in_words(api: dict[str, Any]) -> None:
+    assert [tag["name"] for tag in api["tags"]] == ["calls", "twilio", "health"]
+    assert all(tag["description"].endswith(".") for tag in api["tags"])
+    assert next(iter(api["paths"])) == "/calls"
+    operations = [one for methods in api["paths"].values() for one in methods.values()]
+    # FastAPI makes these of the names of functions.
+    of_functions = [
+        one["summary"]
+        for one in operations
+        if one["operationId"].startswith(one["summary"].lower().replace(" ", "_") + "_")
+    ]
+    assert of_functions == []
+    (key,) = [it for it in api["paths"]["/calls"]["post"]["parameters"] if it["in"] == "header"]
+    assert "places no other call" in key["description"]
+
+
 async def test_a_mistake_is_said_as_the_docs_show_it(server: Running) -> None:
     example = Invalid.model_json_schema()["examples"][0]
     answer = await server.http.post("/calls", json={"phone_number": "123"})
@@ -147,3 +163,15 @@ async def test_every_answer_has_the_usual_security_headers(server: Running) -> N
     assert "https:" not in policy
     assert "*" not in policy
     assert "script-src" not in policy, "scripts are ours only: no inline ones"
+
+
+async def test_the_root_leads_to_the_docs_where_they_need_no_key(
+    start_server: ServerFactory,
+) -> None:
+    async with start_server() as server:
+        page = await server.http.get("/")
+        assert (page.status_code, page.headers.get("Location")) == (307, "/docs")
+        assert (await server.http.get("/", headers={"Host": "evil.com"})).status_code == 404
+    async with start_server(api_keys="a-key-of-the-api") as server:
+        page = await server.http.get("/", headers={"Authorization": "Bearer a-key-of-the-api"})
+        assert (page.status_code, page.json()) == (404, {"detail": "Not Found"})

@@ -15,12 +15,10 @@ from tests.server.conftest import Running, ServerFactory
 
 
 async def test_a_server_that_has_everything_is_ready(server: Running) -> None:
-    for path in ("/health", "/health/live"):
+    says = {"status": "ok", "version": own_version()}
+    for path, more in (("/health", {"default_pipeline": "phone_call"}), ("/health/live", {})):
         answer = await server.http.get(path)
-        assert (answer.status_code, answer.json()) == (
-            200,
-            {"status": "ok", "version": own_version()},
-        )
+        assert (answer.status_code, answer.json()) == (200, says | more)
     ready = await server.http.get("/health/ready")
     assert ready.status_code == 200
     assert set(ready.json()["checks"].values()) == {"ok"}

@@ -91,6 +91,20 @@ def test_from_the_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
     assert "restaurant" in run(python.parent / "voice-ai", "pipelines", cwd=repository)
 
 
+@pytest.mark.parametrize(
+    ("folder", "next_line"),
+    [("my-agent", "cd my-agent"), ("My Agent", "cd 'My Agent'"), (".", "pytest")],
+)
+def test_what_is_printed_next_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, next_line: str
+) -> None:
+    (tmp_path / "here-agent").mkdir()
+    monkeypatch.chdir(tmp_path / "here-agent")
+    made = CliRunner().invoke(app, ["init", folder])
+    assert made.exit_code == 0, made.output
+    assert made.output.partition("Next:\n")[2].splitlines()[0].strip() == next_line
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "corner-bakery"
     (folder / ".git").mkdir(parents=True)

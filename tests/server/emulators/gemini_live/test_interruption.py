@@ -127,3 +127,12 @@ async def test_what_it_was_about_to_say_survives_a_noise() -> None:
         await caller.say("My dog has eaten the curtains again.")
         await caller.until(lambda c: c.turns)
         assert caller.said == "Good morning."
+
+
+async def test_a_sentence_that_no_rule_is_for_is_noted() -> None:
+    script = Script.parse({"rules": [{"hears": "Hello", "say": "Hi."}]})
+    async with GeminiLiveEmulator(script, pace=0) as emulator, calling(emulator) as caller:
+        await caller.say("My dog has eaten the curtains again.")
+        (session,) = emulator.sessions
+        await session.until(lambda it: "no_rule" in it.log.kinds("note"))
+        assert session.log.replies == []
