@@ -30,7 +30,7 @@ from server.emulators.twilio import (
 )
 from server.http.serving import listen
 from server.relay import relay
-from server.relay.relay import MEDIA, STREAM_SID_HEADER
+from server.relay.relay import HINT, MEDIA, STREAM_SID_HEADER, digest
 from server.relay.signatures import HEADER, RelaySignatures
 from tests.e2e.conftest import GOODBYE, GREETING, OPENING, THANKS, turns
 from tests.e2e.test_killed_instances import SCRIPT
@@ -223,9 +223,24 @@ async def test_twilios_signature_opens_no_route_between_instances(two: Two) -> N
     url = f"ws{two.home.url[4:]}/internal/media/c1"
     signature = two.home.signer.compute_signature(url, {})
     assert await asked(two.home, "", {"X-Twilio-Signature": signature}) == 403
-    for what in ("change", "hint"):
-        answer = await two.home.http.post(f"/internal/{what}/c1", json={"text": "Hello"})
-        assert answer.status_code == 403
+    for what in ("change", "hint", "move", "take"):
+        for body in (b'{"text": "Hello"}', b"{"):
+            # What nobody has signed is not even parsed.
+            json_type = {"content-type": "application/json"}
+            answer = await two.home.http.post(
+                f"/internal/{what}/c1", content=body, headers=json_type
+            )
+            assert answer.status_code == 403
+
+
+async def test_a_signed_body_that_makes_no_sense_is_refused(two: Two) -> None:
+    signatures = RelaySignatures(SECRET, "other", loop_clock())
+    for body in (b"{", b'{"unknown": 1}'):
+        signed = signatures.sign(two.home_name, HINT, "c1", digest(body))
+        answer = await two.home.http.post(
+            "/internal/hint/c1", content=body, headers={HEADER: signed}
+        )
+        assert answer.status_code == 422
 
 
 async def test_without_redis_there_is_no_route_between_instances(
