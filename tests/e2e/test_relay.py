@@ -28,10 +28,12 @@ from server.emulators.twilio import (
     TwilioEmulator,
     WaitForAgent,
 )
-from server.http.serving import listen
+from server.http.serving import held_port, listen
 from server.relay import relay
+from server.relay.call_moves import NONE_READY
 from server.relay.relay import HINT, MEDIA, STREAM_SID_HEADER, digest
 from server.relay.signatures import HEADER, RelaySignatures
+from server.routes.change_call import ELSEWHERE
 from tests.e2e.conftest import GOODBYE, GREETING, OPENING, THANKS, turns
 from tests.e2e.test_killed_instances import SCRIPT
 from tests.server.conftest import Running, ServerFactory, redis_url
@@ -352,3 +354,27 @@ async def test_a_call_goes_on_elsewhere_when_its_owner_dies(
         assert len(call.record.all("stream.started")) == 2
         assert [text for _, text, _ in turns(answer.json())][-2:] == [THANKS, GOODBYE]
         assert await other.metric(RELAYED) == 1
+
+
+async def test_while_redis_is_away_a_call_that_may_be_elsewhere_is_not_changed(
+    start_server: ServerFactory, gemini: GeminiLiveEmulator, twilio: TwilioEmulator
+) -> None:
+    twilio.anyone = NoAnswer()
+    with held_port() as nobody_listens:
+        url = f"redis://127.0.0.1:{nobody_listens}"
+        async with start_server(redis_url=url, stream_token_secret=SECRET, in_fleet=True) as server:
+            call = await server.place(greeting=GREETING)
+            path = f"/calls/{call['id']}"
+            for answer in (
+                await server.http.patch(path, json={"system_prompt": "Be brief."}),
+                await server.http.post(f"{path}/hint", json={"text": "Be brief."}),
+                await server.http.post(f"{path}/move"),
+            ):
+                assert (answer.status_code, answer.json()["detail"]) == (409, ELSEWHERE)
+            async with socket(server, call["id"]) as stream:
+                await say(stream, CONNECTED, start_of(call, await token_for(server, call)))
+                await first_sound(stream)
+                hint = await server.http.post(f"{path}/hint", json={"text": "Be brief."})
+                assert hint.status_code == 204
+                move = await server.http.post(f"{path}/move")
+                assert (move.status_code, move.json()["detail"]) == (409, NONE_READY)
