@@ -73,9 +73,12 @@ class RecordSpool:
 
     def left_over(self) -> list["LeftOver"]:
         """What dead processes have left here; each is locked until it is done."""
-        if not self._folder.is_dir():
+        try:
+            paths = sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
+        except OSError as error:
+            logger.bind(error=str(error)).error("What was kept of the record cannot be looked for")
             return []
-        found = (LeftOver.of(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}")))
+        found = (LeftOver.of(path) for path in paths)
         return [left for left in found if left is not None]
 
     def close(self) -> None:

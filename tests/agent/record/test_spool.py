@@ -105,6 +105,19 @@ def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+@pytest.mark.parametrize("failing", ["is_dir", "glob"])
+def test_a_folder_that_cannot_be_read_has_nothing_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Otherwise nothing would be recorded at all."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, failing, refuse)
+    assert RecordSpool(tmp_path).left_over() == []
+
+
 def interrupt_flock(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], object]) -> None:
     """Have something happen between the next opening of a file and its lock."""
     flock, todo = fcntl.flock, [interrupt]
