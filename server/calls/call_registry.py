@@ -10,8 +10,8 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from loguru import logger
@@ -100,8 +100,8 @@ class CallRegistry:
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
-        # Calls carried here whose stream another instance passes on.
-        self.passed_on: set[str] = set()
+        # Calls carried here, and the newest stream of each that another instance passes on.
+        self._passed_on: dict[str, str] = {}
         # This process stops, and has said so of each call: their next streams belong elsewhere.
         self._stopping = False
         # It stops now: no moment is waited for.
@@ -128,8 +128,19 @@ class CallRegistry:
         return {
             call_id: active.running.line.packets_received
             for call_id, active in self._active.items()
-            if call_id in self.passed_on and not active.over
+            if call_id in self._passed_on and not active.over
         }
+
+    @contextmanager
+    def passed_on(self, call_id: str, stream_sid: str) -> Iterator[None]:
+        """Another instance passes this stream on, for as long as the context is open."""
+        self._passed_on[call_id] = stream_sid
+        try:
+            yield
+        finally:
+            # The stream that follows is there before this one has ended.
+            if self._passed_on.get(call_id) == stream_sid:
+                del self._passed_on[call_id]
 
     def running(self, call_id: str) -> RunningCall | None:
         """The pipeline of a conversation that goes on here."""

@@ -71,11 +71,8 @@ async def _serve(websocket: WebSocket, call_id: str, stream_sid: str, opened: Re
         raise Refused("bad_start")
     # The other instance has seen the call's record; what is prepared here needs no newer one.
     call = opened.registry.places.record_of(call_id) or await opened.call_log.get(call_id)
-    opened.registry.passed_on.add(call_id)
-    try:
+    with opened.registry.passed_on(call_id, stream_sid):
         await carry(websocket, call, stream_sid, opened)
-    finally:
-        opened.registry.passed_on.discard(call_id)
 
 
 async def _signed(call_id: str, request: Request, opened: Opened) -> bytes:

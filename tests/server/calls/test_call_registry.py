@@ -1,6 +1,7 @@
 """The registry: places, pipelines that outlive their streams, and who is told of the end first."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 
@@ -435,6 +436,18 @@ async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.M
     await stage.registry.report_shutdown()
     await stage.registry.close()
     assert stage.life.events == []
+
+
+async def test_a_call_is_passed_on_until_its_newest_stream_has_ended() -> None:
+    stage = RegistryStage()
+    await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
+    with contextlib.ExitStack() as second:
+        with stage.registry.passed_on("1", "MZ1"):
+            await stage.registry.carry(a_call("1"), stage.stream("MZ2"))
+            second.enter_context(stage.registry.passed_on("1", "MZ2"))
+        assert stage.registry.packets_passed_on() == {"1": 0}
+    assert stage.registry.packets_passed_on() == {}
+    await stage.registry.close()
 
 
 async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:
