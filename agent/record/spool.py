@@ -38,7 +38,7 @@ class RecordSpool:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._file: int | None = None
-        self._path = folder / f"{uuid4().hex}{_SUFFIX}"
+        self._path = folder
         self._size = 0
         self._failed = False
         # How many of the rows that wait, from the oldest on, are in the file.
@@ -73,9 +73,12 @@ class RecordSpool:
 
     def left_over(self) -> list["LeftOver"]:
         """What dead processes have left here; each is locked until it is done."""
-        if not self._folder.is_dir():
+        try:
+            paths = sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
+        except OSError as error:
+            logger.bind(error=str(error)).error("What was kept of the record cannot be looked for")
             return []
-        found = (LeftOver.of(path) for path in sorted(self._folder.glob(f"*{_SUFFIX}")))
+        found = (LeftOver.of(path) for path in paths)
         return [left for left in found if left is not None]
 
     def close(self) -> None:
@@ -89,14 +92,9 @@ class RecordSpool:
         try:
             if self._file is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._file = os.open(self._path, _FLAGS, 0o600)
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            written = os.write(self._file, content)
-            if written < len(content):
-                os.ftruncate(self._file, self._size)
-                raise OSError("the disk is full")
-            if surely:
-                os.fsync(self._file)
+                self._path = self._folder / f"{uuid4().hex}{_SUFFIX}"
+                self._file = _locked(self._path, _FLAGS)
+            _write(self._file, content, self._size, surely=surely)
         except OSError as error:
             if not self._failed:
                 logger.bind(error=str(error)).error("The record cannot be kept on disk, either")
@@ -125,13 +123,9 @@ class LeftOver:
     def of(cls, path: Path) -> "LeftOver | None":
         """Lock the file and read it; None when a living process has it."""
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # A network file system locks only what may be written.
+            file = _locked(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            return None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
             return None
         with os.fdopen(os.dup(file), "rb") as content:
             return cls(path, file, _rows(path.name, content.read()))
@@ -146,6 +140,31 @@ class LeftOver:
 
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _locked(path: Path, flags: int) -> int:
+    """Open and lock a file. Raises: OSError, also when another process is faster."""
+    file = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(file).st_nlink:
+            raise FileNotFoundError(f"{path.name} was written and deleted meanwhile")
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _write(file: int, content: bytes, size: int, *, surely: bool) -> None:
+    """Append to a file of that size. Raises: OSError, and nothing was appended."""
+    try:
+        if os.write(file, content) < len(content):
+            raise OSError("the disk is full")
+        if surely:
+            os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
+        raise
 
 
 def _row_line(row: Row) -> bytes:

@@ -221,7 +221,11 @@ class TemporalRunner:
 
     async def _report_end(self, call_id: str) -> None:
         """Report the end of a call once the record has it, which the workflow writes meanwhile."""
-        call = await self.ended(call_id, _ENDS_WITHIN_SECS)
+        try:
+            call = await self._recorded_end(call_id)
+        except NoSuchCall:
+            logger.bind(call_id=call_id).debug("A call was erased before its end was reported")
+            return
         if call is None:
             logger.bind(call_id=call_id).error("The end of a call is not in the record")
             return
@@ -230,6 +234,15 @@ class TemporalRunner:
         if self._on_end is not None:
             with logger.catch(message="The end of a call could not be reported"):
                 self._on_end(call)
+
+    async def _recorded_end(self, call_id: str) -> Call | None:
+        pause = _FIRST_PAUSE_SECS
+        while True:
+            try:
+                return await self.ended(call_id, _ENDS_WITHIN_SECS)
+            except DatabaseUnavailable:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
 
     # --- placing
 

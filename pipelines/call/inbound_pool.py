@@ -96,17 +96,25 @@ class InboundPool:
         """Keep one call ready for a number, for ever."""
         pause = FIRST_PAUSE_SECS
         while True:
-            pooled = self._start(number)
-            self._ready[number].append(pooled)
             try:
-                failed = await self._lasts(pooled)
-            finally:
-                if pooled in self._ready[number]:
-                    self._ready[number].remove(pooled)
-                    await asyncio.shield(self._waste(pooled))
+                failed = await self._keep_one(number)
+            except Exception:
+                logger.exception("A pooled call failed")
+                failed = True
             pause = min(pause * 2, LONGEST_PAUSE_SECS) if failed else FIRST_PAUSE_SECS
             if failed:
                 await asyncio.sleep(pause)
+
+    async def _keep_one(self, number: str) -> bool:
+        """Keep a call until it is taken, too old, or failed; returns whether it failed."""
+        pooled = self._start(number)
+        self._ready[number].append(pooled)
+        try:
+            return await self._lasts(pooled)
+        finally:
+            if pooled in self._ready[number]:
+                self._ready[number].remove(pooled)
+                await asyncio.shield(self._waste(pooled))
 
     async def _lasts(self, pooled: PooledCall) -> bool:
         """Wait until a call is taken, too old, or failed; returns whether it failed."""

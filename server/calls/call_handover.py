@@ -102,7 +102,9 @@ class CallHandover:
         self._kept.pop(call_id, None)
         self._due.discard(call_id)
         if is_over:
-            await self._quietly(self._memories.forget(call_id))
+            # Behind what is being kept: otherwise it would be there again.
+            async with self._keeping:
+                await self._quietly(self._memories.forget(call_id))
 
     def take(self, call_id: str, *, quiet: bool) -> CallMemory | None:
         """The memory of this very moment, which is the last one; `quiet`: nothing breaks off.

@@ -10,8 +10,8 @@ asks for TwiML, gets the right answer.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from loguru import logger
@@ -56,8 +56,8 @@ class _ActiveCall:
         self.claiming: asyncio.Task[None] | None = None
         # Another instance has taken the call, or is to take it.
         self.lost = False
-        # A moment to let go of it is waited for.
-        self.leaving = False
+        # A moment to let go of it is waited for; done when it is let go, or stays.
+        self.leaving: asyncio.Future[None] | None = None
 
 
 class CallRegistry:
@@ -100,8 +100,8 @@ class CallRegistry:
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
-        # Calls carried here whose stream another instance passes on.
-        self.passed_on: set[str] = set()
+        # Calls carried here, and the newest stream of each that another instance passes on.
+        self._passed_on: dict[str, str] = {}
         # This process stops, and has said so of each call: their next streams belong elsewhere.
         self._stopping = False
         # It stops now: no moment is waited for.
@@ -128,8 +128,19 @@ class CallRegistry:
         return {
             call_id: active.running.line.packets_received
             for call_id, active in self._active.items()
-            if call_id in self.passed_on and not active.over
+            if call_id in self._passed_on and not active.over
         }
+
+    @contextmanager
+    def passed_on(self, call_id: str, stream_sid: str) -> Iterator[None]:
+        """Another instance passes this stream on, for as long as the context is open."""
+        self._passed_on[call_id] = stream_sid
+        try:
+            yield
+        finally:
+            # The stream that follows is there before this one has ended.
+            if self._passed_on.get(call_id) == stream_sid:
+                del self._passed_on[call_id]
 
     def running(self, call_id: str) -> RunningCall | None:
         """The pipeline of a conversation that goes on here."""
@@ -221,25 +232,37 @@ class CallRegistry:
         when the call is not carried here, ends meanwhile, or no other instance could go on.
         """
         active = self._active.get(call_id)
-        if self._handover is None or active is None or active.over or active.leaving:
+        if self._handover is None or active is None or active.over:
             return False
-        active.leaving = True
+        if active.leaving is not None:
+            # Somebody else is at it: it may be done in time.
+            await asyncio.wait({active.leaving}, timeout=within_secs)
+            return False
+        active.leaving = leaving = asyncio.get_running_loop().create_future()
+        try:
+            return await self._let_go_of(call_id, active, self._handover, within_secs)
+        finally:
+            active.leaving = None
+            leaving.set_result(None)
+
+    async def _let_go_of(
+        self, call_id: str, active: _ActiveCall, handover: CallHandover, within_secs: float
+    ) -> bool:
         if active.claiming is not None:
             await active.claiming
         running = active.running
         quiet = await quiet_moment(running, within_secs, lambda: self.hurries)
         if active.over or running.is_over or running.line.stopped:
-            active.leaving = False
             return False
         # From here on, no sound of this instance's is heard.
-        memory = self._handover.take(call_id, quiet=quiet)
+        memory = handover.take(call_id, quiet=quiet)
         active.over = active.lost = True
         stream = active.stream
         if stream is not None:
             running.line.unbind(stream)
         logger.info("A call is let go", call_id=call_id, at_a_quiet_moment=quiet)
         if memory is not None:
-            await self._handover.keep(call_id, memory)
+            await handover.keep(call_id, memory)
         if self._stopping:
             await self._tell(call_id, InstanceStopped(self._clock()))
         now = asyncio.get_running_loop().time()
@@ -283,8 +306,13 @@ class CallRegistry:
         """
         self._stopping = True
         let_go = await asyncio.gather(
-            *(self.let_go(call_id, within_secs=QUIET_WITHIN_SECS) for call_id in self.carried)
+            *(self.let_go(call_id, within_secs=QUIET_WITHIN_SECS) for call_id in self.carried),
+            return_exceptions=True,
         )
+        for failed in let_go:
+            if isinstance(failed, Exception):
+                # One call's trouble is not that of all others.
+                logger.opt(exception=failed).error("A call could not be let go")
         cut_off = [
             call_id
             for call_id, active in self._active.items()
@@ -295,7 +323,7 @@ class CallRegistry:
         if self._handover is not None:
             # Whoever gets the next streams goes on from here.
             await self._handover.close()
-        return sum(let_go)
+        return let_go.count(True)
 
     async def close(self) -> None:
         """End every pipeline; the calls themselves go on, for another process to carry."""

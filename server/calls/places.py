@@ -77,11 +77,17 @@ class Places:
         """The record of a call that has a place here, as it began; None when it was not given."""
         return self._held.get(call_id)
 
-    async def admit(self, call: Call) -> bool:
-        """Reserve a place for a call, here and among all instances; False when there is none."""
+    async def admit(self, call: Call, ahead: int = 0) -> bool:
+        """Reserve a place for a call, here and among all instances; False when there is none.
+
+        `ahead`: callers who have waited longer, and for whom as many places stay free.
+        """
+        if ahead and self.free <= ahead:
+            return False
         if not self.reserve(call):
             return False
-        if await self._live_calls.admit(call.id, self._fleet_capacity, self.instance):
+        limit = None if self._fleet_capacity is None else self._fleet_capacity - ahead
+        if await self._live_calls.admit(call.id, limit, self.instance):
             return True
         self.free_place(call.id)
         return False
@@ -98,8 +104,9 @@ class Places:
         admitted, call.id = call.id, call_id
         self.free_place(admitted)
         self._held[call_id] = call
-        await self.count_no_more(admitted)
+        # In this order: another call would be admitted in between.
         await self.count(call_id)
+        await self.count_no_more(admitted)
 
     def hold(self, call_id: str, call: Call | None = None) -> Call | None:
         """Have a place for a call, whether there is one or not; returns what is known of it."""

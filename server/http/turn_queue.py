@@ -35,7 +35,10 @@ class TurnQueue:
 
     def _next_turn(self) -> None:
         self._done = 0
-        while self._waiting and self._done < self._each_turn:
-            self._done += self._waiting.popleft()()
-        if self._done:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+        try:
+            while self._waiting and self._done < self._each_turn:
+                self._done += self._waiting.popleft()()
+        finally:
+            # Work that fails does not keep the others waiting.
+            if self._done or self._waiting:
+                asyncio.get_running_loop().call_soon(self._next_turn)

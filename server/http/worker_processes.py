@@ -4,8 +4,10 @@
                │       └─ SIGTERM, SIGINT ─▶ to all (first: drain, second: stop) ─▶ wait for all
     worker     └─▶ serve(number, ready) ─ ready() ─▶ … ─▶ its exit code
 
-A worker that ends three times before it was ready ends them all: what keeps it from starting will
-not go away. Copies share the memory of what was imported, and a new one is there in a moment.
+Until all have been ready once, a worker that ends three times before it was ready ends them all:
+what keeps it from starting will not go away. Later it is started again and again, for the others
+carry calls, and a database that is away comes back. Copies share the memory of what was imported,
+and a new one is there in a moment.
 """
 
 import multiprocessing
@@ -156,7 +158,7 @@ class WorkerProcesses:
         if self._stopping:
             return
         worker.failed_starts = 0 if was_ready else worker.failed_starts + 1
-        if worker.failed_starts >= FAILED_STARTS:
+        if worker.failed_starts >= FAILED_STARTS and self._announce is not None:
             self.failure = (
                 f"Worker {worker.number} has ended {FAILED_STARTS} times before it was ready "
                 f"({why}); its log says why."

@@ -24,6 +24,8 @@ QUIET_WITHIN_SECS = 10.0
 # The caller hears nothing meanwhile.
 FOUND_WITHIN_SECS = 0.5
 
+NONE_READY = "No other instance is ready."
+
 
 class NoOtherInstance(Exception):
     """No instance is there to go on with the call; the message is for whoever asked."""
@@ -58,13 +60,17 @@ class CallMoves:
     async def move(self, call_id: str, to: str | None) -> None:
         """Begin to move a call that is carried here, to the instance `to` if one is named.
 
-        Raises: NoOtherInstance; RedisError.
+        Raises: NoOtherInstance.
         """
         try:
             await self._find_place(call_id, to)
         except NoOtherInstance:
             self._count("refused")
             raise
+        except Exception as error:
+            logger.bind(error=type(error).__name__).warning("Other instances are not known")
+            self._count("refused")
+            raise NoOtherInstance(NONE_READY) from None
         moving = asyncio.create_task(self._let_go(call_id), name=f"move-{call_id}")
         self._moving.add(moving)
         moving.add_done_callback(self._moving.discard)
@@ -73,7 +79,7 @@ class CallMoves:
         others = await self._others()
         if to is None:
             if not others:
-                raise NoOtherInstance("No other instance is ready.")
+                raise NoOtherInstance(NONE_READY)
         elif to == self._registry.instance:
             raise NoOtherInstance("The call is on this instance already.")
         elif to not in others:

@@ -31,9 +31,7 @@ class OwnerWatch:
         """Call `on_lost` when the instance at this address does not answer."""
         self._watching[url].add(on_lost)
         if url not in self._asking:
-            asking = asyncio.create_task(self._ask(url), name="owner-watch")
-            self._asking[url] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(url, None))
+            self._asking[url] = asyncio.create_task(self._ask(url), name="owner-watch")
         try:
             yield
         finally:
@@ -46,14 +44,21 @@ class OwnerWatch:
             await asyncio.wait({asking})
 
     async def _ask(self, url: str) -> None:
-        while self._watching[url]:
-            try:
-                await self._http.get(f"{url}/health/live", timeout=ANSWERS_WITHIN_SECS)
-            except httpx.HTTPError as error:
-                logger.bind(error=type(error).__name__).error(
-                    "An instance does not answer; the streams passed on to it end", owner=url
-                )
-                for lost in list(self._watching[url]):
-                    lost()
-            await asyncio.sleep(EVERY_SECS)
-        del self._watching[url]
+        try:
+            while self._watching[url]:
+                await self._ask_once(url)
+                await asyncio.sleep(EVERY_SECS)
+            del self._watching[url]
+        finally:
+            # At once: a stream that begins from here on starts another one.
+            del self._asking[url]
+
+    async def _ask_once(self, url: str) -> None:
+        try:
+            await self._http.get(f"{url}/health/live", timeout=ANSWERS_WITHIN_SECS)
+        except httpx.HTTPError as error:
+            logger.bind(error=type(error).__name__).error(
+                "An instance does not answer; the streams passed on to it end", owner=url
+            )
+            for lost in list(self._watching[url]):
+                lost()

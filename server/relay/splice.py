@@ -103,8 +103,11 @@ class Splice:
         """What Twilio has sent behind `start`, at the end of a frame; None: too late."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + WHOLE_WITHIN_SECS
-        while not self._owner.is_closing() and loop.time() < give_up:
+        while not self._owner.is_closing():
+            # Also after a loop that was busy for all of the time.
             if (unread := self._twilio.hand_over(end)) is not None:
                 return unread
+            if loop.time() >= give_up:
+                break
             await asyncio.sleep(_LOOKS_EVERY_SECS)
         return None

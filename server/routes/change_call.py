@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import httpx
 from fastapi import APIRouter, Depends, HTTPException
+from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.record.models import Call
@@ -121,7 +122,12 @@ async def passed_on(
 
     Raises: HTTPException as that one, and 409 when it does not answer.
     """
-    owner = await opened.live_calls.owner(call.id)
+    try:
+        owner = await opened.live_calls.owner(call.id)
+    except Exception as error:  # redis-py's, which is not imported without REDIS_URL
+        logger.warning("It cannot be told who carries a call", error=type(error).__name__)
+        opened.metrics.rejected.labels("not_in_progress").inc()
+        raise HTTPException(409, ELSEWHERE) from None
     if owner is None or owner == opened.registry.instance:
         return None
     answer = None

@@ -60,7 +60,7 @@ async def _reserve_place(call: Call, language: str, opened: Resources) -> None:
             raise _busy(language, opened)
         return
     place = await opened.waiting_line.stand(sid)
-    if place.ahead < opened.registry.places.free and await opened.registry.places.admit(call):
+    if await opened.registry.places.admit(call, place.ahead):
         await opened.waiting_line.leave(sid)
         if place.waited_secs:
             opened.metrics.waited_in_line.labels("taken").observe(place.waited_secs)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.record.models import Call
 from server.calls.schemas import Moving
-from server.relay.call_moves import NoOtherInstance
+from server.relay.call_moves import NONE_READY, NoOtherInstance
 from server.relay.relay import MOVE
 from server.resources import Opened, Resources
 from server.routes.auth import authenticate
@@ -17,7 +17,6 @@ from server.routes.errors import problem
 from server.settings.profile_fields import Text
 
 ALONE = "There are no other instances: REDIS_URL is not set."
-NONE_READY = "No other instance is ready."
 
 router = APIRouter(
     prefix="/calls", tags=["calls"], dependencies=[Depends(authenticate)], responses=ANSWERS

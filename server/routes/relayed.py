@@ -8,9 +8,12 @@ instance, and none of these routes.
 """
 
 import asyncio
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
 from loguru import logger
+from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse
 
 from server.calls.schemas import Moving
@@ -22,6 +25,8 @@ from server.routes.media_stream import Refused, carry, next_start, served
 from server.routes.move_call import Move, move_here
 
 START_TIMEOUT_SECS = 2.0
+
+Body = TypeVar("Body", bound=BaseModel)
 
 router = APIRouter(prefix="/internal", include_in_schema=False)
 
@@ -66,42 +71,54 @@ async def _serve(websocket: WebSocket, call_id: str, stream_sid: str, opened: Re
         raise Refused("bad_start")
     # The other instance has seen the call's record; what is prepared here needs no newer one.
     call = opened.registry.places.record_of(call_id) or await opened.call_log.get(call_id)
-    opened.registry.passed_on.add(call_id)
-    try:
+    with opened.registry.passed_on(call_id, stream_sid):
         await carry(websocket, call, stream_sid, opened)
-    finally:
-        opened.registry.passed_on.discard(call_id)
 
 
-async def _signed(call_id: str, request: Request, opened: Opened) -> None:
-    """Check that another instance asks for this, with this body. Raises: HTTPException."""
+async def _signed(call_id: str, request: Request, opened: Opened) -> bytes:
+    """The body of a request, which another instance has signed. Raises: HTTPException.
+
+    A parameter that is a model would be parsed before this.
+    """
     what = request.url.path.split("/")[2]
-    body = digest(await request.body())
-    why = _why_not(opened, request.headers.get(HEADER, ""), what, call_id, body)
+    body = await request.body()
+    why = _why_not(opened, request.headers.get(HEADER, ""), what, call_id, digest(body))
     if why is not None:
         raise HTTPException(*why)
+    return body
 
 
-@router.post(f"/{CHANGE}/{{call_id}}", status_code=204, dependencies=[Depends(_signed)])
-async def change(call_id: str, body: CallChange, opened: Opened) -> None:
+Signed = Annotated[bytes, Depends(_signed)]
+
+
+@router.post(f"/{CHANGE}/{{call_id}}", status_code=204)
+async def change(call_id: str, body: Signed, opened: Opened) -> None:
     """As `PATCH /calls/{id}`, which another instance was asked."""
-    change_here(call_id, body, opened)
+    change_here(call_id, _read(CallChange, body), opened)
 
 
-@router.post(f"/{HINT}/{{call_id}}", status_code=204, dependencies=[Depends(_signed)])
-async def hint(call_id: str, body: Hint, opened: Opened) -> None:
+@router.post(f"/{HINT}/{{call_id}}", status_code=204)
+async def hint(call_id: str, body: Signed, opened: Opened) -> None:
     """As `POST /calls/{id}/hint`, which another instance was asked."""
-    hint_here(call_id, body, opened)
+    hint_here(call_id, _read(Hint, body), opened)
 
 
-@router.post(f"/{MOVE}/{{call_id}}", status_code=202, dependencies=[Depends(_signed)])
-async def move(call_id: str, body: Move, opened: Opened) -> Moving:
+@router.post(f"/{MOVE}/{{call_id}}", status_code=202)
+async def move(call_id: str, body: Signed, opened: Opened) -> Moving:
     """As `POST /calls/{id}/move`, which another instance was asked."""
-    return await move_here(call_id, body, opened)
+    return await move_here(call_id, _read(Move, body), opened)
 
 
-@router.post(f"/{TAKE}/{{call_id}}", status_code=204, dependencies=[Depends(_signed)])
-async def take(call_id: str, opened: Opened) -> None:
+@router.post(f"/{TAKE}/{{call_id}}", status_code=204)
+async def take(call_id: str, _: Signed, opened: Opened) -> None:
     """Keep a place for a call that another instance lets go of. 409 when there is none."""
     if not await opened.registry.take_over(await opened.call_log.get(call_id)):
         raise HTTPException(409, "There is no place for another call.")
+
+
+def _read(model: type[Body], body: bytes) -> Body:
+    """What a body says. Raises: RequestValidationError, as for an instance of another version."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None

@@ -28,10 +28,12 @@ from server.emulators.twilio import (
     TwilioEmulator,
     WaitForAgent,
 )
-from server.http.serving import listen
+from server.http.serving import held_port, listen
 from server.relay import relay
-from server.relay.relay import MEDIA, STREAM_SID_HEADER
+from server.relay.call_moves import NONE_READY
+from server.relay.relay import HINT, MEDIA, STREAM_SID_HEADER, digest
 from server.relay.signatures import HEADER, RelaySignatures
+from server.routes.change_call import ELSEWHERE
 from tests.e2e.conftest import GOODBYE, GREETING, OPENING, THANKS, turns
 from tests.e2e.test_killed_instances import SCRIPT
 from tests.server.conftest import Running, ServerFactory, redis_url
@@ -223,9 +225,24 @@ async def test_twilios_signature_opens_no_route_between_instances(two: Two) -> N
     url = f"ws{two.home.url[4:]}/internal/media/c1"
     signature = two.home.signer.compute_signature(url, {})
     assert await asked(two.home, "", {"X-Twilio-Signature": signature}) == 403
-    for what in ("change", "hint"):
-        answer = await two.home.http.post(f"/internal/{what}/c1", json={"text": "Hello"})
-        assert answer.status_code == 403
+    for what in ("change", "hint", "move", "take"):
+        for body in (b'{"text": "Hello"}', b"{"):
+            # What nobody has signed is not even parsed.
+            json_type = {"content-type": "application/json"}
+            answer = await two.home.http.post(
+                f"/internal/{what}/c1", content=body, headers=json_type
+            )
+            assert answer.status_code == 403
+
+
+async def test_a_signed_body_that_makes_no_sense_is_refused(two: Two) -> None:
+    signatures = RelaySignatures(SECRET, "other", loop_clock())
+    for body in (b"{", b'{"unknown": 1}'):
+        signed = signatures.sign(two.home_name, HINT, "c1", digest(body))
+        answer = await two.home.http.post(
+            "/internal/hint/c1", content=body, headers={HEADER: signed}
+        )
+        assert answer.status_code == 422
 
 
 async def test_without_redis_there_is_no_route_between_instances(
@@ -337,3 +354,27 @@ async def test_a_call_goes_on_elsewhere_when_its_owner_dies(
         assert len(call.record.all("stream.started")) == 2
         assert [text for _, text, _ in turns(answer.json())][-2:] == [THANKS, GOODBYE]
         assert await other.metric(RELAYED) == 1
+
+
+async def test_while_redis_is_away_a_call_that_may_be_elsewhere_is_not_changed(
+    start_server: ServerFactory, gemini: GeminiLiveEmulator, twilio: TwilioEmulator
+) -> None:
+    twilio.anyone = NoAnswer()
+    with held_port() as nobody_listens:
+        url = f"redis://127.0.0.1:{nobody_listens}"
+        async with start_server(redis_url=url, stream_token_secret=SECRET, in_fleet=True) as server:
+            call = await server.place(greeting=GREETING)
+            path = f"/calls/{call['id']}"
+            for answer in (
+                await server.http.patch(path, json={"system_prompt": "Be brief."}),
+                await server.http.post(f"{path}/hint", json={"text": "Be brief."}),
+                await server.http.post(f"{path}/move"),
+            ):
+                assert (answer.status_code, answer.json()["detail"]) == (409, ELSEWHERE)
+            async with socket(server, call["id"]) as stream:
+                await say(stream, CONNECTED, start_of(call, await token_for(server, call)))
+                await first_sound(stream)
+                hint = await server.http.post(f"{path}/hint", json={"text": "Be brief."})
+                assert hint.status_code == 204
+                move = await server.http.post(f"{path}/move")
+                assert (move.status_code, move.json()["detail"]) == (409, NONE_READY)

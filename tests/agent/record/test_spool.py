@@ -1,6 +1,9 @@
 """Rows that wait for the database are on disk, and are written by the process that comes next."""
 
 import asyncio
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from agent.lifecycle.statuses import Speaker
 from agent.ports import TokenCount
 from agent.record.models import CallEvent, TokenUsage, Turn, now_utc
 from agent.record.recorder import RecordWriter
-from agent.record.spool import RecordSpool
+from agent.record.spool import LeftOver, RecordSpool
 from tests.agent.record.test_recorder import Database, MakeCall, database, turn
 
 __all__ = ["database"]
@@ -100,6 +103,87 @@ def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     logger.remove(sink)
     assert spool.kept == 0
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("failing", ["is_dir", "glob"])
+def test_a_folder_that_cannot_be_read_has_nothing_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Otherwise nothing would be recorded at all."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, failing, refuse)
+    assert RecordSpool(tmp_path).left_over() == []
+
+
+def interrupt_flock(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], object]) -> None:
+    """Have something happen between the next opening of a file and its lock."""
+    flock, todo = fcntl.flock, [interrupt]
+
+    def interrupted(file: int, operation: int) -> None:
+        while todo:
+            todo.pop()()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+
+
+def test_a_file_that_another_process_has_written_meanwhile_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = RecordSpool(tmp_path)
+    dead.keep([a_turn("once")])
+    dead.close()
+    found: list[LeftOver] = []
+
+    def faster() -> None:
+        found.extend(RecordSpool(tmp_path).left_over())
+        for left in found:
+            left.done()
+
+    interrupt_flock(monkeypatch, faster)
+    assert RecordSpool(tmp_path).left_over() == []
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_new_file_that_another_process_takes_for_left_over_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    def takes_it() -> None:
+        taken.extend(RecordSpool(tmp_path).left_over())
+        if is_done:
+            taken[0].done()
+
+    taken: list[LeftOver] = []
+    interrupt_flock(monkeypatch, takes_it)
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("kept")])
+    assert (spool.kept, len(taken)) == (0, 1)
+    spool.keep([a_turn("kept")])
+    if not is_done:
+        taken[0].done()
+    spool.close()
+    assert texts(RecordSpool(tmp_path)) == [["kept"]]
+
+
+def test_what_the_disk_does_not_confirm_is_not_there_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        monkeypatch.undo()
+        raise OSError("the disk fails")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("a")])
+    assert spool.kept == 0
+    spool.keep([a_turn("a"), a_turn("b")])
+    spool.written(1)
+    spool.close()
+    assert texts(RecordSpool(tmp_path)) == [["b"]]
 
 
 async def test_rows_survive_a_process_that_dies_while_the_database_is_away(

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from agent.ports import LifecycleUnavailable
 from agent.record.call_log import CallLog, DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call
 from agent.runner.sweep import Sweeper
+from agent.runner.temporal_runner import TemporalRunner
 from server.demo.temporal_server import TemporalServer, running_temporal
 from tests.agent.runner.conftest import over_temporal
 from tests.agent.runner.scripted import (
@@ -255,6 +257,31 @@ async def test_a_database_that_is_away_holds_up_no_hang_up(
         happened = await kinds(record, call)
         assert happened.count("life.terminate") == 1
         assert happened.count("life.dialled") == 1
+
+
+class Unreadable(CallLog):
+    """A record that cannot be read at first."""
+
+    failures = 2
+
+    async def get(self, call_id: str) -> Call:
+        if self.failures:
+            self.failures -= 1
+            raise DatabaseUnavailable("away")
+        return await super().get(call_id)
+
+
+async def test_the_end_of_a_call_is_reported_when_the_database_is_back(
+    engine: AsyncEngine, a_call: MakeCall
+) -> None:
+    ended: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+    unused: Any = SimpleNamespace(now=lambda: 0.0)
+    record = Unreadable(engine)
+    call = await record.create(a_call(status=CallStatus.COMPLETED), [])
+    life = TemporalRunner(unused, unused, record, instance="here", on_end=ended.set_result)
+    life.call_is_over(call.id)
+    async with asyncio.timeout(SECS):
+        assert (await ended).id == call.id
 
 
 async def _has(call_log: CallLog, call: Call, kind: str) -> bool:

@@ -85,6 +85,25 @@ async def test_calls_that_fail_are_started_again_later_and_later() -> None:
     await pool.close()
 
 
+@scene
+async def test_a_call_that_cannot_be_started_is_tried_again() -> None:
+    class Unreliable(Starter):
+        failures = 2
+
+        def start(self, number: str) -> PooledCall:
+            if self.failures:
+                self.failures -= 1
+                raise ValueError("a pipeline of somebody's own")
+            return super().start(number)
+
+    starter = Unreliable()
+    pool = starter.pool()
+    pool.fill()
+    await asyncio.sleep(10)
+    assert pool.take(OURS) is not None
+    await pool.close()
+
+
 def test_what_is_recorded_before_the_call_exists_is_kept() -> None:
     held, record = HeldRecord(), MemoryRecord()
     held.event("model.connected")

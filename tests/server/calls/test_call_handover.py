@@ -81,3 +81,32 @@ async def test_how_the_other_instance_left_a_call_is_counted(memory: CallMemory,
     memories.may_answer.set()
     await handover_of(memories, counted).recall(call_with(CARRIED))
     assert counted == [how]
+
+
+class HangingMemories:
+    """Keeps nothing before it may."""
+
+    def __init__(self) -> None:
+        self.may_keep = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.done: list[str] = []
+
+    async def keep(self, _memories: object) -> None:
+        self.asked.set()
+        await self.may_keep.wait()
+        self.done.append("kept")
+
+    async def forget(self, _call_id: str) -> None:
+        self.done.append("forgotten")
+
+
+async def test_a_call_that_is_over_is_forgotten_behind_what_is_being_kept_of_it() -> None:
+    memories: Any = HangingMemories()
+    handover = CallHandover(memories, lambda call, memory: memory, dict)  # type: ignore[arg-type,return-value]
+    keeping = asyncio.create_task(handover.keep("1", CallMemory()))
+    await memories.asked.wait()
+    dropping = asyncio.create_task(handover.drop("1", is_over=True))
+    await asyncio.sleep(0)
+    memories.may_keep.set()
+    await asyncio.gather(keeping, dropping)
+    assert memories.done == ["kept", "forgotten"]

@@ -1,6 +1,7 @@
 """The registry: places, pipelines that outlive their streams, and who is told of the end first."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 
@@ -394,6 +395,39 @@ async def test_the_calls_that_a_stop_moves_are_counted() -> None:
     await stage.registry.close()
 
 
+async def test_a_call_that_cannot_be_let_go_keeps_no_other_one_from_moving() -> None:
+    class Handover(ScriptedHandover):
+        def take(self, call_id: str, *, quiet: bool) -> None:
+            if call_id == "1":
+                raise ValueError("a pipeline of somebody's own")
+
+    stage = RegistryStage(handover=Handover())
+    for call_id in ("1", "2"):
+        await stage.registry.carry(a_call(call_id), stage.stream(f"MZ{call_id}"))
+    assert await stage.registry.report_shutdown() == 1
+    assert stage.life.told_of.count("1") == 1, "it is cut off"
+    await stage.registry.close()
+
+
+async def test_a_stop_waits_for_the_moment_of_a_call_that_moves_already() -> None:
+    stage = RegistryStage(handover=ScriptedHandover())
+    await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
+    (pipeline,) = stage.pipelines
+    pipeline.is_quiet = False
+    moving = asyncio.create_task(stage.registry.let_go("1", within_secs=5.0))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(stage.registry.report_shutdown())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert stage.life.told_of == [], "it is not cut off"
+    pipeline.is_quiet = True
+    assert await moving
+    assert await stopping == 0, "it is counted as a move that somebody asked for"
+    assert stage.life.told_of == ["1"]
+    assert stage.registry.talking == 0
+    await stage.registry.close()
+
+
 async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_module, "TELL_TIMEOUT_SECS", 0.01)
     stage = RegistryStage()
@@ -402,6 +436,18 @@ async def test_a_life_that_cannot_be_told_holds_up_no_stop(monkeypatch: pytest.M
     await stage.registry.report_shutdown()
     await stage.registry.close()
     assert stage.life.events == []
+
+
+async def test_a_call_is_passed_on_until_its_newest_stream_has_ended() -> None:
+    stage = RegistryStage()
+    await stage.registry.carry(a_call("1"), stage.stream("MZ1"))
+    with contextlib.ExitStack() as second:
+        with stage.registry.passed_on("1", "MZ1"):
+            await stage.registry.carry(a_call("1"), stage.stream("MZ2"))
+            second.enter_context(stage.registry.passed_on("1", "MZ2"))
+        assert stage.registry.packets_passed_on() == {"1": 0}
+    assert stage.registry.packets_passed_on() == {}
+    await stage.registry.close()
 
 
 async def test_a_stream_is_expected_until_it_comes_or_the_call_is_over() -> None:

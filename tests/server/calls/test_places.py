@@ -49,6 +49,32 @@ async def test_one_that_finds_no_place_among_all_instances_leaves_none_taken_her
     assert await there.admit(a_call("2"))
 
 
+@pytest.mark.parametrize(
+    "places_free", [{"capacity": 2}, {"capacity": 9, "fleet_capacity": 2}], ids=["here", "anywhere"]
+)
+async def test_who_has_waited_longer_has_a_place_before(places_free: dict[str, int]) -> None:
+    here = places(**places_free)
+    assert not await here.admit(a_call("third"), ahead=2)
+    assert here.held == 0
+    assert await here.admit(a_call("second"), ahead=1)
+    assert not await here.admit(a_call("third"), ahead=1)
+    assert await here.admit(a_call("first"), ahead=0)
+
+
+async def test_a_call_that_gets_another_id_leaves_no_room_for_one_more() -> None:
+    class Crowded(LiveCallsInMemory):
+        async def dismiss(self, call_id: str) -> None:
+            await super().dismiss(call_id)
+            found_room.append(await self.admit("another", 1))
+
+    found_room: list[bool] = []
+    here = places(Crowded(), fleet_capacity=1)
+    call = a_call("1")
+    assert await here.admit(call)
+    await here.hold_as(call, "2")
+    assert found_room == [False]
+
+
 async def test_an_admitted_call_may_get_another_id() -> None:
     live_calls = LiveCallsInMemory()
     here = places(live_calls, fleet_capacity=1)

@@ -64,6 +64,23 @@ async def test_work_that_comes_later_is_done_at_once_again() -> None:
     assert done == [1, 2]
 
 
+async def test_work_that_fails_does_not_keep_what_is_behind_it_waiting() -> None:
+    queue, done, failed = TurnQueue(1), list[int](), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what))
+
+    def fail() -> bool:
+        raise ValueError("this one fails")
+
+    queue.do(lambda: bool(done.append(1)) or True)
+    queue.do(fail)
+    queue.do(lambda: bool(done.append(2)) or True)
+    while not failed:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert done == [1, 2]
+
+
 async def test_what_many_connections_send_at_once_is_parsed_a_few_in_a_turn() -> None:
     app, started = FastAPI(), []
 

@@ -68,8 +68,12 @@ async def echo(websocket: WebSocket) -> None:
 @LOOPS
 @pytest.mark.parametrize("piece", [1, 7, 61, 10_000])
 def test_all_messages_pass_in_order_however_the_network_cuts_them(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], piece: int
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    piece: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A slow machine takes longer to send it all than Twilio may for the rest of a frame.
+    monkeypatch.setattr(splices, "WHOLE_WITHIN_SECS", 10.0)
     texts = [f"{number} " + "x" * (number * 37 % 400) for number in range(20)]
 
     async def test() -> None:
@@ -79,6 +83,21 @@ def test_all_messages_pass_in_order_however_the_network_cuts_them(
                 client.transport.write(frames[at : at + piece])
                 await asyncio.sleep(0)
             assert [await client.recv() for _ in texts] == texts
+
+    run(new_loop, test())
+
+
+@LOOPS
+def test_a_stream_is_passed_on_by_a_loop_that_was_busy_for_too_long(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splices, "WHOLE_WITHIN_SECS", 0.0)
+
+    async def test() -> None:
+        async with joined(echo) as client:
+            await client.send("start")
+            await client.send("there?")
+            assert await client.recv() == "there?"
 
     run(new_loop, test())
 
