@@ -47,10 +47,7 @@ def test_its_options_are_known() -> None:
 
 def test_the_settings_of_pytest_are_settings() -> None:
     (settings,) = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    assert tomllib.loads(settings)["tool"]["pytest"]["ini_options"] == {
-        "scenarios": ["scenarios"],
-        "pipelines": ["my_agent.calls"],
-    }
+    assert tomllib.loads(settings)["tool"]["pytest"]["ini_options"] == {"scenarios": ["scenarios"]}
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", TEXT))
