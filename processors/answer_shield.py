@@ -107,17 +107,19 @@ class AnswerShield(DirectProcessor):
 
     async def hear(self, frame: Sound) -> None:
         """Replace the caller's audio by noise while `up()`."""
-        if self._state is State.SHIELDED:
-            if self._up():
-                await self._replace(frame)
-                return
-            await self._end_shield()
+        if self._state is State.OPEN:
+            pass
         elif self._state is State.KEEPS_WORD:
             if self._held_start and self._loud():
                 # Loud again: the word was only the beginning.
                 await self._pass_on(ended=False)
             elif self._long_greeted():
                 await self._pass_on(ended=not self._held_start)
+        elif self._up():
+            await self._replace(frame)
+            return
+        else:
+            await self._end_shield()
         await self.push_sound(frame)
 
     async def _replace(self, frame: Sound) -> None:

@@ -42,6 +42,7 @@ from server.http.attempt_limit import AttemptLimit
 from server.http.shared_work import SharedWork
 from server.migrations import upgrade
 from server.observability.cloudwatch import CloudWatchMetrics
+from server.observability.gc_policy import collected_when_idle
 from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
@@ -198,6 +199,7 @@ async def open_resources(
         stack.enter_context(
             measured_loop_lag(metrics.lag.observe, load.observe, development=develops)
         )
+        await stack.enter_async_context(collected_when_idle(lambda: registry.places.held))
         if settings.metrics_address is not None:
             host, port = parsed_listen_address(settings.metrics_address)
             stack.enter_context(metrics.served_at(host, port))

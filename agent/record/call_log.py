@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Delete, and_, delete, false, func, insert, or_
+from sqlalchemy import Delete, and_, delete, false, func, insert, inspect, or_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
@@ -441,9 +441,7 @@ async def _insert(session: AsyncSession, rows: Sequence[Row]) -> None:
 
     The rows belong to no session, so that they can be inserted again after a failure.
     """
-    for table in dict.fromkeys(type(row) for row in rows):
-        names = [name for name in table.model_fields if name != "id"]
-        values = [
-            {name: getattr(row, name) for name in names} for row in rows if type(row) is table
-        ]
-        await session.exec(insert(table), params=values)
+    for model in dict.fromkeys(type(row) for row in rows):
+        values = [row.model_dump(exclude={"id"}) for row in rows if type(row) is model]
+        # Into the table, not the model: no object of the ORM is kept in step with these rows.
+        await session.exec(insert(inspect(model).local_table), params=values)

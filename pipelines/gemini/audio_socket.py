@@ -128,7 +128,7 @@ class AudioSocket(FastClientConnection):
         It is sent now, or at most 60 ms later together with others, and before anything else.
         """
         most = self._load.packets
-        if most > 1 or self._joiner.holds:
+        if most > 1 or self._joiner.held:
             return self._hear_busy(pcm, most)
         is_sent = self.send_now(_message_of(pcm))
         if is_sent and self._tape is not None:
@@ -137,14 +137,14 @@ class AudioSocket(FastClientConnection):
 
     def when_sent(self, tell: Callable[[], None]) -> None:
         """Call `tell` once everything that was heard is sent: now, if nothing waits."""
-        if self._joiner.holds:
+        if self._joiner.held:
             self._tell_sent.append(tell)
         else:
             tell()
 
     def flush(self) -> None:
         """Send the packets that wait for others, if the socket is writable."""
-        if self._joiner.holds and self.is_writable:
+        if self._joiner.held and self.is_writable:
             self._send_packets(self._joiner.take())
 
     def _hear_busy(self, pcm: bytes, most: int) -> bool:
@@ -172,12 +172,12 @@ class AudioSocket(FastClientConnection):
     def _send_held(self) -> None:
         """The time is over of the packets that waited when the timer was set, or of later ones."""
         self._sending_held = None
-        if not self._joiner.holds:
+        if not self._joiner.held:
             return
         now, due_at = self.loop.time(), self._joiner.due_at
         if now >= due_at:
             self.flush()
-        if self._joiner.holds:
+        if self._joiner.held:
             again_at = max(due_at, now + PACKET_SECS) if now >= due_at else due_at
             self._sending_held = self.loop.call_at(again_at, self._send_held)
 

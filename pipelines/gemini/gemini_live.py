@@ -52,7 +52,7 @@ from pipelines.gemini.model_setup import ModelSetup
 from pipelines.gemini.model_step import Briefing
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.reply_output import ReplyOutput, pieces
-from pipelines.gemini.reply_state import ReplyState
+from pipelines.gemini.reply_state import Phase, ReplyState
 from pipelines.gemini.retry_budget import SessionPatience
 from pipelines.gemini.send_queue import Send
 from pipelines.gemini.server_message import LeftOut, plain_name
@@ -403,8 +403,9 @@ class GeminiLive(DirectProcessor):
     async def _put_out(self, pcm: bytes) -> None:
         if not pcm:
             return
-        self._begin_reply()
-        await self._output.push(self._reply.sound())
+        if self._reply.phase is not Phase.SOUNDING:
+            self._begin_reply()
+            await self._output.push(self._reply.sound())
         if not self._watchdog.turn.is_audible:
             self._watchdog.model_speaks(pcm)
         self._greeting.collect(pcm)

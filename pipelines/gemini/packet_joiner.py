@@ -18,13 +18,9 @@ class PacketJoiner:
     """Holds packets back until they are enough, or must not wait for another one."""
 
     def __init__(self) -> None:
-        self._held: list[bytes] = []
+        # The packets that wait.
+        self.held: list[bytes] = []
         self._since = 0.0
-
-    @property
-    def holds(self) -> bool:
-        """Whether packets wait."""
-        return bool(self._held)
 
     @property
     def due_at(self) -> float:
@@ -36,7 +32,7 @@ class PacketJoiner:
 
         At most `most` share a message: with 1, none waits.
         """
-        held = self._held
+        held = self.held
         if not held:
             self._since = now
         held.append(packet)
@@ -46,5 +42,5 @@ class PacketJoiner:
 
     def take(self) -> list[bytes]:
         """Remove and return the packets that wait."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         return held

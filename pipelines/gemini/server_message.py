@@ -60,21 +60,21 @@ def read_message(raw: str | bytes) -> Iterator[types.LiveServerMessage | LeftOut
         return
     error = _error_of(read)
     used = {key: value for key, value in read.items() if key not in _UNUSED}
-    had_parts = bool(used)
     names: list[str] = []
     with warnings.catch_warnings():
         # The SDK warns of every enum value that it does not know.
         warnings.simplefilter("ignore")
-        if not _fits(used):
+        message = _read(used)
+        if message is None:
             _leave_out(used, _fits, "", names)
-        message = types.LiveServerMessage.model_validate(used) if used and _fits(used) else None
-    if message is None and had_parts and not names:
+            message = _read(used) if used else None
+    if message is None and not names:
         names = [plain_name("+".join(used))]  # parts that do not fit together
     what = "part" if message is not None else "message"
     for name in names[:_MOST_NAMED]:
         yield LeftOut(what, name, error if name == "error" else "")
-    if message is not None or not had_parts:
-        yield message or types.LiveServerMessage()
+    if message is not None:
+        yield message
 
 
 _NOT_JSON = object()
@@ -93,12 +93,16 @@ def _error_of(message: dict[str, Any]) -> str:
     return said if isinstance(said, str) else ""
 
 
-def _fits(message: Any) -> bool:
+def _read(message: Any) -> types.LiveServerMessage | None:
+    """The message as the SDK's type; None when it does not fit."""
     try:
-        types.LiveServerMessage.model_validate(message)
+        return types.LiveServerMessage.model_validate(message)
     except Exception:  # ValidationError; for an enum that is no text, AttributeError
-        return False
-    return True
+        return None
+
+
+def _fits(message: Any) -> bool:
+    return _read(message) is not None
 
 
 def _leave_out(part: Any, fits: Callable[[Any], bool], path: str, names: list[str]) -> None:

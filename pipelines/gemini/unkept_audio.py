@@ -93,7 +93,7 @@ class UnkeptAudio:
         kept = self.asked if unfinished else answered
         self._marks = [answered] if unfinished else []
         self._kept = kept
-        while self._packets and self.first < kept:
+        for _ in range(min(kept - self.first, len(self._packets))):
             self._packets.popleft()
 
     def blank(self, number: int) -> None:

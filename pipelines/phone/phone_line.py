@@ -156,7 +156,7 @@ class PhoneLine:
 
         Raises: StreamError when it is no message of the protocol, or comes at the wrong time.
         """
-        message = self._decode(text)
+        message = decode(text) if self.tape is None else self._decode_onto(self.tape, text)
         hearing = self._hearing
         if isinstance(message, Media):
             self.packets_received += 1
@@ -177,16 +177,15 @@ class PhoneLine:
             raise StreamError(f"{type(message).__name__.lower()!r} comes only once, first")
         return True
 
-    def _decode(self, text: str) -> Message:
-        if self.tape is None:
-            return decode(text)
+    @staticmethod
+    def _decode_onto(tape: Tape, text: str) -> Message:
         try:
             message = decode(text)
         except StreamError:
-            self.tape.phone(Kind.PHONE_IN, text)
+            tape.phone(Kind.PHONE_IN, text)
             raise
         content = _around(text, message.payload) if isinstance(message, Media) else text
-        self.tape.phone(Kind.PHONE_IN, content)
+        tape.phone(Kind.PHONE_IN, content)
         return message
 
     async def play(self, payload: bytes) -> None:

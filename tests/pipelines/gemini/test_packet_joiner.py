@@ -23,14 +23,14 @@ def played(arrivals: list[tuple[float, int]]) -> list[tuple[float, list[tuple[fl
 
     for number, (after, most) in enumerate(arrivals):
         now += after
-        if joiner.holds and now > joiner.due_at:
+        if joiner.held and now > joiner.due_at:
             due_at = joiner.due_at
             send(due_at, joiner.take())
         packet = bytes([number])
         came[packet] = now
         if packets := joiner.add(packet, now, most):
             send(now, packets)
-    if joiner.holds:
+    if joiner.held:
         due_at = joiner.due_at
         send(due_at, joiner.take())
     return messages
@@ -54,7 +54,7 @@ def test_off_is_the_identity(packets: list[bytes]) -> None:
     joiner = PacketJoiner()
 
     assert [joiner.add(packet, 0.0, 1) for packet in packets] == [[packet] for packet in packets]
-    assert not joiner.holds
+    assert not joiner.held
 
 
 def test_packets_that_come_in_time_share_messages_of_three() -> None:

@@ -1,12 +1,20 @@
 """The collector of a process that serves: what was there before is out of its sight."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from server.observability.gc_policy import YOUNG_COLLECTIONS, YOUNG_OBJECTS, settle
+from server.observability.gc_policy import (
+    MIDDLE_COLLECTIONS,
+    YOUNG_COLLECTIONS,
+    YOUNG_OBJECTS,
+    collected_when_idle,
+    settle,
+)
+from tests.virtual_time import run
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +22,7 @@ def as_it_was() -> Iterator[None]:
     thresholds = gc.get_threshold()
     yield
     gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 def test_what_is_there_is_not_looked_at_again() -> None:
@@ -50,9 +59,56 @@ def test_old_cycles_are_collected_once_enough_is_new() -> None:
     old = weakref.ref(circle)
     del circle
     kept = []
-    for number in range(10 * YOUNG_OBJECTS * YOUNG_COLLECTIONS):
+    a_full_one = (YOUNG_OBJECTS + 1) * (YOUNG_COLLECTIONS + 1) * (MIDDLE_COLLECTIONS + 1)
+    for number in range(2 * a_full_one):
         kept.append([number])
         if old() is None:
             break
     assert old() is None
-    assert len(kept) <= 3 * YOUNG_OBJECTS * YOUNG_COLLECTIONS
+    assert len(kept) <= a_full_one + YOUNG_OBJECTS
+
+
+def test_everything_is_collected_once_there_is_no_call() -> None:
+    async def scene() -> None:
+        calls = 1
+        circle = Circle()
+        old = weakref.ref(circle)
+        for _ in range(2):
+            gc.collect(1)
+        del circle
+        kept = [[number] for number in range(2 * YOUNG_OBJECTS)]
+        async with collected_when_idle(lambda: calls):
+            await asyncio.sleep(60)
+            assert kept
+            assert old() is not None
+            calls = 0
+            await asyncio.sleep(60)
+            assert old() is None
+
+    settle()
+    run(scene())
+
+
+def test_where_nothing_was_made_nothing_is_collected() -> None:
+    async def scene() -> None:
+        async with collected_when_idle(lambda: 0):
+            await asyncio.sleep(60)
+            before = gc.get_stats()[2]["collections"]
+            await asyncio.sleep(60)
+            assert gc.get_stats()[2]["collections"] == before
+
+    settle()
+    run(scene())
+
+
+def test_a_process_that_was_not_settled_collects_by_itself() -> None:
+    async def scene() -> None:
+        circle = Circle()
+        old = weakref.ref(circle)
+        gc.collect(1)
+        del circle
+        async with collected_when_idle(lambda: 0):
+            await asyncio.sleep(60)
+            assert old() is not None
+
+    run(scene())
