@@ -1,17 +1,15 @@
 """A call outlives its sessions: what the caller and the model get when one of them fails."""
 
 import asyncio
-import audioop
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.measures import ModelDeadAir, ModelSwitch, TurnResponse
+from agent.measures import ModelDeadAir, ModelSwitch
 from agent.profile import AgentProfile
-from agent.record.models import EndReason, Speaker
+from agent.record.models import EndReason
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
@@ -464,47 +462,3 @@ def test_a_call_answers_whatever_happened_before_and_ends(
                 assert stage.running.is_over or now_given > replies
 
     virtual_time.run(play())
-
-
-# --- half an hour ----------------------------------------------------------------------------
-
-
-async def half_an_hour(minutes: int, go_away_every: int) -> tuple[list[float], int]:
-    """The response times of a call with a question every 15 s, and its connections."""
-    model = AnsweringModel()
-    async with call(model, answer_patience_secs=2.5, silence_seconds=60) as stage:
-        await stage.phone.pick_up()
-        await model.session()
-        await asyncio.sleep(3)
-        for quarter in range(minutes * 4):
-            if quarter and quarter % (go_away_every * 4) == 0:
-                model.newest.says({"go_away": {"time_left": "10s"}})
-            stage.phone.speak(mulaw_tone(0.8))
-            await asyncio.sleep(15)
-        assert not stage.running.is_over
-        assert dead_air(stage) == []
-        assert {each.cause for each in stage.of(ModelSwitch)} <= {"successor_planned"}
-        heard = np.frombuffer(audioop.ulaw2lin(bytes(stage.phone.heard), 2), "<i2")
-        loud = np.flatnonzero(abs(heard.astype(int)) > 1000)
-        # Silence of more than 300 ms is between replies, and in none.
-        spoken = 1 + np.count_nonzero(np.diff(loud) > 0.3 * 8000)
-        assert spoken == sum(who is Speaker.AGENT for who, _, _ in stage.transcript())
-        return [each.secs for each in stage.of(TurnResponse)], len(model.sessions)
-
-
-@scene
-async def test_six_minutes_with_a_go_away_every_two_are_as_quick_at_the_end() -> None:
-    responses, sessions = await half_an_hour(minutes=6, go_away_every=2)
-    assert (len(responses), sessions) == (24, 3)
-    assert sum(responses[-8:]) <= sum(responses[:8]) * 1.1
-
-
-@pytest.mark.long
-def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_at_the_end() -> None:
-    async def play() -> None:
-        responses, sessions = await half_an_hour(minutes=29, go_away_every=9)
-        assert len(responses) == 29 * 4
-        assert sessions >= 4
-        assert sum(responses[-20:]) <= sum(responses[:20]) * 1.1
-
-    virtual_time.run(play(), limit_secs=2_000)
