@@ -7,7 +7,6 @@ from typing import Any
 
 from google.genai import types
 
-from pipelines.gemini.audio_socket import OnSpeech, OnWords
 from pipelines.gemini.client import ModelSession
 from processors.noise_floor import sound_level
 from tests.pipelines.model import PlayedModel, PlayedSession
@@ -16,6 +15,7 @@ LOUD = 1_000.0
 QUIET_PACKETS = 25
 THINKING_SECS = 0.3
 REPLY_SECS = 1.0
+LOWEST_HZ, STEP_HZ = 400.0, 60.0
 
 
 class AnsweringSession(PlayedSession):
@@ -24,19 +24,25 @@ class AnsweringSession(PlayedSession):
     def __init__(self, config: types.LiveConnectConfig, number: int) -> None:
         super().__init__(config)
         self.number = number
+        self.thinking_secs = THINKING_SECS
         self.frozen = False
         self.answers = True
-        # How many packets of speech it was sent, and how many replies it gave.
+        self.is_open = True
+        # What it was sent; how many packets of that were speech, and how many replies it gave.
+        self.heard = bytearray()
         self.loud_packets = 0
         self.replies = 0
         self._quiet = 0
         self._speaks = False
         self._thinking: set[asyncio.Task[None]] = set()
 
-    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
-        super().listen(on_speech, on_words)
+    @property
+    def hz(self) -> float:
+        """The tone that it speaks in, by which it is known at the phone."""
+        return LOWEST_HZ + STEP_HZ * self.number
 
     def hear(self, pcm: bytes) -> bool:
+        self.heard += pcm
         for start in range(0, len(pcm), 640):
             self._hear(pcm[start : start + 640])
         return True
@@ -63,11 +69,11 @@ class AnsweringSession(PlayedSession):
         thinking.add_done_callback(self._thinking.discard)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(THINKING_SECS)
+        await asyncio.sleep(self.thinking_secs)
         if self.frozen or not self.answers:
             return
         self.replies += 1
-        self.speaks(f"Reply of session {self.number}.", REPLY_SECS)
+        self.speaks(f"Reply of session {self.number}.", REPLY_SECS, hz=self.hz)
         handle = f"{self.number}-{self.replies}"
         self.says({"session_resumption_update": {"new_handle": handle, "resumable": True}})
 
@@ -85,7 +91,10 @@ class AnsweringModel(PlayedModel):
         self.sessions.append(session)
         async with self._changed:
             self._changed.notify_all()
-        yield session
+        try:
+            yield session
+        finally:
+            session.is_open = False
 
     @property
     def newest(self) -> AnsweringSession:

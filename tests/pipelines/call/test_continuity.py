@@ -4,8 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from agent.measures import ModelDeadAir, ModelSwitch
 from agent.profile import AgentProfile
@@ -14,8 +12,6 @@ from pipelines.definition import PipelineDefinition
 from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.steps import gemini_live, resample, transport_input, transport_output
-from tests import virtual_time
-from tests.pipelines.answering_model import AnsweringModel
 from tests.pipelines.call.test_run_call import OnStage, call, scene
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.tone import mulaw_tone
@@ -423,42 +419,3 @@ async def test_a_hint_waits_for_the_end_of_a_reply_and_is_told_to_fresh_sessions
         fresh = await model.session(2)
         await asyncio.sleep(0.5)
         assert any("Offer a discount." in text for _, text in fresh.sent)
-
-
-# --- whatever happens ------------------------------------------------------------------------
-
-FAULTS = ["drop", "freeze", "go_away", "refuse", "speak", "speak", "wait"]
-
-
-@given(st.lists(st.tuples(st.sampled_from(FAULTS), st.floats(0.1, 3.0)), max_size=12))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_call_answers_whatever_happened_before_and_ends(
-    schedule: list[tuple[str, float]],
-) -> None:
-    async def play() -> None:
-        model = AnsweringModel()
-        async with call(model, answer_patience_secs=2.5) as stage:
-            await stage.phone.pick_up()
-            await model.session()
-            for fault, secs in schedule:
-                match fault:
-                    case "drop":
-                        model.newest.drops(1011)
-                    case "freeze":
-                        model.newest.frozen = True
-                    case "go_away":
-                        model.newest.says({"go_away": {"time_left": "2s"}})
-                    case "refuse":
-                        model.refusals = [ConnectionError("refused")]
-                    case "speak":
-                        stage.phone.speak(mulaw_tone(0.8))
-                await asyncio.sleep(secs)
-            if not stage.running.is_over:
-                await asyncio.sleep(12)
-                stage.phone.speak(mulaw_tone(0.8))
-                replies = sum(getattr(each, "replies", 0) for each in model.sessions)
-                await asyncio.sleep(8)
-                now_given = sum(getattr(each, "replies", 0) for each in model.sessions)
-                assert stage.running.is_over or now_given > replies
-
-    virtual_time.run(play())

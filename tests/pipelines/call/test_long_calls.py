@@ -94,6 +94,7 @@ def empty(stage: OnStage) -> None:
         kept.clear()
     for session in stage.model.sessions:
         session.sent.clear()
+        session.heard.clear()
     for left in stage.model.sessions[:-1]:
         # It keeps what the connection was here.
         left.listen(lambda _: asyncio.sleep(0), lambda _: asyncio.sleep(0))
