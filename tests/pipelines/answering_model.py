@@ -7,7 +7,10 @@ from typing import Any
 
 from google.genai import types
 
+from pipelines.gemini.audio_socket import OnSpeech, OnWords
 from pipelines.gemini.client import ModelSession
+from pipelines.gemini.messages import Words
+from pipelines.gemini.server_message import LeftOut
 from processors.noise_floor import sound_level
 from tests.pipelines.model import PlayedModel, PlayedSession
 
@@ -25,6 +28,8 @@ class AnsweringSession(PlayedSession):
         super().__init__(config)
         self.number = number
         self.thinking_secs = THINKING_SECS
+        # How long after a reply its handle comes.
+        self.handle_after_secs = 0.0
         self.frozen = False
         self.answers = True
         self.is_open = True
@@ -46,6 +51,24 @@ class AnsweringSession(PlayedSession):
         for start in range(0, len(pcm), 640):
             self._hear(pcm[start : start + 640])
         return True
+
+    def listen(self, on_speech: OnSpeech, on_words: OnWords) -> None:
+        self.on_speech, self.on_words = on_speech, on_words
+
+    async def receive(self) -> AsyncIterator[types.LiveServerMessage | LeftOut]:
+        """Speech and words take the short way, as from `AudioSocket`."""
+        async for message in super().receive():
+            content = None if isinstance(message, LeftOut) else message.server_content
+            if content is not None and content.model_turn is not None:
+                for part in content.model_turn.parts or []:
+                    assert part.inline_data is not None
+                    await self.on_speech(part.inline_data.data or b"")
+            elif content is not None and content.output_transcription is not None:
+                await self.on_words(Words(content.output_transcription.text or "", by_caller=False))
+            elif content is not None and content.input_transcription is not None:
+                await self.on_words(Words(content.input_transcription.text or "", by_caller=True))
+            else:
+                yield message
 
     async def send_realtime_input(self, **what: Any) -> None:
         await super().send_realtime_input(**what)
@@ -75,6 +98,7 @@ class AnsweringSession(PlayedSession):
         self.replies += 1
         self.speaks(f"Reply of session {self.number}.", REPLY_SECS, hz=self.hz)
         handle = f"{self.number}-{self.replies}"
+        await asyncio.sleep(self.handle_after_secs)
         self.says({"session_resumption_update": {"new_handle": handle, "resumable": True}})
 
 

@@ -26,7 +26,7 @@ PACKET = 160
 LOUD = 1_000.0
 QUESTION = audioop.lin2ulaw(question(8_000), 2)
 FAULTS = ["drop", "drop 1007", "freeze", "slow", "go_away", "refuse", "hang", "speak", "speak"]
-PLANNED = ["go_away", "change", "speak", "speak", "wait"]
+PLANNED = ["go_away", "change", "late handle", "speak", "speak"]
 SOME = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MANY = settings(SOME, max_examples=150)
 
@@ -118,6 +118,8 @@ async def a_call_with_planned_switches(schedule: list[tuple[str, float]]) -> Non
                     model.newest.says({"go_away": {"time_left": "60s"}})
                 case "change":
                     stage.running.controls.change(Change(system_prompt=f"Be brief: {secs}"))
+                case "late handle":
+                    model.newest.handle_after_secs = secs
                 case "speak":
                     stage.phone.speak(QUESTION)
                     asked += 1
