@@ -303,6 +303,28 @@ async def test_a_reply_that_stops_half_way_is_told_on_by_another_session() -> No
 
 
 @scene
+async def test_the_sentence_is_said_once_a_turn_and_again_in_the_next_one() -> None:
+    sentences = await prepared()
+    async with call(answer_patience_secs=2.5, sentences=sentences) as stage:
+        first = await patient_call(stage)
+        stage.phone.speak(mulaw_tone(TURN_SECS))
+        hedge = await stage.model.session(2)
+        await hedge.until(lambda s: loud_packets(s) >= TURN_PACKETS)
+        hedge.speaks("Our hours", 0.5, completes=False)
+        third = await stage.model.session(3)
+        await third.until(lambda s: s.sent)
+        third.speaks("are nine to five.", 1.0)
+        await asyncio.sleep(2)
+        assert stage.kinds().count("agent.filler") == 1
+        assert dead_air(stage) == [("no_answer", "filled"), ("half_reply", "filled")]
+        stage.phone.speak(mulaw_tone(TURN_SECS))
+        await stage.model.session(4)
+        await asyncio.sleep(0.1)
+        assert stage.kinds().count("agent.filler") == 2
+        assert loud_packets(first) <= TURN_PACKETS + 1, "it hears no more; the filter rings"
+
+
+@scene
 async def test_nothing_is_done_while_a_tool_runs() -> None:
     runs: list[float] = []
     async with call(definition=slow_tool(6.0, runs), answer_patience_secs=2.5) as stage:
