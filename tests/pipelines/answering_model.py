@@ -103,7 +103,9 @@ class AnsweringSession(PlayedSession):
 
 
 class AnsweringModel(PlayedModel):
-    """Hands out sessions that answer."""
+    """Hands out sessions that answer, after a while of `thinking_secs`."""
+
+    thinking_secs = THINKING_SECS
 
     @asynccontextmanager
     async def connect(self, config: types.LiveConnectConfig) -> AsyncIterator[ModelSession]:
@@ -112,6 +114,7 @@ class AnsweringModel(PlayedModel):
         if self.refusals:
             raise self.refusals.pop(0)
         session = AnsweringSession(config, len(self.sessions) + 1)
+        session.thinking_secs = self.thinking_secs
         self.sessions.append(session)
         async with self._changed:
             self._changed.notify_all()

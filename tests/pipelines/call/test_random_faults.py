@@ -18,7 +18,7 @@ from pipelines.gemini.client import ModelSession
 from pipelines.gemini.model_controls import Change
 from server.chaos.question import TONES, question, tones_in
 from tests import virtual_time
-from tests.pipelines.answering_model import LOWEST_HZ, STEP_HZ, AnsweringModel
+from tests.pipelines.answering_model import LOWEST_HZ, REPLY_SECS, STEP_HZ, AnsweringModel
 from tests.pipelines.call.test_run_call import OnStage, call
 from tests.pipelines.tone import mulaw_tone
 
@@ -139,6 +139,32 @@ def test_a_call_answers_whatever_happened_before_and_ends(
     schedule: list[tuple[str, float]],
 ) -> None:
     virtual_time.run(a_call_with(schedule))
+
+
+async def a_race(first_secs: float, hedge_secs: float) -> None:
+    """The first session answers late, and so does the one beside it: one reply is heard."""
+    model = AnsweringModel()
+    async with call(model, answer_patience_secs=2.5) as stage:
+        await stage.phone.pick_up()
+        await model.session()
+        await asyncio.sleep(2.5)
+        model.newest.thinking_secs, model.thinking_secs = first_secs, hedge_secs
+        stage.phone.heard.clear()
+        stage.phone.speak(QUESTION)
+        await asyncio.sleep(9)
+        heard = bytes(stage.phone.heard)
+        assert len(speakers(heard)) == 1
+        loud = np.abs(np.frombuffer(audioop.ulaw2lin(heard, 2), "<i2").astype(int)) > LOUD
+        assert np.ptp(np.flatnonzero(loud)) / 8_000 == pytest.approx(REPLY_SECS, abs=0.05)
+        assert [each.number for each in model.sessions if each.is_open] == speakers(heard)
+
+
+@given(st.floats(0.1, 4.2), st.floats(0.1, 2.5))
+@SOME
+def test_of_two_sessions_that_race_one_is_heard_and_the_other_one_closed(
+    first_secs: float, hedge_secs: float
+) -> None:
+    virtual_time.run(a_race(first_secs, hedge_secs))
 
 
 @given(schedules(PLANNED, most=8))
