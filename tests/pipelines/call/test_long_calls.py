@@ -180,6 +180,7 @@ async def test_six_minutes_with_a_go_away_every_two_are_as_quick_and_small_at_th
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_and_small_at_the_end() -> None:
     async def play() -> None:
         known = await long_call(looks=(10, 30), go_away_every=10, trace_from=8)

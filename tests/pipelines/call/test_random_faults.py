@@ -176,6 +176,7 @@ def test_over_planned_switches_nothing_is_sent_twice_or_lost(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @given(schedules(FAULTS, most=20))
 @MANY
 def test_very_many_calls_answer_and_end(schedule: list[tuple[str, float]]) -> None:
@@ -183,6 +184,7 @@ def test_very_many_calls_answer_and_end(schedule: list[tuple[str, float]]) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @given(schedules(PLANNED, most=12))
 @MANY
 def test_over_very_many_planned_switches_nothing_is_sent_twice_or_lost(
