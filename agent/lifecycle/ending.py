@@ -27,7 +27,8 @@ def conversation_ended(draft: Draft, event: ConversationEnded) -> None:
     except ValueError:
         reason = EndReason.SYSTEM
     if event.transfer_to:
-        draft.change(end_reason=reason, transfer_to=event.transfer_to)
+        error = draft.state.error or event.error
+        draft.change(end_reason=reason, transfer_to=event.transfer_to, error=error)
         prepare_goodbye(draft)
     elif reason in (EndReason.NO_MODEL, EndReason.SYSTEM):
         apologise(draft, reason, event.error)

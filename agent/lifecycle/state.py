@@ -141,9 +141,13 @@ class Apologise:
 
 @dataclass(frozen=True, slots=True)
 class TransferVerb:
-    """Dial `number` (E.164) for the caller, and hang up in the same document."""
+    """Dial `number` (E.164) for the caller, and hang up in the same document.
+
+    `apologises`: the agent could not go on, which the caller is told before.
+    """
 
     number: str
+    apologises: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,8 @@ def next_verbs(state: CallState) -> Plan:
     if state.status.is_terminal or state.hanging_up:
         return HangUpVerb()
     if state.transfer_to:
-        return TransferVerb(state.transfer_to)
+        failed = state.end_reason in (EndReason.NO_MODEL, EndReason.SYSTEM)
+        return TransferVerb(state.transfer_to, apologises=failed)
     if state.apology:
         return Apologise(state.apology)
     return OpenStream()

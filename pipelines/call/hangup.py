@@ -82,6 +82,7 @@ class HangupController(DirectProcessor):
         self._playback = playback
         self._speech = speech
         self._record = record
+        self._fallback_number = profile.fallback_number
         self.over: asyncio.Future[CallSummary] = asyncio.get_running_loop().create_future()
         # Called with the `what` of `DeadAir`.
         self.on_dead_air: Callable[[str], None] = lambda _: None
@@ -132,9 +133,9 @@ class HangupController(DirectProcessor):
         """Whether the conversation goes on, with somebody on the line."""
         return self._phase is Phase.TALKING and self._line.bound
 
-    def fail(self, reason: EndReason, error: str, *, transfer_to: str | None = None) -> None:
-        """End the call now: there is nobody to say anything, unless it is a person to dial."""
-        self._finish(CallSummary(reason, transfer_to, error))
+    def fail(self, reason: EndReason, error: str) -> None:
+        """End the call now: the model cannot go on; the profile's fallback number is dialled."""
+        self._finish(CallSummary(reason, self._fallback_number, error))
 
     def caller_was_heard(self) -> None:
         """The model heard the caller, perhaps too softly for `CallerSpeech`."""

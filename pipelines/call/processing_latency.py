@@ -1,5 +1,6 @@
 """ProcessingLatency: the medians of our own share of a call's latency."""
 
+from array import array
 from statistics import median
 
 from agent.measures import DownlinkShare, Measure, MeasureSink, UplinkShare
@@ -13,8 +14,7 @@ class ProcessingLatency:
 
     def __init__(self, measure: MeasureSink) -> None:
         self._measure = measure
-        self._in: list[float] = []
-        self._out: list[float] = []
+        self._in, self._out = array("d"), array("d")
 
     def take(self, measure: Measure) -> None:
         """Take one measure; this is the call's MeasureSink."""

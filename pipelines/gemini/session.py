@@ -153,13 +153,16 @@ class GeminiSession:
         try:
             while True:
                 if self._legs.serving is None:
-                    opened = await self._connector.connect(self._handle)
-                    leg = self._start(opened)
-                    self._legs.serve(leg)
-                    await self._begin(leg)
+                    await self._connect()
                 await self._serve()
         finally:
             await self._stop()
+
+    async def _connect(self) -> None:
+        # In a function of its own, for `run` would keep the first connection for the whole call.
+        leg = self._start(await self._connector.connect(self._handle))
+        self._legs.serve(leg)
+        await self._begin(leg)
 
     async def _serve(self) -> None:
         """Return when the connection that serves is gone, or another one has taken over."""

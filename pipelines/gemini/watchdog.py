@@ -185,11 +185,7 @@ class Watchdog:
     def _give_up(self, cause: str) -> None:
         """Neither session answers: a person does, or the call ends with an apology."""
         self._note(cause, "given_up")
-        self._hangup.fail(
-            EndReason.NO_MODEL,
-            f"Gemini fell silent ({cause})",
-            transfer_to=self._setup.profile.fallback_number,
-        )
+        self._hangup.fail(EndReason.NO_MODEL, f"Gemini fell silent ({cause})")
 
     def _note(self, cause: str, action: str) -> None:
         self._measure(ModelDeadAir(cause, action))

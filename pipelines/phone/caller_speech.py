@@ -9,8 +9,10 @@ detection is switched off.
                              |--400 ms--|  stopped; the end is dated back to the last loud one
 """
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 
 from processors.noise_floor import QuietestLevel, sound_level
 
@@ -27,6 +29,8 @@ LOUDEST_NOISE = 1000.0
 # A sound whose packets stay this close together for so long is noise: speech moves more.
 STEADY_RATIO = 1.8
 STEADY_AFTER_MS = 200
+# Of more stretches, the oldest are forgotten: no turn has so many.
+MOST_STRETCHES = 200
 # A sound is judged once it lasts so long, for its first packet may have begun in silence.
 JUDGED_AFTER_SECS = 0.235
 
@@ -51,7 +55,7 @@ class CallerSpeech:
 
     def __init__(self) -> None:
         self.speaking = False
-        self.stretches: list[Stretch] = []
+        self.stretches: deque[Stretch] = deque(maxlen=MOST_STRETCHES)
         self._floor = 0.0
         self._quietest = QuietestLevel()
         # Whether the latest packet was loud enough for speech, however short it is so far.
@@ -100,7 +104,8 @@ class CallerSpeech:
 
     def since(self, time: float) -> list[Stretch]:
         """The stretches that ended after `time`, oldest first."""
-        return [stretch for stretch in self.stretches if stretch.end > time]
+        newest_first = takewhile(lambda stretch: stretch.end > time, reversed(self.stretches))
+        return list(newest_first)[::-1]
 
     def _loud(self, now: float, packet_ms: float) -> Change | None:
         self._quiet_ms = 0.0

@@ -29,7 +29,7 @@ from pipecat.services.google.gemini_live.llm import GeminiLiveLLMService
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
-from server.bench.texts import AGENT_VOICE, GREETING, system_prompt
+from server.bench.texts import AGENT_VOICE, GREETING, OUR_NUMBER, system_prompt
 
 TWIML = """<?xml version="1.0" encoding="UTF-8"?>
 <Response><Connect><Stream url={url}><Parameter name="to_number" value={to}/></Stream></Connect>
@@ -55,10 +55,15 @@ async def health() -> dict[str, bool]:
 
 
 @app.post("/")
-async def twiml(request: Request, to: Annotated[str, Form(alias="To")]) -> Response:
+async def twiml(
+    request: Request,
+    to: Annotated[str, Form(alias="To")],
+    caller: Annotated[str, Form(alias="From")],
+) -> Response:
     """What Twilio shall do with an answered call."""
     url = f"ws://{request.url.netloc}/ws"
-    document = TWIML.format(url=quoteattr(url), to=quoteattr(to))
+    number = caller if to == OUR_NUMBER else to
+    document = TWIML.format(url=quoteattr(url), to=quoteattr(number))
     return Response(document, media_type="application/xml")
 
 

@@ -97,6 +97,8 @@ class Kind:
     resumed: Script | None = None
     later: Script | None = None
     with_tool: bool = False
+    # The person calls; otherwise, the system does.
+    inbound: bool = False
 
 
 def _notes(session: Session) -> list[str]:
@@ -308,6 +310,16 @@ def all_kinds() -> list[Kind]:
             behaviour={"resume_while_open": "refuse"},
         ),
         Kind("a resume never resumable", _drop(Scene.asked, 1011), behaviour={"resumable": False}),
+        Kind(
+            "connect hangs at the start of an inbound call",
+            connects=[ConnectFault(stall=True, connects=FIRST)],
+            inbound=True,
+        ),
+        Kind(
+            "setup takes 3 s at the start of an inbound call",
+            behaviour={"setup_secs": 3.0},
+            inbound=True,
+        ),
     ]
 
 

@@ -5,10 +5,11 @@ time. Both talk with emulators of their own.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -19,12 +20,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from server.app import create_app
 from server.bench.systems import System, running
-from server.bench.texts import OUR_NUMBER, call_request
+from server.bench.texts import AGENT_VOICE, GREETING, OUR_NUMBER, call_request, system_prompt
 from server.chaos.judge import Verdict, judge, settled
 from server.chaos.kinds import Kind, Scene
 from server.chaos.talk import CALLER, rehearse, script
 from server.emulators.gemini_live import ConnectFault, GeminiLiveEmulator, Script
-from server.emulators.twilio import Answer, Person, TwilioEmulator
+from server.emulators.twilio import Answer, EmulatedCall, Person, TwilioEmulator
 from server.http.serving import listen, serving
 from server.migrations import upgrade
 from server.replay.sqlite_work import ordered_sqlite
@@ -32,6 +33,13 @@ from server.replay.virtual_time import VirtualTimeLoop
 from server.settings.settings import Settings
 
 NUMBER, FIRST_NUMBER = "+15550100001", "+15550100002"
+# How our server answers the caller, as it would call them.
+ROUTE = {
+    "pipeline": "phone_call",
+    "greeting": GREETING,
+    "system_prompt": system_prompt(NUMBER),
+    "voice": AGENT_VOICE,
+}
 CALL_WITHIN_SECS = 90.0
 THINKING_SECS = 0.3
 # What the first call of a process leaves behind for those after it is there by then.
@@ -73,7 +81,14 @@ async def play_plain(kind: Kind) -> Verdict:
         bot = await stack.enter_async_context(
             running(System.PLAIN, gemini, twilio, folder, at_once=1)
         )
-        return await _call(kind, gemini, twilio, lambda: bot.dial(NUMBER), runs=_no_runs)
+
+        async def begin() -> EmulatedCall:
+            if kind.inbound:
+                return await twilio.call_in(NUMBER, OUR_NUMBER, f"{bot.url}/", CALLER)
+            await bot.dial(NUMBER)
+            return await twilio.call_placed(to=NUMBER)
+
+        return await _call(kind, gemini, begin, runs=_no_runs)
 
 
 async def _play_ours(kind: Kind) -> Verdict:
@@ -86,6 +101,13 @@ async def _play_ours(kind: Kind) -> Verdict:
             answer = await api.post("/calls", json=call_request(number) | pipeline)
             answer.raise_for_status()
 
+        async def begin() -> EmulatedCall:
+            if kind.inbound:
+                url = str(api.base_url.join("/twilio/inbound"))
+                return await twilio.call_in(NUMBER, OUR_NUMBER, url, CALLER)
+            await dial(NUMBER)
+            return await twilio.call_placed(to=NUMBER)
+
         async def runs() -> int | None:
             calls = (await api.get("/calls", params={"phone_number": NUMBER})).json()["calls"]
             url = f"/calls/{calls[0]['id']}/events"
@@ -93,7 +115,7 @@ async def _play_ours(kind: Kind) -> Verdict:
             return kinds.count("tool.called") if kind.with_tool else None
 
         await _first_call(twilio, lambda: dial(FIRST_NUMBER))
-        return await _call(kind, gemini, twilio, lambda: dial(NUMBER), runs=runs)
+        return await _call(kind, gemini, begin, runs=runs)
 
 
 async def _vendors(kind: Kind, stack: AsyncExitStack) -> tuple[GeminiLiveEmulator, TwilioEmulator]:
@@ -128,16 +150,19 @@ async def _first_call(twilio: TwilioEmulator, dial: Any) -> None:
 
 
 async def _call(
-    kind: Kind, gemini: GeminiLiveEmulator, twilio: TwilioEmulator, dial: Any, *, runs: Any
+    kind: Kind,
+    gemini: GeminiLiveEmulator,
+    begin: Callable[[], Awaitable[EmulatedCall]],
+    *,
+    runs: Callable[[], Awaitable[int | None]],
 ) -> Verdict:
-    """Place the call, have the fault strike, and judge what came of it."""
+    """Begin the call, have the fault strike, and judge what came of it."""
     scene = Scene(gemini, NUMBER)
     for name, value in kind.behaviour.items():
         setattr(gemini.behaviour, name, value)
     gemini.faults += [_shifted(fault, gemini.connects) for fault in kind.connects]
     striking = None if kind.strike is None else asyncio.create_task(_strike(kind, scene))
-    await dial()
-    call = await twilio.call_placed(to=NUMBER)
+    call = await begin()
     await settled(call, CALL_WITHIN_SECS)
     if striking is not None:
         striking.cancel()
@@ -178,6 +203,7 @@ async def _our_server(
                 twilio_phone_number=OUR_NUMBER,
                 twilio_api_base_url=twilio.url,
                 gemini_api_key="emulated",
+                inbound_numbers=json.dumps({OUR_NUMBER: ROUTE}),
                 prewarm_limit=0,
                 greeting_cache=False,
             )

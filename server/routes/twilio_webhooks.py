@@ -188,8 +188,13 @@ def _next(call: Call, sid: str, state: CallState, opened: Resources) -> str:
             )
         case Apologise(key):
             return twiml.say_and_hang_up(key, language)
-        case TransferVerb(number):
-            return twiml.transfer(number, caller_id=settings.caller_id(call.our_number))
+        case TransferVerb(number, apologises):
+            return twiml.transfer(
+                number,
+                caller_id=settings.caller_id(call.our_number),
+                sentence="handed_on" if apologises else None,
+                language=language,
+            )
         case _:
             return twiml.hang_up()
 

@@ -23,6 +23,13 @@ _APOLOGY = {
 SENTENCES: dict[str, dict[str, str]] = {
     "no_model": _APOLOGY,
     "system": _APOLOGY,
+    "handed_on": {
+        "en": "I am sorry, I have a problem on my side. I am connecting you with somebody else.",
+        "es": "Lo siento, tengo un problema de mi lado. Le comunico con otra persona.",
+        "de": "Entschuldigung, bei mir ist etwas schiefgelaufen. "
+        "Ich verbinde Sie mit jemand anderem.",
+        "fr": "Désolé, j'ai un problème de mon côté. Je vous mets en relation avec quelqu'un.",
+    },
     "busy": {
         "en": "All our lines are busy right now. Please call again in a few minutes. Goodbye.",
         "es": "Todas nuestras líneas están ocupadas. Por favor, llame en unos minutos. Adiós.",
@@ -106,12 +113,16 @@ def _say(response: VoiceResponse, sentence: str, language: str) -> None:
     response.say(text, language=locale)
 
 
-def transfer(phone_number: str, *, caller_id: str | None) -> str:
-    """Connect the caller to this number; the call ends when they are done.
+def transfer(
+    phone_number: str, *, caller_id: str | None, sentence: str | None = None, language: str = "en"
+) -> str:
+    """Speak one of SENTENCES or nothing, then connect the caller to this number.
 
-    Without a `caller_id`, Twilio shows the caller's own number.
+    The call ends when they are done. Without a `caller_id`, Twilio shows the caller's own number.
     """
     response = VoiceResponse()
+    if sentence is not None:
+        _say(response, sentence, language)
     response.dial(phone_number, caller_id=caller_id)
     response.hangup()
     return str(response)

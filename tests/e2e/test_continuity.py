@@ -28,10 +28,39 @@ async def test_the_first_caller_hears_a_greeting_that_was_ready_before(
         assert started is not None
         assert heard is not None
         assert heard.at - started.at <= 0.02
+        rang = call.record.first("ringing")
+        assert rang is not None
+        asked = [
+            event.kind
+            for session in gemini.sessions
+            for event in session.log.events
+            if event.direction == "in" and rang.at <= event.at <= heard.at
+        ]
+        assert asked == [], "nothing was asked of Gemini after the ring"
         assert "heard" in {event.kind for event in first.log.events}, "it is the same session"
         events = (await server.http.get(f"/calls/{result['id']}/events")).json()["events"]
         assert "model.connected" in [event["kind"] for event in events]
         await gemini.session(1)  # another one is ready
+
+
+async def test_a_call_that_waited_for_too_long_is_renewed_and_its_cost_counted(
+    start_server: ServerFactory, gemini: GeminiLiveEmulator, twilio: TwilioEmulator
+) -> None:
+    route = {OUR_NUMBER: {"pipeline": "phone_call", "greeting": GREETING}}
+    async with start_server(inbound_pool=1, inbound_numbers=json.dumps(route)) as server:
+        world = World(server, gemini, twilio)
+        first = await gemini.session()
+        await first.until(lambda session: session.log.turns_complete == 1)
+        second = await gemini.session(1, timeout=300.0)
+        await first.until(lambda session: not session.is_open)
+        unused = 'voice_ai_warm_ups_total{outcome="pool_unused"}'
+        assert await server.metric(unused) == 1
+        spoken = 'voice_ai_warm_waste_tokens_total{direction="output",modality="audio"}'
+        assert await server.metric(spoken) > 0
+        call = await world.call_in(Person([WaitForAgent(), Say(OPENING), WaitForAgent(), HangUp()]))
+        result = await world.result(call)
+        assert [who for who, _, _ in turns(result)] == ["agent", "caller", "agent"]
+        assert heard_speech(second)
 
 
 async def test_a_prompt_that_is_changed_and_a_hint_reach_the_model(world: World) -> None:

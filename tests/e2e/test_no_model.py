@@ -1,10 +1,12 @@
-"""Calls without a model, which is not there or refuses: the caller hears an apology."""
+"""Calls whose model is not there, refuses or falls silent: an apology, or a person is dialled."""
 
 import pytest
 
 from server.emulators.gemini_live import GeminiLiveEmulator
-from server.emulators.twilio import Answer, TwilioEmulator
-from tests.e2e.conftest import APOLOGY
+from server.emulators.twilio import Answer, Person, TwilioEmulator
+from server.emulators.twilio.handset import Handset
+from server.twilio.twiml import SENTENCES
+from tests.e2e.conftest import APOLOGY, OPENING, World
 from tests.server.conftest import THEIRS, ServerFactory
 from tests.server.routes.test_twilio_media import PIPELINES, kinds
 
@@ -54,3 +56,52 @@ async def test_gemini_refuses_key_or_model_and_the_caller_hears_an_apology(
             assert await server.metric(f"voice_ai_calls_total{{{labels}}}") == 1
             text = (await server.http.get("/metrics")).text
             assert 'voice_ai_model_connects_total{outcome="refused_' in text
+
+
+SOMEBODY = "+15550100777"
+HANDED_ON = SENTENCES["handed_on"]["en"]
+
+
+@pytest.mark.parametrize("fallback", [SOMEBODY, None])
+async def test_when_every_session_falls_silent_the_caller_is_told_and_handed_on(
+    world: World, fallback: str | None
+) -> None:
+    async def caller(phone: Handset) -> None:
+        await phone.listen_until_silence()
+        # Those that are open say nothing more, and those to come never anything.
+        for session in world.gemini.sessions:
+            session.stall()
+        world.gemini.behaviour.setup_secs = 1000.0
+        await phone.say(OPENING)
+        await phone.pause(60.0)
+        phone.hang_up()
+
+    call = await world.dial(Person(caller), fallback_number=fallback)
+    result = await world.result(call)
+    assert (result["status"], result["end_reason"]) == ("completed", "no_model")
+    assert result["error"] == "Gemini fell silent (no_answer)"
+    said = [said.detail["text"] for said in call.record.all("twilio.says")]
+    assert said == [HANDED_ON if fallback else APOLOGY]
+    assert [each.number for each in call.record.transfers] == ([fallback] if fallback else [])
+    events = (await world.server.http.get(f"/calls/{result['id']}/events")).json()["events"]
+    air = [event["detail"] for event in events if event["kind"] == "model.dead_air"]
+    assert air == [
+        {"cause": "no_answer", "action": "filled"},
+        {"cause": "no_answer", "action": "given_up"},
+    ]
+    for action in ("filled", "given_up"):
+        name = f'voice_ai_model_dead_air_total{{action="{action}",cause="no_answer"}}'
+        assert await world.server.metric(name) == 1
+
+
+async def test_when_gemini_is_not_there_a_person_is_dialled(
+    start_server: ServerFactory, twilio: TwilioEmulator
+) -> None:
+    twilio.people[THEIRS] = Answer()
+    # Where no Gemini listens.
+    async with start_server() as server:
+        await server.place(fallback_number=SOMEBODY)
+        phone = await twilio.call_placed()
+        assert await phone.ended() == "completed"
+        assert [said.detail["text"] for said in phone.record.all("twilio.says")] == [HANDED_ON]
+        assert [each.number for each in phone.record.transfers] == [SOMEBODY]

@@ -84,9 +84,9 @@ class PlayedSession:
     def content(self, **content: Any) -> None:
         self.says({"server_content": content})
 
-    def speaks(self, text: str, secs: float, *, completes: bool = True) -> None:
+    def speaks(self, text: str, secs: float, *, completes: bool = True, hz: float = 440.0) -> None:
         """A whole reply at once: a tone, in chunks of 40 ms, and its words."""
-        pcm = pcm_tone(secs, 24_000)
+        pcm = pcm_tone(secs, 24_000, hz)
         for start in range(0, len(pcm), 1920):
             data = pcm[start : start + 1920]
             part = {"inline_data": {"data": data, "mime_type": "audio/pcm;rate=24000"}}

@@ -418,6 +418,15 @@ def test_a_caller_who_was_handed_on_may_talk_for_longer_than_the_agent():
     assert (call.state.status, call.state.end_reason) == (CallStatus.COMPLETED, EndReason.AGENT)
 
 
+def test_a_caller_whose_agent_failed_is_told_so_and_handed_on():
+    call = Story(*answered())
+    call.happens(ConversationEnded(1100, "no_model", error="silent", transfer_to="+15550123"))
+    call.happens(TwimlFetched(1101))
+    assert next_verbs(call.state) == TransferVerb("+15550123", apologises=True)
+    call.happens(TwilioStatus(3000, "completed", SID))
+    assert (call.state.end_reason, call.state.error) == (EndReason.NO_MODEL, "silent")
+
+
 def test_a_transfer_that_twilio_never_fetches_is_hung_up():
     call = Story(*answered(), ConversationEnded(1100, "agent", transfer_to="+15550123"))
     assert HangUp(SID) in call.fires(Timer.HANG_UP)

@@ -1,23 +1,17 @@
 """A call outlives its sessions: what the caller and the model get when one of them fails."""
 
 import asyncio
-import audioop
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from agent.measures import ModelDeadAir, ModelSwitch, TurnResponse
+from agent.measures import ModelDeadAir, ModelSwitch
 from agent.profile import AgentProfile
-from agent.record.models import EndReason, Speaker
+from agent.record.models import EndReason
 from pipelines.definition import PipelineDefinition
 from pipelines.gemini.model_controls import Change, UnknownTool
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.steps import gemini_live, resample, transport_input, transport_output
-from tests import virtual_time
-from tests.pipelines.answering_model import AnsweringModel
 from tests.pipelines.call.test_run_call import OnStage, call, scene
 from tests.pipelines.model import PlayedModel, PlayedSession, refused
 from tests.pipelines.tone import mulaw_tone
@@ -309,6 +303,28 @@ async def test_a_reply_that_stops_half_way_is_told_on_by_another_session() -> No
 
 
 @scene
+async def test_the_sentence_is_said_once_a_turn_and_again_in_the_next_one() -> None:
+    sentences = await prepared()
+    async with call(answer_patience_secs=2.5, sentences=sentences) as stage:
+        first = await patient_call(stage)
+        stage.phone.speak(mulaw_tone(TURN_SECS))
+        hedge = await stage.model.session(2)
+        await hedge.until(lambda s: loud_packets(s) >= TURN_PACKETS)
+        hedge.speaks("Our hours", 0.5, completes=False)
+        third = await stage.model.session(3)
+        await third.until(lambda s: s.sent)
+        third.speaks("are nine to five.", 1.0)
+        await asyncio.sleep(2)
+        assert stage.kinds().count("agent.filler") == 1
+        assert dead_air(stage) == [("no_answer", "filled"), ("half_reply", "filled")]
+        stage.phone.speak(mulaw_tone(TURN_SECS))
+        await stage.model.session(4)
+        await asyncio.sleep(0.1)
+        assert stage.kinds().count("agent.filler") == 2
+        assert loud_packets(first) <= TURN_PACKETS + 1, "it hears no more; the filter rings"
+
+
+@scene
 async def test_nothing_is_done_while_a_tool_runs() -> None:
     runs: list[float] = []
     async with call(definition=slow_tool(6.0, runs), answer_patience_secs=2.5) as stage:
@@ -425,86 +441,3 @@ async def test_a_hint_waits_for_the_end_of_a_reply_and_is_told_to_fresh_sessions
         fresh = await model.session(2)
         await asyncio.sleep(0.5)
         assert any("Offer a discount." in text for _, text in fresh.sent)
-
-
-# --- whatever happens ------------------------------------------------------------------------
-
-FAULTS = ["drop", "freeze", "go_away", "refuse", "speak", "speak", "wait"]
-
-
-@given(st.lists(st.tuples(st.sampled_from(FAULTS), st.floats(0.1, 3.0)), max_size=12))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_call_answers_whatever_happened_before_and_ends(
-    schedule: list[tuple[str, float]],
-) -> None:
-    async def play() -> None:
-        model = AnsweringModel()
-        async with call(model, answer_patience_secs=2.5) as stage:
-            await stage.phone.pick_up()
-            await model.session()
-            for fault, secs in schedule:
-                match fault:
-                    case "drop":
-                        model.newest.drops(1011)
-                    case "freeze":
-                        model.newest.frozen = True
-                    case "go_away":
-                        model.newest.says({"go_away": {"time_left": "2s"}})
-                    case "refuse":
-                        model.refusals = [ConnectionError("refused")]
-                    case "speak":
-                        stage.phone.speak(mulaw_tone(0.8))
-                await asyncio.sleep(secs)
-            if not stage.running.is_over:
-                await asyncio.sleep(12)
-                stage.phone.speak(mulaw_tone(0.8))
-                replies = sum(getattr(each, "replies", 0) for each in model.sessions)
-                await asyncio.sleep(8)
-                now_given = sum(getattr(each, "replies", 0) for each in model.sessions)
-                assert stage.running.is_over or now_given > replies
-
-    virtual_time.run(play())
-
-
-# --- half an hour ----------------------------------------------------------------------------
-
-
-async def half_an_hour(minutes: int, go_away_every: int) -> tuple[list[float], int]:
-    """The response times of a call with a question every 15 s, and its connections."""
-    model = AnsweringModel()
-    async with call(model, answer_patience_secs=2.5, silence_seconds=60) as stage:
-        await stage.phone.pick_up()
-        await model.session()
-        await asyncio.sleep(3)
-        for quarter in range(minutes * 4):
-            if quarter and quarter % (go_away_every * 4) == 0:
-                model.newest.says({"go_away": {"time_left": "10s"}})
-            stage.phone.speak(mulaw_tone(0.8))
-            await asyncio.sleep(15)
-        assert not stage.running.is_over
-        assert dead_air(stage) == []
-        assert {each.cause for each in stage.of(ModelSwitch)} <= {"successor_planned"}
-        heard = np.frombuffer(audioop.ulaw2lin(bytes(stage.phone.heard), 2), "<i2")
-        loud = np.flatnonzero(abs(heard.astype(int)) > 1000)
-        # Silence of more than 300 ms is between replies, and in none.
-        spoken = 1 + np.count_nonzero(np.diff(loud) > 0.3 * 8000)
-        assert spoken == sum(who is Speaker.AGENT for who, _, _ in stage.transcript())
-        return [each.secs for each in stage.of(TurnResponse)], len(model.sessions)
-
-
-@scene
-async def test_six_minutes_with_a_go_away_every_two_are_as_quick_at_the_end() -> None:
-    responses, sessions = await half_an_hour(minutes=6, go_away_every=2)
-    assert (len(responses), sessions) == (24, 3)
-    assert sum(responses[-8:]) <= sum(responses[:8]) * 1.1
-
-
-@pytest.mark.long
-def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_at_the_end() -> None:
-    async def play() -> None:
-        responses, sessions = await half_an_hour(minutes=29, go_away_every=9)
-        assert len(responses) == 29 * 4
-        assert sessions >= 4
-        assert sum(responses[-20:]) <= sum(responses[:20]) * 1.1
-
-    virtual_time.run(play(), limit_secs=2_000)

@@ -28,10 +28,10 @@ PROFILE = AgentProfile(max_duration_seconds=60, silence_seconds=10)
 class Call:
     """The parts around a `HangupController`, and an agent that speaks when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: AgentProfile = PROFILE) -> None:
         clock = asyncio.get_running_loop().time
         self.line, self.playback, self.speech = PhoneLine(clock), Playback(clock), CallerSpeech()
-        self.end = HangupController(self.line, self.playback, self.speech, PROFILE, MemoryRecord())
+        self.end = HangupController(self.line, self.playback, self.speech, profile, MemoryRecord())
 
     def told(self, stage: Stage) -> list[str]:
         frames = stage.before.of(InputTextRawFrame, FrameDirection.UPSTREAM)
@@ -199,6 +199,16 @@ def test_a_failure_ends_the_conversation_at_once_and_the_first_reason_stays() ->
             call.end.fail(EndReason.NO_MODEL, "no key")
             call.end.fail(EndReason.SYSTEM, "later")
             assert await summary(call) == CallSummary(EndReason.NO_MODEL, error="no key")
+
+    virtual_time.run(scene())
+
+
+def test_after_a_failure_the_fallback_number_is_dialled() -> None:
+    async def scene() -> None:
+        call = Call(PROFILE.model_copy(update={"fallback_number": "+15550123"}))
+        async with on_stage(call.end):
+            call.end.fail(EndReason.NO_MODEL, "no key")
+            assert await summary(call) == CallSummary(EndReason.NO_MODEL, "+15550123", "no key")
 
     virtual_time.run(scene())
 

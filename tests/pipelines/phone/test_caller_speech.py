@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.phone.caller_speech import CallerSpeech, Change
+from pipelines.phone.caller_speech import MOST_STRETCHES, CallerSpeech, Change
 
 PACKET = 160
 
@@ -55,7 +55,17 @@ def test_what_was_heard_since_a_moment() -> None:
     pause = tone(30, 20)
     hear(speech, pause + tone(20, 3000) + pause + tone(20, 3000) + pause, 0.0)
     assert len(speech.stretches) == 2
-    assert speech.since(1.1) == speech.stretches[1:]
+    assert speech.since(1.1) == [speech.stretches[1]]
+    assert speech.since(0.0) == list(speech.stretches)
+
+
+def test_of_very_many_stretches_the_oldest_are_forgotten() -> None:
+    speech = CallerSpeech()
+    once = tone(30, 20) + tone(10, 3000)
+    for number in range(MOST_STRETCHES + 5):
+        hear(speech, once, number * 0.8)
+    assert len(speech.stretches) == MOST_STRETCHES
+    assert speech.started == speech.stretches[-1].start
 
 
 def test_noise_from_the_first_packet_on_is_never_taken_for_speech() -> None:

@@ -73,5 +73,13 @@ def test_a_caller_is_handed_on_and_the_call_ends_after_it() -> None:
     assert document[0].attrib["callerId"] == "+15550100999"
 
 
+def test_a_caller_whose_agent_failed_is_told_so_and_handed_on() -> None:
+    text = twiml.transfer("+15550100777", caller_id=None, sentence="handed_on", language="de-AT")
+    document = ElementTree.fromstring(text)
+    assert [verb.tag for verb in document] == ["Say", "Dial", "Hangup"]
+    assert document[0].attrib["language"] == "de-AT"
+    assert (document[0].text or "").startswith("Entschuldigung")
+
+
 def test_hanging_up_is_one_verb() -> None:
     assert [verb.tag for verb in ElementTree.fromstring(twiml.hang_up())] == ["Hangup"]
