@@ -139,6 +139,10 @@ class RunningCall:
             self._answered_at = round(time.time() - ago, 3)
         return replace(self.controls.memory(), answered_at=self._answered_at)
 
+    def on_news(self, tell: Callable[[], None]) -> None:
+        """Have this called when `memory` has changed by a turn, or by a reply that was made."""
+        self.conversation.on_turn = self._playback.on_made = tell
+
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
         """Tokens that the model counted so far, by direction and modality."""

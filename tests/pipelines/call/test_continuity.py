@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.call_memory import CallMemory
 from agent.measures import ModelDeadAir, ModelSwitch, TurnResponse
 from agent.profile import AgentProfile
 from agent.record.models import EndReason, Speaker
@@ -508,3 +509,28 @@ def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_at_the_end() 
         assert sum(responses[-20:]) <= sum(responses[:20]) * 1.1
 
     virtual_time.run(play(), limit_secs=2_000)
+
+
+@scene
+async def test_another_instance_may_know_a_reply_as_soon_as_it_is_made() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        known: list[CallMemory | None] = []
+        stage.running.on_news(
+            lambda: asyncio.get_running_loop().call_soon(
+                lambda: known.append(stage.running.memory())
+            )
+        )
+        stage.phone.speak(mulaw_tone(1.0))
+        await asyncio.sleep(1.5)
+        session.content(input_transcription={"text": "When do you open?"})
+        session.speaks("We open at nine.", 4.0)
+        # The caller has heard a tenth of it.
+        await asyncio.sleep(0.4)
+        made = known[-1]
+        assert made is not None
+        assert made.asked == "When do you open?"
+        assert made.speech is not None
+        assert made.speech.text == "We open at nine."
+        assert made.speech.heard_until - made.speech.heard_from == pytest.approx(4.0, abs=0.1)
+        assert not made.speech.goes_on
