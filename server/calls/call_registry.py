@@ -27,12 +27,16 @@ from pipelines.phone.phone_line import MediaStream, PhoneLine
 from server.calls.call_handover import CallHandover
 from server.calls.places import Places, noted
 from server.calls.quiet_moment import quiet_moment
+from server.calls.time_limit import within
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
 TELL_TIMEOUT_SECS = 2.0
 # What is left when this process stops moves when neither side speaks, or after this time.
 QUIET_WITHIN_SECS = 5.0
+# How long the instances that share a Redis are told of a call that is let go: its caller hears
+# nothing meanwhile.
+LET_GO_WITHIN_SECS = 2.0
 # So long the next stream of a call that was let go is not taken back.
 LET_GO_FOR_SECS = 15.0
 # How long a place is kept for a call that another instance lets go of.
@@ -261,18 +265,22 @@ class CallRegistry:
         if stream is not None:
             running.line.unbind(stream)
         logger.info("A call is let go", call_id=call_id, at_a_quiet_moment=quiet)
-        if memory is not None:
-            await handover.keep(call_id, memory)
         if self._stopping:
             await self._tell(call_id, InstanceStopped(self._clock()))
         now = asyncio.get_running_loop().time()
         self._let_go = {known: until for known, until in self._let_go.items() if until > now}
         self._let_go[call_id] = now + LET_GO_FOR_SECS
-        self.places.free_place(call_id)
-        self.leases.pop(call_id, None)
-        # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
-        await noted(self._live_calls.rescue(call_id))
-        await noted(self._live_calls.release(call_id, self.instance))
+        try:
+            async with within(LET_GO_WITHIN_SECS):
+                if memory is not None:
+                    await handover.keep(call_id, memory)
+                self.places.free_place(call_id)
+                self.leases.pop(call_id, None)
+                # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
+                await noted(self._live_calls.rescue(call_id))
+                await noted(self._live_calls.release(call_id, self.instance))
+        except TimeoutError:
+            logger.error("Other instances could not be told of a call that is let go")
         if stream is not None:
             await stream.close()
         await self._finish(call_id)
