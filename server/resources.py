@@ -46,8 +46,8 @@ from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.opening.instances import (
+    elsewhere,
     instance_name,
-    is_elsewhere,
     open_frozen_watch,
     open_handover,
     open_leases,
@@ -177,9 +177,9 @@ async def open_resources(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
-        elsewhere = partial(is_elsewhere, live_calls, registry.instance)
+        theirs = partial(elsewhere, live_calls, registry.instance)
         local = LocalRunner(
-            call_log, telephone, registry, clock=clock, on_end=on_end, is_elsewhere=elsewhere
+            call_log, telephone, registry, clock=clock, on_end=on_end, elsewhere=theirs
         )
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
