@@ -33,6 +33,7 @@ from server.calls.call_handover import CallHandover
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.fenced_record import FencedRecord
+from server.calls.leases import Leases
 from server.calls.places import Places
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
@@ -171,7 +172,7 @@ async def open_resources(
             return begin(call, recorder(call.id))
 
         prewarming = make_prewarming(settings, start, call_log, metrics)
-        leases: dict[str, int] = {}
+        leases = Leases()
         handover = open_handover(settings, begin, recorder, leases, metrics, stack)
         registry = _make_registry(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
@@ -301,7 +302,7 @@ def _make_registry(
     clock: Clock,
     metrics: Metrics,
     handover: CallHandover | None,
-    leases: dict[str, int],
+    leases: Leases,
     load: LoopLoad,
     holds: Callable[[str], bool],
 ) -> CallRegistry:

@@ -18,13 +18,14 @@ from loguru import logger
 
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
-from agent.live_calls import NO_FENCE, LiveCalls
+from agent.live_calls import LiveCalls
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 from server.calls.call_handover import CallHandover
+from server.calls.leases import Leases
 from server.calls.places import Places, noted
 from server.calls.quiet_moment import quiet_moment
 from server.calls.time_limit import within
@@ -79,7 +80,7 @@ class CallRegistry:
         clock: Clock,
         prewarming: Prewarming | None = None,
         handover: CallHandover | None = None,
-        leases: dict[str, int] | None = None,
+        leases: Leases | None = None,
         holds: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
@@ -100,7 +101,7 @@ class CallRegistry:
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
         # The fencing numbers of the calls that are carried here.
-        self.leases: dict[str, int] = {} if leases is None else leases
+        self.leases = Leases() if leases is None else leases
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -275,7 +276,7 @@ class CallRegistry:
                 if memory is not None:
                     await handover.keep(call_id, memory)
                 self.places.free_place(call_id)
-                self.leases.pop(call_id, None)
+                self.leases.end(call_id)
                 # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
                 await noted(self._live_calls.rescue(call_id))
                 await noted(self._live_calls.release(call_id, self.instance))
@@ -376,7 +377,7 @@ class CallRegistry:
         if prepared is None and self._prewarming is not None:
             prepared = self._prewarming.take(call.id)
         active = self._active[call.id] = _ActiveCall(prepared or self._start(call))
-        self.leases[call.id] = NO_FENCE
+        self.leases.begin(call.id)
         if self._handover is not None:
             self._handover.watch(call.id, active.running)
         active.watch = asyncio.create_task(self._watch(call.id, active), name=f"active-{call.id}")
@@ -400,7 +401,7 @@ class CallRegistry:
             self._active.pop(call_id, None)
             if active.claiming is not None:
                 await active.claiming
-            self.leases.pop(call_id, None)
+            self.leases.end(call_id)
             if self._handover is not None:
                 is_over = not (active.lost or self._closing)
                 await self._handover.drop(call_id, is_over=is_over)
@@ -410,8 +411,7 @@ class CallRegistry:
     async def _claim(self, call_id: str) -> None:
         async def claim() -> None:
             fence = await self._live_calls.claim(call_id, self.instance)
-            if call_id in self.leases:
-                self.leases[call_id] = fence
+            self.leases.claimed(call_id, fence)
 
         await noted(claim())
 

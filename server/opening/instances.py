@@ -20,6 +20,7 @@ from agent.waiting_line import WaitingLine, WaitingLineInMemory
 from server.calls.call_handover import CallHandover
 from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
+from server.calls.leases import Leases
 from server.observability.metrics import Metrics
 from server.opening.pipelines import BeginCall
 from server.relay.call_moves import CallMoves
@@ -83,7 +84,7 @@ def open_handover(
     settings: Settings,
     begin: BeginCall,
     recorder: Callable[[str], Record],
-    leases: dict[str, int],
+    leases: Leases,
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> CallHandover | None:
@@ -101,7 +102,7 @@ def open_handover(
     handover = CallHandover(
         memories,
         lambda call, memory: begin(call, recorder(call.id), memory),
-        lambda: leases,
+        leases.all,
         lambda how: metrics.taken_over.labels(how).inc(),
     )
     handover.open()
