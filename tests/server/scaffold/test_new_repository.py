@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 # pytester forgets what is first imported in its runs, and cryptography cannot be imported twice.
@@ -124,12 +126,26 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ("agent", "a Python package 'agent' already"),
         ("server", "a Python package 'server' already"),
         ("json", "a Python package 'json' already"),
+        ("京都", "cannot be the name of a project"),
     ],
 )
 def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(RepositoryError, match=says):
         make_repository(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "project"),
+    [("my-agent", "my-agent"), ("My Agent", "My-Agent"), ("Café_5. Agent", "Cafe_5.-Agent")],
+)
+def test_the_project_has_a_name_that_can_be_installed(
+    tmp_path: Path, folder: str, project: str
+) -> None:
+    make_repository(tmp_path / folder)
+    written = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())
+    assert written["project"]["name"] == project
+    assert canonicalize_name(written["project"]["name"], validate=True)
 
 
 def test_the_package_is_named_after_the_repository() -> None:
