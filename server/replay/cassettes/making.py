@@ -79,6 +79,9 @@ def make_scenario(
     (folder / SCENARIO).write_text(_HEAD + text, encoding="utf-8")
     if redaction is None:
         shutil.copyfile(cassette.path, folder / CASSETTE)
+    else:
+        # Made here before without a redaction: it holds all that is hidden now.
+        (folder / CASSETTE).unlink(missing_ok=True)
     return Made(folder, len(plain["turns"]), len(samples) / RATE)
 
 

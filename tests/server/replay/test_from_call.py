@@ -84,12 +84,16 @@ def test_texts_lose_names_and_numbers_but_no_other_words() -> None:
 def test_a_redacted_scenario_holds_at_once_and_keeps_what_the_pipeline_says(tmp_path: Path) -> None:
     said: list[str] = []
     path = cassette_of(PERSONAL, tmp_path).path
+    (tmp_path / "one").mkdir()
+    # It was made once without.
+    (tmp_path / "one" / "call.cassette").write_bytes(path.read_bytes())
 
     held = scenario_from_call(
         path, tmp_path, name="one", key=None, redacted_words=[], say=said.append
     )
 
     assert held, said
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {"scenario.yaml", "caller.wav"}
     text = (tmp_path / "one" / "scenario.yaml").read_text()
     for personal in ("Lee", "Tuesday at ten", "Anderson", "Anna", "Bell", "555", "42", "4 2"):
         assert personal not in text
