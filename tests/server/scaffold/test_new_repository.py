@@ -1,5 +1,6 @@
 """`voice-ai init`: a repository whose tests pass as they are."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -7,7 +8,6 @@ import venv
 from pathlib import Path
 
 import pytest
-from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 # pytester forgets what is first imported in its runs, and cryptography cannot be imported twice.
@@ -145,7 +145,8 @@ def test_the_project_has_a_name_that_can_be_installed(
     make_repository(tmp_path / folder)
     written = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())
     assert written["project"]["name"] == project
-    assert canonicalize_name(written["project"]["name"], validate=True)
+    # https://packaging.python.org/en/latest/specifications/name-normalization/
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", written["project"]["name"])
 
 
 def test_the_package_is_named_after_the_repository() -> None:
