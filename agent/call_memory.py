@@ -1,6 +1,6 @@
 """CallMemory: what another instance has to know of a call to go on with it in the middle.
 
-    owner      keep (at a turn's end, else once a second) ─▶ CallMemories ─▶ recall      next owner
+    owner      keep (a turn, a reply; else once a second) ─▶ CallMemories ─▶ recall      next owner
 
 It is no record: it expires, and may be lost. The record keeps the transcript.
 """

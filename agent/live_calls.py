@@ -96,6 +96,10 @@ class LiveCalls(Protocol):
         """The instance that carries the call; before its first stream, that has a place for it."""
         ...
 
+    async def find_all(self, call_ids: Sequence[str]) -> dict[str, str]:
+        """The instance of each of these calls that has one, as `find` finds it."""
+        ...
+
     async def release(self, call_id: str, instance: str) -> None:
         """End the lease and the place of `instance`; what another instance has is left alone."""
         ...
@@ -200,6 +204,11 @@ class LiveCallsInMemory:
             return None
         report = self._reports.get(instance)
         return Whereabouts(instance, None if report is None else report.url)
+
+    async def find_all(self, call_ids: Sequence[str]) -> dict[str, str]:
+        """As `LiveCalls.find_all`."""
+        found = {each: self._owners.get(each) or self._admitted.get(each) for each in call_ids}
+        return {call_id: instance for call_id, instance in found.items() if instance is not None}
 
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""

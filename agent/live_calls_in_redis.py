@@ -198,6 +198,16 @@ class LiveCallsInRedis:
         instance, said = map(_text, found)
         return Whereabouts(str(instance), _report(said).url if said else None)
 
+    async def find_all(self, call_ids: Sequence[str]) -> dict[str, str]:
+        """As `LiveCalls.find_all`, in one round trip."""
+        if not call_ids:
+            return {}
+        keys = [key + call_id for key in (_OWNER, _HOME) for call_id in call_ids]
+        said = [*map(_text, await self._client.mget(keys))]
+        pairs = zip(call_ids, said[: len(call_ids)], said[len(call_ids) :], strict=True)
+        found = {call_id: owner or home for call_id, owner, home in pairs}
+        return {call_id: instance for call_id, instance in found.items() if instance is not None}
+
     async def release(self, call_id: str, instance: str) -> None:
         """As `LiveCalls.release`."""
         keys = [_LIVE, _OWNER + call_id, _HOME + call_id]

@@ -10,12 +10,13 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from agent.record.call_log import DatabaseUnavailable, NoSuchCall
 from pipelines.call import catalogue
 from server.about import own_version
-from server.http.body_limit import BodyLimit
+from server.http.body_limit import BodyLimit, Refusal
 from server.http.fair_share import FairShare
 from server.observability.metrics import CONTENT_TYPE
 from server.resources import Opened, Resources, State, open_resources
@@ -29,7 +30,7 @@ from server.routes import (
     twilio_webhooks,
 )
 from server.routes.api_docs import add_api_docs
-from server.routes.auth import NO_KEY, TOO_MANY, authenticate_reader
+from server.routes.auth import NO_KEY, TOO_MANY, authenticate_reader, refuse_stranger
 from server.routes.errors import problem
 from server.routes.local_requests import FROM_OTHER_SITE
 from server.routes.place_call import RETRY_AFTER_SECS
@@ -75,7 +76,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
         # FastAPI's own pages load their assets from another host.
         openapi_url=None,
     )
-    app.add_middleware(BodyLimit, refused=_count_refused, check_head=refuse_webhook)
+    app.add_middleware(BodyLimit, refused=_count_refused, check_head=_refuse_head)
     # Outside of all others.
     app.add_middleware(FairShare)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -138,6 +139,10 @@ async def _metrics(opened: Opened) -> Response:
     """All metrics, in Prometheus' text format; `voice_ai_ready` is checked for each scrape."""
     await health.check_readiness(opened)
     return Response(opened.metrics.shared_text(), media_type=CONTENT_TYPE)
+
+
+def _refuse_head(scope: Scope, headers: Headers) -> Refusal | None:
+    return refuse_webhook(scope, headers) or refuse_stranger(scope, headers)
 
 
 def _count_refused(scope: Scope, reason: str) -> None:

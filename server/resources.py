@@ -33,6 +33,7 @@ from server.calls.call_handover import CallHandover
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.fenced_record import FencedRecord
+from server.calls.leases import Leases
 from server.calls.places import Places
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
@@ -47,8 +48,8 @@ from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
 from server.opening.instances import (
+    elsewhere,
     instance_name,
-    is_elsewhere,
     open_frozen_watch,
     open_handover,
     open_leases,
@@ -172,15 +173,15 @@ async def open_resources(
             return begin(call, recorder(call.id))
 
         prewarming = make_prewarming(settings, start, call_log, metrics)
-        leases: dict[str, int] = {}
+        leases = Leases()
         handover = open_handover(settings, begin, recorder, leases, metrics, stack)
         registry = _make_registry(
             settings, start, live_calls, prewarming, clock, metrics, handover, leases, load, holds
         )
         on_end = _told_of_ends(settings, call_log, metrics, cassettes, stack)
-        elsewhere = partial(is_elsewhere, live_calls, registry.instance)
+        theirs = partial(elsewhere, live_calls, registry.instance)
         local = LocalRunner(
-            call_log, telephone, registry, clock=clock, on_end=on_end, is_elsewhere=elsewhere
+            call_log, telephone, registry, clock=clock, on_end=on_end, elsewhere=theirs
         )
         temporal = _make_temporal(settings, local, call_log, registry, on_end)
         life: CallLifecycle = local if temporal is None else temporal.runner
@@ -303,7 +304,7 @@ def _make_registry(
     clock: Clock,
     metrics: Metrics,
     handover: CallHandover | None,
-    leases: dict[str, int],
+    leases: Leases,
     load: LoopLoad,
     holds: Callable[[str], bool],
 ) -> CallRegistry:

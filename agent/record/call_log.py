@@ -31,6 +31,8 @@ from agent.record.models import (
     TokenUsage,
     Turn,
     UntoldEvent,
+    WrittenRows,
+    now_utc,
 )
 from agent.record.page_cursor import BadCursor as BadCursor
 from agent.record.page_cursor import cursor_after, read_cursor
@@ -39,12 +41,22 @@ from agent.record.transactions import Transactions, shielded
 LIVE = (CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 DAY = timedelta(hours=24)
+# What a process that was killed has left on disk is written by the next one, long before this.
+_COUNTS_KEPT_FOR = timedelta(days=90)
 
 # Advisory lock for counting calls before one is created: any number that nothing else uses.
 _POSTGRES_COUNT_LOCK = 7_265_190_114
 
 # Rows that a running call writes.
 Row = Turn | CallEvent | TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The first `count` rows of `writer`, a process, are written with this batch."""
+
+    writer: str
+    count: int
 
 
 class NoSuchCall(LookupError):
@@ -287,8 +299,8 @@ class CallLog(Transactions):
     # --- what was said and what happened
 
     @shielded
-    async def write(self, rows: Sequence[Row]) -> int:
-        """Insert turns, events and token counts of any calls, in this order.
+    async def write(self, rows: Sequence[Row], progress: Progress | None = None) -> int:
+        """Insert turns, events and token counts of any calls, in this order, and note `progress`.
 
         Returns how many were skipped because their call was deleted.
         """
@@ -297,7 +309,24 @@ class CallLog(Transactions):
             there = {*await session.exec(select(Call.id).where(col(Call.id).in_(asked)))}
             kept = [row for row in rows if row.call_id in there]
             await _insert(session, kept)
+            if progress is not None:
+                await session.merge(WrittenRows(writer=progress.writer, count=progress.count))
         return len(rows) - len(kept)
+
+    async def written_by(self, writer: str) -> int:
+        """How many rows this process has written, as it noted; 0 when it noted nothing."""
+        async with self._reading() as session:
+            noted = await session.get(WrittenRows, writer)
+            return 0 if noted is None else noted.count
+
+    @shielded
+    async def forget_writer(self, writer: str) -> None:
+        """All rows of this process are written, and none is on disk; old notes go, too."""
+        old = col(WrittenRows.at) < now_utc() - _COUNTS_KEPT_FOR
+        async with self._writing() as session:
+            await session.exec(
+                delete(WrittenRows).where(or_(col(WrittenRows.writer) == writer, old))
+            )
 
     async def transcript(self, call_id: str) -> list[Turn]:
         """The call's turns, in the order spoken. Raises: NoSuchCall."""

@@ -203,3 +203,13 @@ class TokenUsage(SQLModel, table=True):
     direction: str = Field(sa_type=StorableText(8))
     modality: str = Field(sa_type=StorableText(16))
     tokens: int
+
+
+class WrittenRows(SQLModel, table=True):
+    """How many rows a process has written: what it has left on disk is not written again."""
+
+    __tablename__ = "written_rows"
+
+    writer: str = Field(primary_key=True, max_length=32)
+    count: int
+    at: datetime = Field(default_factory=now_utc, sa_column=_utc_column(nullable=False))

@@ -6,15 +6,17 @@ turn, event, usage ──▶ one queue, in order ──▶ a batch every 0.5 s �
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
 
 from agent.clock import Clock, loop_clock, utc_datetime
 from agent.ports import SpokenTurn, TokenCount
-from agent.record.call_log import CallLog, Row
+from agent.record.call_log import CallLog, Progress, Row
 from agent.record.database import is_transient
 from agent.record.models import CallEvent, TokenUsage, Turn
 from agent.record.spool import RecordSpool
@@ -25,6 +27,27 @@ _FIRST_PAUSE_SECS = 0.1
 _LONGEST_PAUSE_SECS = 5.0
 # While the database is away, rows are on disk after so long.
 _KEPT_WITHIN_SECS = 0.5
+
+# How long a stop waits for what only keeps the database tidy.
+_TIDIED_WITHIN_SECS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows that are written in one transaction, and their numbers among those of `writer`."""
+
+    rows: Sequence[Row]
+    numbers: Sequence[int]
+    # None: it keeps nothing on disk, so that nothing could be written again.
+    writer: str | None
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self.writer is None else Progress(self.writer, self.numbers[-1] + 1)
+
+    def part(self, start: int, count: int) -> "_Batch":
+        numbers = self.numbers[start : start + count]
+        return _Batch(self.rows[start : start + count], numbers, self.writer)
 
 
 class RecordWriter:
@@ -134,21 +157,49 @@ class RecordWriter:
             logger.bind(rows=kept).warning("Rows of the record are left on disk")
         if lost := len(self._rows) - kept:
             logger.bind(rows=lost).error("Rows of the record were lost at shutdown")
+        if self._spool is not None and self._written_count and not self._rows:
+            await self._forget_writer(self._spool.writer)
 
     async def _keep(self) -> None:
         """Have the rows that wait on disk, too."""
         if self._spool is not None and self._rows:
-            await asyncio.to_thread(self._spool.keep, list(self._rows))
+            await asyncio.to_thread(self._spool.keep, list(self._rows), self._written_count)
 
     async def _write_left_over(self) -> None:
         """Write what processes that died have left on disk."""
         if self._spool is None:
             return
         for left in await asyncio.to_thread(self._spool.left_over):
-            for start in range(0, len(left.rows), _BATCH_ROWS):
-                await self._write_with_retries(left.rows[start : start + _BATCH_ROWS])
+            rows = _Batch(left.rows, left.numbers, left.writer)
+            start = bisect_left(left.numbers, await self._written_by(left.writer))
+            for at in range(start, len(left.rows), _BATCH_ROWS):
+                await self._write_with_retries(rows.part(at, _BATCH_ROWS))
             await asyncio.to_thread(left.done)
-            logger.bind(rows=len(left.rows)).info("Rows that were left on disk are written")
+            await self._forget_writer(left.writer)
+            logger.bind(rows=len(left.rows) - start).info("Rows that were left on disk are written")
+
+    async def _written_by(self, writer: str | None) -> int:
+        """How many rows of a process are in the database; waits until it can be asked."""
+        pause = _FIRST_PAUSE_SECS
+        while writer is not None:
+            try:
+                return await self._call_log.written_by(writer)
+            except Exception as error:
+                if not is_transient(error):
+                    logger.opt(exception=error).error("It is not known which rows were written")
+                    break
+                await self._pause(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECS)
+        return 0
+
+    async def _forget_writer(self, writer: str | None) -> None:
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(_TIDIED_WITHIN_SECS):
+                await self._call_log.forget_writer(writer)
+        except Exception as error:
+            logger.bind(error=type(error).__name__).debug("The count of a process stays")
 
     async def _run(self) -> None:
         await self._write_left_over()
@@ -158,11 +209,13 @@ class RecordWriter:
                 return
             await self._wait_for_batch()
             while self._rows:
-                batch = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
-                await self._write_with_retries(batch)
-                self._forget(batch)
+                rows = [self._rows[i] for i in range(min(_BATCH_ROWS, len(self._rows)))]
+                numbers = range(self._written_count, self._written_count + len(rows))
+                writer = None if self._spool is None else self._spool.writer
+                await self._write_with_retries(_Batch(rows, numbers, writer))
+                self._forget(rows)
                 if self._spool is not None:
-                    self._spool.written(len(batch))
+                    self._spool.written(len(rows))
             self._flush_now.clear()
             if not self._closing:
                 self._has_rows.clear()
@@ -174,13 +227,13 @@ class RecordWriter:
         except TimeoutError:
             pass
 
-    async def _write_with_retries(self, batch: list[Row]) -> None:
+    async def _write_with_retries(self, batch: _Batch) -> None:
         """Write a batch, retrying while the database is unavailable; skip rows that it refuses."""
         pause = _FIRST_PAUSE_SECS
         failures = 0
         while True:
             try:
-                await self._call_log.write(batch)
+                await self._call_log.write(batch.rows, batch.progress)
             except Exception as error:
                 if not is_transient(error):
                     await self._write_one_by_one(batch, error)
@@ -204,14 +257,14 @@ class RecordWriter:
             await asyncio.sleep(min(secs, _KEPT_WITHIN_SECS))
             secs -= _KEPT_WITHIN_SECS
 
-    async def _write_one_by_one(self, batch: list[Row], error: Exception) -> None:
-        if len(batch) > 1:
-            for row in batch:
-                await self._write_with_retries([row])
+    async def _write_one_by_one(self, batch: _Batch, error: Exception) -> None:
+        if len(batch.rows) > 1:
+            for at in range(len(batch.rows)):
+                await self._write_with_retries(batch.part(at, 1))
             return
         self.refused += 1
         # The error's text would contain the row, and so what the caller said.
-        refused = logger.bind(table=type(batch[0]).__name__, error=type(error).__name__)
+        refused = logger.bind(table=type(batch.rows[0]).__name__, error=type(error).__name__)
         refused.error("The database refused a row of the record")
 
     def _forget(self, batch: list[Row]) -> None:

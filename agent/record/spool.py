@@ -4,8 +4,8 @@
                                                           └─▶ the process dies ─▶ left over
 
 What a dead process has left is written by the next one that starts with the same folder. The file
-of a living process is locked. A process that dies just behind a write may have those rows written
-again: at most one batch.
+of a living process is locked. Rows are numbered by the process that has put them, and the database
+knows how many of them it has: none is written again.
 """
 
 import fcntl
@@ -34,6 +34,8 @@ class RecordSpool:
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        # Names this process in the database.
+        self.writer = uuid4().hex
         self._folder = folder
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -44,8 +46,11 @@ class RecordSpool:
         # How many of the rows that wait, from the oldest on, are in the file.
         self.kept = 0
 
-    def keep(self, waiting: Sequence[Row]) -> None:
-        """Keep the rows that wait, oldest first; those that are kept already are passed over."""
+    def keep(self, waiting: Sequence[Row], first: int = 0) -> None:
+        """Keep the rows that wait, oldest first; those that are kept already are passed over.
+
+        `first`: how many rows this process has put before them.
+        """
         with self._lock:
             lines, count = [], 0
             size = self._size
@@ -56,7 +61,7 @@ class RecordSpool:
                     break
                 lines.append(line)
                 count += 1
-            if count and self._append(b"".join(lines)):
+            if count and self._append(b"".join(lines), first + self.kept):
                 self.kept += count
 
     def written(self, count: int) -> None:
@@ -88,11 +93,12 @@ class RecordSpool:
                 os.close(self._file)
                 self._file = None
 
-    def _append(self, content: bytes, *, surely: bool = True) -> bool:
+    def _append(self, content: bytes, number: int = 0, *, surely: bool = True) -> bool:
         try:
             if self._file is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._path = self._folder / f"{uuid4().hex}{_SUFFIX}"
+                name = f"{self.writer}-{number}-{uuid4().hex[:8]}{_SUFFIX}"
+                self._path = self._folder / name
                 self._file = _locked(self._path, _FLAGS)
             _write(self._file, content, self._size, surely=surely)
         except OSError as error:
@@ -114,10 +120,15 @@ class RecordSpool:
 class LeftOver:
     """The rows that a dead process has left, and the lock on their file."""
 
-    def __init__(self, path: Path, file: int, rows: list[Row]) -> None:
+    def __init__(self, path: Path, file: int, rows: dict[int, Row]) -> None:
+        """`rows`: by their places in the file."""
         self._path = path
         self._file = file
-        self.rows = rows
+        # Files of earlier versions say nothing of their process.
+        self.writer, first = _name_parts(path.stem)
+        self.rows = list(rows.values())
+        # The number of each row among those of its process.
+        self.numbers = [first + place for place in rows]
 
     @classmethod
     def of(cls, path: Path) -> "LeftOver | None":
@@ -179,8 +190,15 @@ def _line(content: dict[str, object]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
-def _rows(name_of_file: str, content: bytes) -> list[Row]:
-    """The rows that are not in the database yet, up to where the file was cut off."""
+def _name_parts(stem: str) -> tuple[str | None, int]:
+    """The process, and the number of the first row, by a file's name."""
+    writer, _, rest = stem.partition("-")
+    number = rest.partition("-")[0]
+    return (writer, int(number)) if number.isascii() and number.isdigit() else (None, 0)
+
+
+def _rows(name_of_file: str, content: bytes) -> dict[int, Row]:
+    """The rows that are not in the database yet, by place, up to where the file was cut off."""
     rows: list[Row | None] = []
     written = 0
     for line in content.splitlines():
@@ -195,4 +213,5 @@ def _rows(name_of_file: str, content: bytes) -> list[Row]:
         except (ValueError, KeyError, TypeError, AttributeError):
             logger.bind(file=name_of_file).warning("A kept record ends before its end")
             break
-    return [row for row in rows[written:] if row is not None]
+    places = range(written, len(rows))
+    return {place: row for place in places if (row := rows[place]) is not None}

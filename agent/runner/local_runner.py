@@ -66,7 +66,7 @@ class LocalRunner:
     """`ports.CallLifecycle` in one process; several may share a database.
 
     `on_end` is called once for each call that ends, with its final record; it must not block.
-    `is_elsewhere`: whether another instance has a call, which is then left to it at the start.
+    `elsewhere`: those of some calls that other instances have, which are left to them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LocalRunner:
         patience: Patience | None = None,
         clock: Clock | None = None,
         on_end: Callable[[Call], None] | None = None,
-        is_elsewhere: Callable[[str], Awaitable[bool]] | None = None,
+        elsewhere: Callable[[Sequence[str]], Awaitable[set[str]]] | None = None,
         dial_wait_secs: float = 15.0,
     ) -> None:
         self._call_log = call_log
@@ -86,7 +86,7 @@ class LocalRunner:
         # Seconds since the epoch, as the running loop tells it.
         self.now: Clock = clock or loop_clock()
         self._on_end = on_end
-        self._is_elsewhere = is_elsewhere
+        self._elsewhere = elsewhere
         self._dial_wait_secs = dial_wait_secs
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._outbox = LifeOutbox()
@@ -243,12 +243,15 @@ class LocalRunner:
         Its timers continue, its streams count as ended, Twilio is asked for its status, and a call
         that may still ring is prewarmed again.
         """
-        for call in await self._call_log.unfinished():
-            if CallState.from_json(call.life).driver is not Driver.LOCAL:
-                continue
-            with logger.contextualize(call_id=call.id):
+        states = {
+            call.id: CallState.from_json(call.life) for call in await self._call_log.unfinished()
+        }
+        ours = [call_id for call_id, state in states.items() if state.driver is Driver.LOCAL]
+        theirs = await self._others(ours)
+        for call_id in ours:
+            with logger.contextualize(call_id=call_id):
                 try:
-                    await self._take_up(call.id)
+                    await self._take_up(call_id, is_elsewhere=call_id in theirs)
                 except Exception as error:
                     logger.opt(exception=error).error("A call could not be resumed")
         self._sweeping = asyncio.create_task(self._keep_sweeping(), name="sweep")
@@ -258,15 +261,17 @@ class LocalRunner:
 
         Another process may have died with them, or have been frozen. Returns how many there were.
         """
-        overdue, taken_up = self.now() - _OVERDUE_SECS, 0
+        overdue, found = self.now() - _OVERDUE_SECS, list[str]()
         for call in await self._call_log.unfinished():
             state = CallState.from_json(call.life)
             due = min(state.deadlines.values(), default=state.placed_at or 0.0)
             if state.driver is Driver.LOCAL and due < overdue:
-                logger.bind(call_id=call.id).warning("A call that lived nowhere was taken up")
-                await self._take_up(call.id)
-                taken_up += 1
-        return taken_up
+                found.append(call.id)
+        theirs = await self._others(found)
+        for call_id in found:
+            logger.bind(call_id=call_id).warning("A call that lived nowhere was taken up")
+            await self._take_up(call_id, is_elsewhere=call_id in theirs)
+        return len(found)
 
     def let_go(self, call_id: str) -> None:
         """A workflow has taken the call over: cancel its timers here."""
@@ -412,11 +417,17 @@ class LocalRunner:
             with logger.catch(message="The end of a call could not be reported"):
                 self._on_end(call)
 
-    async def _take_up(self, call_id: str) -> None:
+    async def _others(self, call_ids: Sequence[str]) -> set[str]:
+        """Those of the calls that other instances have."""
+        if self._elsewhere is None or not call_ids:
+            return set()
+        return await self._elsewhere(call_ids)
+
+    async def _take_up(self, call_id: str, *, is_elsewhere: bool) -> None:
         state = await self.state(call_id)
         for timer, at in state.deadlines.items():
             self._timers.arm(call_id, timer, at)
-        if self._is_elsewhere is not None and await self._is_elsewhere(call_id):
+        if is_elsewhere:
             return
         now = self.now()
         if state.stream_sid:

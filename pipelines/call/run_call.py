@@ -42,6 +42,9 @@ PACKETS_EVERY_SECS = 5.0
 STARTED_WITHIN_SECS = 8.0
 # How long slow steps may delay closing the line.
 STOPPED_WITHIN_SECS = 2.0
+# How long they may take in all before they are cancelled: longer than Pipecat waits for the last
+# frame.
+CANCELLED_AFTER_SECS = 25.0
 
 __all__ = ["CallSetup", "CallSummary", "RunningCall", "start_call"]
 
@@ -139,6 +142,10 @@ class RunningCall:
             self._answered_at = round(time.time() - ago, 3)
         return replace(self.controls.memory(), answered_at=self._answered_at)
 
+    def on_news(self, tell: Callable[[], None]) -> None:
+        """Have this called when `memory` has changed by a turn, or by a reply that was made."""
+        self.conversation.on_turn = self._playback.on_made = tell
+
     @property
     def tokens(self) -> Mapping[tuple[str, str], int]:
         """Tokens that the model counted so far, by direction and modality."""
@@ -172,7 +179,10 @@ class RunningCall:
         return summary
 
     async def end(self) -> None:
-        """Stop the pipeline and close the line; safe to repeat."""
+        """Stop the pipeline and close the line; safe to repeat.
+
+        A step that does not stop, cancelled or not, is left behind.
+        """
         if self.line.tape is not None:
             reason = self._over.result().reason if self._over.done() else None
             self.line.tape.add(Kind.ENDING, 0, "" if reason is None else reason.value)
@@ -185,7 +195,7 @@ class RunningCall:
             self._recording.close()
         if self.line.tape is not None:
             self.line.tape.stop()
-        await asyncio.wait({self._running})
+        await self._until_stopped()
         counting, self._counting = self._counting, None
         if counting is None:
             return
@@ -193,6 +203,14 @@ class RunningCall:
         self._report_packets()
         if (detail := self._processing_latency.typical()) is not None:
             self._meter.event("latency.share", detail)
+
+    async def _until_stopped(self) -> None:
+        _, still = await asyncio.wait({self._running}, timeout=CANCELLED_AFTER_SECS)
+        if still:
+            self._running.cancel()
+            _, still = await asyncio.wait(still, timeout=STOPPED_WITHIN_SECS)
+        if still:
+            logger.error("A pipeline does not end, and is left behind")
 
     def _report_packets_later(self) -> asyncio.TimerHandle:
         loop = asyncio.get_running_loop()

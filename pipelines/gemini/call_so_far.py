@@ -70,9 +70,7 @@ class CallSoFar:
         reply = self._reply
         if not reply.is_replying or not (reply.asked or reply.text):
             return False
-        lines = (("Caller", reply.asked), ("You", reply.text))
-        self._lately += [f"{who}: {_line(text)}" for who, text in lines if text]
-        del self._lately[:-MOST_LATELY]
+        self._lately = [*self._lately, *self._turn_lines()][-MOST_LATELY:]
         return True
 
     def covered(self) -> None:
@@ -140,16 +138,23 @@ class CallSoFar:
         reply, speech = self._reply, self._speech_on_its_way(epoch)
         is_open = reply.is_unfinished or speech is not None
         last = self._speech.stretches[-1] if self._speech.stretches else None
+        # It may be heard to its end, and no handle covers it before the turn is over.
+        made = self._turn_lines() if reply.is_replying and not reply.is_unfinished else []
         return CallMemory(
             handle=handle,
             conversation=self._conversation.as_text(),
-            lately=tuple(self._lately),
+            lately=(*self._lately, *made)[-MOST_LATELY:],
             asked=_line(reply.asked if is_open else reply.unanswered),
             asked_from=epoch + last.start if last else 0.0,
             asked_until=epoch + last.end if last else 0.0,
             speech=speech,
             hints=self.hints.lines,
         )
+
+    def _turn_lines(self) -> list[str]:
+        """The turn that goes on, or was over last."""
+        lines = (("Caller", self._reply.asked), ("You", self._reply.text))
+        return [f"{who}: {_line(text)}" for who, text in lines if text]
 
     def _said_so_far(self, *, replays: bool) -> str:
         """The conversation as heard, with what is on its way to the caller's ear."""

@@ -95,6 +95,8 @@ class Playback:
         self.on_gap: Callable[[float], None] = lambda _: None
         # Called when `idle` may have changed: speech was heard, dropped or completed.
         self.on_progress: Callable[[], None] = lambda: None
+        # Called when the first words of a reply are known, and when all of its sound is.
+        self.on_made: Callable[[], None] = lambda: None
         # The greeting is complete, ready for the answer.
         self.prepared = asyncio.Event()
         # When the last of all sound was, or will be, heard; None before the first.
@@ -174,7 +176,10 @@ class Playback:
             early = self._waits_at is not None
             reply = Reply(self._count, start, doubtful=self._after_cut, early=early)
             self._replies.append(reply)
+        is_first = not reply.text
         reply.text += text
+        if is_first:
+            self.on_made()
 
     def said_late(self, text: str) -> None:
         """Add words to the newest reply although its turn is over.
@@ -211,6 +216,7 @@ class Playback:
             self.prepared.set()
             self._finish_if_over(reply)
             self.on_progress()
+            self.on_made()
 
     def closed(self) -> None:
         """The turn is over: no more sound and no more words belong to what was sent."""

@@ -1,7 +1,7 @@
 """CallHandover: has other instances know enough of each call to go on with it.
 
-    a turn was heard ──▶ due ─┐
-    every second ─────────────┴▶ what changed ──▶ encrypted, one round trip ──▶ Redis
+    a turn was heard, a reply made ──▶ due ─┐
+    every second ───────────────────────────┴▶ what changed ──▶ encrypted, one round trip ──▶ Redis
     a stream comes to an instance that does not carry its call ──▶ recall ──▶ a pipeline
 
 Nothing of it is on the path of a packet. While Redis is away calls go on; those of an instance that
@@ -77,7 +77,7 @@ class CallHandover:
     def watch(self, call_id: str, running: RunningCall) -> None:
         """Keep the memory of this call from now on, until it is over."""
         self._running[call_id] = running
-        running.conversation.on_turn = partial(self._turn_ended, call_id)
+        running.on_news(partial(self._is_news, call_id))
 
     async def recall(self, call: Call) -> RunningCall | None:
         """The pipeline that goes on with a call of another instance; None: it begins here."""
@@ -121,7 +121,7 @@ class CallHandover:
             fence = self._leases().get(call_id, 0)
             await self._quietly(self._memories.keep({call_id: (fence, memory)}))
 
-    def _turn_ended(self, call_id: str) -> None:
+    def _is_news(self, call_id: str) -> None:
         self._due.add(call_id)
         self._is_due.set()
 

@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from loguru import logger
 
 from agent.live_calls import LOST, NO_FENCE, InstanceReport, LiveCalls
+from server.calls.leases import Leases
 
 # Redis forgets a killed instance after this time.
 LEASE_SECS = 6.0
@@ -36,7 +37,7 @@ class CallLeases:
     def __init__(
         self,
         connect: Callable[[], AbstractAsyncContextManager[LiveCalls]],
-        leases: dict[str, int],
+        leases: Leases,
         *,
         instance: str,
         ttl_secs: float,
@@ -61,7 +62,7 @@ class CallLeases:
 
     def holds(self, call_id: str) -> bool:
         """Whether the call may be spoken in: asked for each packet."""
-        return self._clock() < self._valid_until and self._leases.get(call_id) != LOST
+        return self._clock() < self._valid_until and self._leases.of(call_id) != LOST
 
     def open(self) -> None:
         """Start renewing."""
@@ -90,11 +91,11 @@ class CallLeases:
                 await _quietly(live_calls.leave(self._instance))
 
     async def _renew(self, live_calls: LiveCalls, loop: asyncio.AbstractEventLoop) -> None:
-        leases = dict(self._leases)
+        leases = self._leases.all()
         try:
             if leases:
                 self._take(await live_calls.renew(leases, self._instance), leases, loop)
-                for call_id in leases.keys() - self._leases.keys():
+                for call_id in leases.keys() - self._leases.all().keys():
                     # It ended, and was released, before it was renewed.
                     await live_calls.release(call_id, self._instance)
             if self._report is not None:
@@ -115,11 +116,11 @@ class CallLeases:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         for call_id, fence in renewed.items():
+            before = asked[call_id]
             # One that was claimed meanwhile has a newer number.
-            if self._leases.get(call_id) != asked[call_id] or fence == asked[call_id]:
+            if fence == before or not self._leases.renewed(call_id, before, fence):
                 continue
-            self._leases[call_id] = fence
-            if fence == LOST and asked[call_id] != NO_FENCE:
+            if fence == LOST and before != NO_FENCE:
                 loop.call_soon_threadsafe(self._on_lost, call_id)
 
 

@@ -18,21 +18,26 @@ from loguru import logger
 
 from agent.clock import Clock
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
-from agent.live_calls import NO_FENCE, LiveCalls
+from agent.live_calls import LiveCalls
 from agent.ports import CallLifecycle
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
 from server.calls.call_handover import CallHandover
+from server.calls.leases import Leases
 from server.calls.places import Places, noted
 from server.calls.quiet_moment import quiet_moment
+from server.calls.time_limit import within
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000
 TELL_TIMEOUT_SECS = 2.0
 # What is left when this process stops moves when neither side speaks, or after this time.
 QUIET_WITHIN_SECS = 5.0
+# How long the instances that share a Redis are told of a call that is let go: its caller hears
+# nothing meanwhile.
+LET_GO_WITHIN_SECS = 2.0
 # So long the next stream of a call that was let go is not taken back.
 LET_GO_FOR_SECS = 15.0
 # How long a place is kept for a call that another instance lets go of.
@@ -75,7 +80,7 @@ class CallRegistry:
         clock: Clock,
         prewarming: Prewarming | None = None,
         handover: CallHandover | None = None,
-        leases: dict[str, int] | None = None,
+        leases: Leases | None = None,
         holds: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`prewarming` None: pipelines start when the phone is answered.
@@ -96,7 +101,7 @@ class CallRegistry:
         # The records of live calls whose next stream is on its way.
         self._expected: dict[str, Call] = {}
         # The fencing numbers of the calls that are carried here.
-        self.leases: dict[str, int] = {} if leases is None else leases
+        self.leases = Leases() if leases is None else leases
         self._life: CallLifecycle | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -261,18 +266,22 @@ class CallRegistry:
         if stream is not None:
             running.line.unbind(stream)
         logger.info("A call is let go", call_id=call_id, at_a_quiet_moment=quiet)
-        if memory is not None:
-            await handover.keep(call_id, memory)
         if self._stopping:
             await self._tell(call_id, InstanceStopped(self._clock()))
         now = asyncio.get_running_loop().time()
         self._let_go = {known: until for known, until in self._let_go.items() if until > now}
         self._let_go[call_id] = now + LET_GO_FOR_SECS
-        self.places.free_place(call_id)
-        self.leases.pop(call_id, None)
-        # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
-        await noted(self._live_calls.rescue(call_id))
-        await noted(self._live_calls.release(call_id, self.instance))
+        try:
+            async with within(LET_GO_WITHIN_SECS):
+                if memory is not None:
+                    await handover.keep(call_id, memory)
+                self.places.free_place(call_id)
+                self.leases.end(call_id)
+                # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
+                await noted(self._live_calls.rescue(call_id))
+                await noted(self._live_calls.release(call_id, self.instance))
+        except TimeoutError:
+            logger.error("Other instances could not be told of a call that is let go")
         if stream is not None:
             await stream.close()
         await self._finish(call_id)
@@ -368,7 +377,7 @@ class CallRegistry:
         if prepared is None and self._prewarming is not None:
             prepared = self._prewarming.take(call.id)
         active = self._active[call.id] = _ActiveCall(prepared or self._start(call))
-        self.leases[call.id] = NO_FENCE
+        self.leases.begin(call.id)
         if self._handover is not None:
             self._handover.watch(call.id, active.running)
         active.watch = asyncio.create_task(self._watch(call.id, active), name=f"active-{call.id}")
@@ -392,7 +401,7 @@ class CallRegistry:
             self._active.pop(call_id, None)
             if active.claiming is not None:
                 await active.claiming
-            self.leases.pop(call_id, None)
+            self.leases.end(call_id)
             if self._handover is not None:
                 is_over = not (active.lost or self._closing)
                 await self._handover.drop(call_id, is_over=is_over)
@@ -402,8 +411,7 @@ class CallRegistry:
     async def _claim(self, call_id: str) -> None:
         async def claim() -> None:
             fence = await self._live_calls.claim(call_id, self.instance)
-            if call_id in self.leases:
-                self.leases[call_id] = fence
+            self.leases.claimed(call_id, fence)
 
         await noted(claim())
 

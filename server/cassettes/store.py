@@ -13,10 +13,9 @@ in the call's record and counted.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,8 @@ class Cassettes:
         self._measure = measure
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
+        # Calls that began here again before their end was known; a new file goes on with theirs.
+        self._followed: list[_Kept] = []
         self._write_now = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cassettes")
@@ -126,6 +127,9 @@ class Cassettes:
         file = CassetteFile(path, head, began, cipher, self._policy.most_bytes)
         tape = Tape(loop.time, self._write_now.set)
         due_at = began + WRITE_EVERY_SECS
+        if (before := self._kept.get(call.id)) is not None:
+            before.tape.stop()
+            self._followed.append(before)
         self._kept[call.id] = _Kept(call.id, asked, tape, record, file, due_at)
         if self._writing is None:
             self._writing = self._start(self._write_behind(), "cassettes")
@@ -150,15 +154,17 @@ class Cassettes:
         Raises: OSError when the file cannot be deleted; TimeoutError, which is an OSError, when
         the disk does not answer.
         """
-        kept = self._kept.pop(call_id, None)
-        remove = partial(self.path(call_id).unlink, missing_ok=True)
-        if kept is not None:
+        here = [kept for kept in self._followed if kept.call_id == call_id]
+        self._followed = [kept for kept in self._followed if kept.call_id != call_id]
+        if (kept := self._kept.pop(call_id, None)) is not None:
+            here.append(kept)
+        for kept in here:
             kept.tape.stop()
             self._note_end(kept, "erased")
-            remove = partial(kept.file.erase)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(TIMEOUT_SECS):
-            await loop.run_in_executor(self._thread, remove)
+            files = [kept.file for kept in here]
+            await loop.run_in_executor(self._thread, _erase, self.path(call_id), files)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return asyncio.create_task(work, name=name)
@@ -175,13 +181,15 @@ class Cassettes:
             await self._write(loop, closing)
 
     async def _write(self, loop: asyncio.AbstractEventLoop, closing: bool) -> None:
-        batch: list[tuple[_Kept, Job]] = []
+        followed, self._followed = self._followed, []
+        batch = [(kept, Job(kept.file, kept.tape.take(), last=True)) for kept in followed]
         now = loop.time()
         for kept in list(self._kept.values()):
             last = self._is_last(kept, now, closing)
             if last and not kept.keeps:
                 del self._kept[kept.call_id]
-                await loop.run_in_executor(self._thread, _erase_quietly, kept.file)
+                # Not waited for: what is taken below is written before anything else happens.
+                loop.run_in_executor(self._thread, _erase_quietly, kept.file)
                 continue
             if now < kept.due_at and not kept.tape.is_over:
                 continue
@@ -242,6 +250,12 @@ class Cassettes:
             if erased := await erase:
                 logger.info("Old cassettes were erased", cassettes=erased)
             await asyncio.sleep(LOOK_FOR_OLD_EVERY_SECS)
+
+
+def _erase(path: Path, files: Sequence[CassetteFile]) -> None:
+    for file in files:
+        file.erase()
+    path.unlink(missing_ok=True)
 
 
 def _erase_quietly(file: CassetteFile) -> None:

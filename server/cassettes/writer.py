@@ -28,6 +28,7 @@ class CassetteFile:
     size: int = 0
     _file: int | None = None
     _blocks: int = 0
+    _is_erased: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -35,7 +36,9 @@ class CassetteFile:
         return self.size >= self.most_bytes
 
     def append(self, entries: Sequence[Entry]) -> int:
-        """Write these entries; return how many bytes the file has grown by."""
+        """Write these entries; return how many bytes the file has grown by: 0 once it is erased."""
+        if self._is_erased:
+            return 0
         before = self.size
         if self._file is None:
             self._open()
@@ -45,6 +48,8 @@ class CassetteFile:
 
     def end(self, end: Mapping[str, Any]) -> None:
         """Write how the call ended, and close."""
+        if self._is_erased:
+            return
         if self._file is None:
             self._open()
         self._write(BlockKind.END, json.dumps(end).encode())
@@ -57,7 +62,8 @@ class CassetteFile:
             self._file = None
 
     def erase(self) -> None:
-        """Close and delete the file, if there is one."""
+        """Close and delete the file, if there is one; nothing is written any more."""
+        self._is_erased = True
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -127,4 +133,8 @@ def _write(job: Job) -> Written:
     except (OSError, CassetteError) as error:
         job.file.close()
         return error
+    except Exception as error:
+        # What a step or a tool of somebody's own records may be anything.
+        job.file.close()
+        return CassetteError(f"its messages cannot be written: {type(error).__name__}")
     return grown

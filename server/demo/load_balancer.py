@@ -85,11 +85,11 @@ class LoadBalancer:
             instance = await self._connect()
             if instance is not None:
                 name, reader, writer = instance
-                first = await client.read(PIECE_BYTES)
-                if b"upgrade: websocket" not in first.lower():
-                    self._asking[name].add(back)
-                writer.write(first)
                 try:
+                    first = await client.read(PIECE_BYTES)
+                    if b"upgrade: websocket" not in first.lower():
+                        self._asking[name].add(back)
+                    writer.write(first)
                     await asyncio.gather(
                         _pump(client, writer), _pump(reader, back, self._count_from(name))
                     )

@@ -1,8 +1,8 @@
 """ASGI middleware that limits request bodies in size and time."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -19,6 +19,7 @@ class Refusal:
     status: int
     detail: str
     reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class BodyLimit:
@@ -53,7 +54,7 @@ class BodyLimit:
             answer = JSONResponse(
                 {"detail": refusal.detail},
                 refusal.status,
-                headers=None if small else {"Connection": "close"},
+                headers={**refusal.headers, **({} if small else {"Connection": "close"})},
             )
             await answer(scope, receive, send)
             return

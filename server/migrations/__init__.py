@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from agent.record.database import open_engine, writing_engine
 
 # The last of `versions`: a database that has it is not migrated.
-NEWEST = "0005"
+NEWEST = "0006"
 
 # Any number that nothing else in the database locks.
 _POSTGRES_LOCK = 7_265_190_113

@@ -6,7 +6,7 @@ Without REDIS_URL there are no others, and of these only the live calls, in memo
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from agent.waiting_line import WaitingLine, WaitingLineInMemory
 from server.calls.call_handover import CallHandover
 from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
+from server.calls.leases import Leases
 from server.observability.metrics import Metrics
 from server.opening.pipelines import BeginCall
 from server.relay.call_moves import CallMoves
@@ -83,7 +84,7 @@ def open_handover(
     settings: Settings,
     begin: BeginCall,
     recorder: Callable[[str], Record],
-    leases: dict[str, int],
+    leases: Leases,
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> CallHandover | None:
@@ -101,7 +102,7 @@ def open_handover(
     handover = CallHandover(
         memories,
         lambda call, memory: begin(call, recorder(call.id), memory),
-        lambda: leases,
+        leases.all,
         lambda how: metrics.taken_over.labels(how).inc(),
     )
     handover.open()
@@ -118,14 +119,14 @@ def instance_name(url: str | None) -> str:
     return f"{socket.gethostname()}:{parts.port}" if is_shared else url
 
 
-async def is_elsewhere(live_calls: LiveCalls, instance: str, call_id: str) -> bool:
-    """Whether another instance carries a call, or has a place for it; False without Redis."""
+async def elsewhere(live_calls: LiveCalls, instance: str, call_ids: Sequence[str]) -> set[str]:
+    """Those of the calls that other instances carry, or have a place for; none without Redis."""
     try:
-        found = await live_calls.find(call_id)
+        found = await live_calls.find_all(call_ids)
     except Exception as error:
-        logger.bind(error=type(error).__name__).warning("It cannot be told who has a call")
-        return False
-    return found is not None and found.instance != instance
+        logger.bind(error=type(error).__name__).warning("It cannot be told who has the calls")
+        return set()
+    return {call_id for call_id, known in found.items() if known != instance}
 
 
 def open_leases(

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from server.observability.printable import printable
 from server.replay.flickering import flickering
+from server.replay.name_column import NameColumn
 from server.replay.page.figures import SPACE, length, milliseconds, p50, repeated, speed, title
 from server.replay.results import Failure, Replay, Verdict
 from server.replay.scenario import Scenario
@@ -69,7 +70,9 @@ class LiveTable:
             # A row is one line of the terminal: a name loses its middle before a figure is cut.
             beside = _BESIDE_NAME - _ENDED_WIDTH + self._ended_width
             wanted = min(wanted, max(_NAME_AT_LEAST, console.width - beside))
-        self._name_width = wanted
+        self._names = NameColumn(
+            (scenario.name for scenario in scenarios), wanted, repetitions=repetitions
+        )
         self._clock = clock
         self._began = clock()
         self._running: dict[tuple[str, int], float] = {}
@@ -118,7 +121,7 @@ class LiveTable:
     def _heading(self) -> Text:
         ended = f"ended{'length':>{self._ended_width - len('ended')}}"
         figures = f"{'speed':>{_SPEED_WIDTH}}{'response':>{_RESPONSE_WIDTH}}"
-        return Text(f"  {_fitted('scenario', self._name_width)}  {ended}{figures}", "dim")
+        return Text(f"  {self._names.fit('scenario')}  {ended}{figures}", "dim")
 
     def _ended(self, replay: Replay) -> str:
         words = [word for word in (replay.status, replay.end_reason) if word]
@@ -130,7 +133,7 @@ class LiveTable:
 
     def _row(self, replay: Replay) -> Text:
         sign, style = _SIGNS[replay.verdict]
-        name = title(replay.scenario.name, replay.repetition)
+        name = self._names.fit(replay.scenario.name, replay.repetition)
         middle = p50(replay.response_ms)
         ended = printable(self._ended(replay))
         lasted = length(replay.call_secs) if replay.call_secs else ""
@@ -141,7 +144,7 @@ class LiveTable:
         )
         row = Text.assemble(
             (sign, style),
-            f" {_fitted(name, self._name_width)}  ",
+            f" {name}  ",
             (ended, "dim"),
             figures,
         )
@@ -154,9 +157,8 @@ class LiveTable:
     def _drawn(self) -> Table:
         table = Table.grid(padding=(0, 1))
         for (name, repetition), since in self._running.items():
-            shown = title(name, repetition)
             text = Text.assemble(
-                _fitted(shown, self._name_width),
+                self._names.fit(name, repetition),
                 ("  runs ", "dim"),
                 (length(self._clock() - since), "dim"),
             )
@@ -261,12 +263,3 @@ def _totals(replays: Sequence[Replay], took_secs: float | None) -> str:
     times = speed(calls, took)
     lasted = f" (calls lasted {length(calls)}{f': {times}' if times else ''})" if calls else ""
     return f"{', '.join(parts) or 'nothing was replayed'} in {length(took)}{lasted}"
-
-
-def _fitted(text: str, width: int) -> str:
-    """So wide, whatever it says; what is too long loses its middle."""
-    text = printable(text)
-    if len(text) > width:
-        kept = width - 1
-        text = f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
-    return f"{text:<{width}}"

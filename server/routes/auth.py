@@ -13,8 +13,12 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
+from server.http.body_limit import Refusal
 from server.resources import Opened, Resources
 from server.routes.local_requests import (
     FROM_OTHER_SITE,
@@ -25,27 +29,34 @@ from server.routes.local_requests import (
 NO_KEY = "A valid API key is needed: Authorization: Bearer KEY."
 TOO_MANY = "Too many requests without a valid API key; try again later."
 
+# Methods of the calls API that have a body.
+_WITH_BODY = ("POST", "PATCH")
+
 bearer = HTTPBearer(auto_error=False, description="One of API_KEYS.")
+
+
+def refuse_stranger(scope: Scope, headers: Headers) -> Refusal | None:
+    """Refuse a request to the calls API as `authenticate` does, before its body is read."""
+    path = scope["path"]
+    if scope["method"] not in _WITH_BODY or not (path == "/calls" or path.startswith("/calls/")):
+        return None
+    peer = scope["client"][0] if scope.get("client") else None
+    return _why_refused(peer, headers, scope["state"]["resources"])
 
 
 async def authenticate(
     request: Request,
     opened: Opened,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> None:
     """Check the client's key; without keys (development only), that it is on this network.
 
     Raises: HTTPException 401; 403 for a page of another site; 429 for too many wrong keys.
     """
-    keys = opened.settings.api_keys
     peer = request.client.host if request.client else None
-    if keys:
-        if credentials is None or not is_api_key(credentials.credentials, keys):
-            raise _wrong_key(peer, opened)
-    elif why := why_not_local(peer, request.headers):
-        raise _refused(401, why, "api_key", opened)
-    elif may_come_from_other_site(request.headers):
-        raise _refused(403, FROM_OTHER_SITE, "other_site", opened)
+    refusal = _why_refused(peer, request.headers, opened)
+    if refusal is not None:
+        raise _counted(refusal, opened)
 
 
 async def authenticate_reader(request: Request, opened: Opened) -> None:
@@ -55,13 +66,13 @@ async def authenticate_reader(request: Request, opened: Opened) -> None:
     """
     if _may_see_details(request, opened):
         return
-    peer = request.client.host if request.client else None
-    if opened.settings.api_keys:
-        refused = _wrong_key(peer, opened)
-        if refused.status_code == 401:
-            refused.headers = {"WWW-Authenticate": 'Basic realm="the password is an API key"'}
-        raise refused
-    await authenticate(request, opened, None)
+    if not opened.settings.api_keys:
+        await authenticate(request, opened, None)
+        return
+    refused = _counted(_wrong_key(request.client.host if request.client else None, opened), opened)
+    if refused.status_code == 401:
+        refused.headers = {"WWW-Authenticate": 'Basic realm="the password is an API key"'}
+    raise refused
 
 
 async def _details(request: Request, opened: Opened) -> bool:
@@ -94,19 +105,33 @@ def _claimed_key(authorization: str) -> str | None:
         return None
 
 
-def _wrong_key(peer: str | None, opened: Resources) -> HTTPException:
+def _why_refused(peer: str | None, headers: Headers, opened: Resources) -> Refusal | None:
+    keys = opened.settings.api_keys
+    if keys:
+        scheme, key = get_authorization_scheme_param(headers.get("authorization"))
+        is_known = scheme.lower() == "bearer" and is_api_key(key, keys)
+        return None if is_known else _wrong_key(peer, opened)
+    if why := why_not_local(peer, headers):
+        return _unauthorized(why)
+    if may_come_from_other_site(headers):
+        return Refusal(403, FROM_OTHER_SITE, "other_site")
+    return None
+
+
+def _wrong_key(peer: str | None, opened: Resources) -> Refusal:
     wait_secs = opened.wrong_keys.take(peer or "")
     if not wait_secs:
-        return _refused(401, NO_KEY, "api_key", opened)
-    refused = _refused(429, TOO_MANY, "api_key_rate", opened)
-    refused.headers = {"Retry-After": str(wait_secs)}
-    return refused
+        return _unauthorized(NO_KEY)
+    return Refusal(429, TOO_MANY, "api_key_rate", {"Retry-After": str(wait_secs)})
 
 
-def _refused(status: int, detail: str, reason: str, opened: Resources) -> HTTPException:
-    opened.metrics.rejected.labels(reason).inc()
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return HTTPException(status, detail, headers=headers)
+def _unauthorized(detail: str) -> Refusal:
+    return Refusal(401, detail, "api_key", {"WWW-Authenticate": "Bearer"})
+
+
+def _counted(refusal: Refusal, opened: Resources) -> HTTPException:
+    opened.metrics.rejected.labels(refusal.reason).inc()
+    return HTTPException(refusal.status, refusal.detail, headers=dict(refusal.headers) or None)
 
 
 def is_api_key(claimed: str, keys: Iterable[SecretStr]) -> bool:

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import unicodedata
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
@@ -18,12 +19,12 @@ class RepositoryError(Exception):
 
 
 def make_repository(folder: Path) -> list[Path]:
-    """Write the files; returns their paths, sorted. Its package is named after the folder.
+    """Write the files; returns their paths, sorted. Project and package are named after the folder.
 
-    Raises: RepositoryError for a name that no package can have, and when a file is there already.
+    Raises: RepositoryError for a name that neither can have, and when a file is there already.
     """
-    name = folder.resolve().name
-    package = package_of(name)
+    package = package_of(folder.resolve().name)
+    name = project_of(folder.resolve().name)
     source = files("server.scaffold") / TEMPLATE
     written = {
         folder / path: text
@@ -56,6 +57,22 @@ def package_of(name: str) -> str:
             "another name"
         )
     return package
+
+
+def project_of(name: str) -> str:
+    """The project's name in pyproject.toml for this name: "My Agent" is `My-Agent`.
+
+    Raises: RepositoryError when there can be none.
+
+    Source: https://packaging.python.org/en/latest/specifications/name-normalization/
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    project = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")
+    if not project:
+        raise RepositoryError(
+            f"{name!r} cannot be the name of a project: there is no letter a to z"
+        )
+    return project
 
 
 def _filled(source: Traversable, at: Path, names: dict[str, str]) -> dict[Path, str]:

@@ -136,6 +136,15 @@ async def test_a_call_is_found_where_it_is_carried_or_else_where_it_has_a_place(
     assert await live_calls.find("c1") is None
 
 
+async def test_the_instances_of_many_calls_are_found_at_once(live_calls: LiveCalls):
+    assert await live_calls.find_all([]) == {}
+    await live_calls.admit("rings", None, "one")
+    await live_calls.admit("talks", None, "one")
+    await live_calls.claim("talks", "two")
+    found = await live_calls.find_all(["rings", "unknown", "talks"])
+    assert found == {"rings": "one", "talks": "two"}
+
+
 async def test_instances_are_known_until_they_leave(live_calls: LiveCalls):
     await live_calls.report("one", InstanceReport(2, 50), ["c1", "c2"])
     await live_calls.report("two", InstanceReport(0, 50, draining=True), [])

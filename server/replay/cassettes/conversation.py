@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipelines.phone.twilio_serializer import Dtmf, StreamError, decode
 from pipelines.recording.tape import Kind
 from server.cassettes.cassette import Cassette
 
@@ -73,7 +74,7 @@ def conversation_of(cassette: Cassette) -> Conversation:
         at = message.at - answered
         if message.kind is Kind.PHONE_IN:
             if '"dtmf"' in message.content:
-                _press(found, json.loads(message.content), at)
+                _press(found, message.content, at)
             continue
         what, fields = message.content
         if what == "turn":
@@ -91,10 +92,14 @@ def _spoken(turn: Mapping[str, Any]) -> Spoken:
     )  # fmt: skip
 
 
-def _press(found: Conversation, message: Mapping[str, Any], at: float) -> None:
-    if message.get("event") != "dtmf":
+def _press(found: Conversation, text: str, at: float) -> None:
+    try:
+        message = decode(text)
+    except StreamError:
         return
-    digit = message["dtmf"]["digit"]
+    if not isinstance(message, Dtmf):
+        return
+    digit = message.digit
     last = found.pressed[-1] if found.pressed else None
     if last is not None and at - last.start < KEYS_TOGETHER_SECS:
         found.pressed[-1] = Pressed(last.digits + digit, last.start)

@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Sequence
 
+from pipelines.phone.twilio_serializer import Media, StreamError, decode
 from pipelines.rates import MULAW_SILENCE, PHONE_RATE
 from pipelines.recording.tape import Kind
 from server.cassettes.columns import Message
@@ -20,8 +21,17 @@ def caller_mulaw(messages: Sequence[Message]) -> bytes:
     return b"".join(
         payload
         for message in messages
-        if message.kind is Kind.PHONE_IN and (payload := _payload(message.content))
+        if message.kind is Kind.PHONE_IN and (payload := mulaw_of(message.content))
     )
+
+
+def mulaw_of(text: str) -> bytes:
+    """The mu-law of a message from Twilio; empty for all others, and for what was refused."""
+    try:
+        message = decode(text)
+    except StreamError:
+        return b""
+    return message.payload if isinstance(message, Media) else b""
 
 
 def both_sides(messages: Sequence[Message], answered_at: float) -> Sound:
@@ -32,7 +42,7 @@ def both_sides(messages: Sequence[Message], answered_at: float) -> Sound:
         if message.kind is not Kind.PHONE_OUT:
             continue
         now = max(0, round((message.at - answered_at) * PHONE_RATE))
-        if payload := _payload(message.content):
+        if payload := _sent(message.content):
             agent += bytes([MULAW_SILENCE]) * (now - len(agent)) + payload
         elif json.loads(message.content)["event"] == "clear":
             del agent[now:]
@@ -44,7 +54,7 @@ def both_sides(messages: Sequence[Message], answered_at: float) -> Sound:
     return Sound(*sides)
 
 
-def _payload(text: str) -> bytes:
-    """The mu-law of a media message, in either direction; empty for all others."""
+def _sent(text: str) -> bytes:
+    """The mu-law of a message to Twilio; empty for all others."""
     message = json.loads(text)
     return base64.b64decode(message["media"]["payload"]) if message["event"] == "media" else b""

@@ -29,7 +29,7 @@ from server.replay.cassettes.conversation import (
     Spoken,
     conversation_of,
 )
-from server.replay.cassettes.heard_sound import caller_mulaw
+from server.replay.cassettes.heard_sound import caller_mulaw, mulaw_of
 from server.replay.cassettes.redaction import Redaction
 
 SCENARIO, TRACK, CASSETTE = "scenario.yaml", "caller.wav", "call.cassette"
@@ -79,6 +79,9 @@ def make_scenario(
     (folder / SCENARIO).write_text(_HEAD + text, encoding="utf-8")
     if redaction is None:
         shutil.copyfile(cassette.path, folder / CASSETTE)
+    else:
+        # Made here before without a redaction: it holds all that is hidden now.
+        (folder / CASSETTE).unlink(missing_ok=True)
     return Made(folder, len(plain["turns"]), len(samples) / RATE)
 
 
@@ -88,7 +91,7 @@ _Slices = dict[int, tuple[int, int]]
 def _slices(spoken: Sequence[Spoken], cassette: Cassette, length: int) -> _Slices:
     """By the index of each caller's turn, its first and last sample in the track."""
     answered = cassette.answered_at or 0.0
-    arrivals = [m.at - answered for m in cassette.of(Kind.PHONE_IN) if '"payload"' in m.content]
+    arrivals = [m.at - answered for m in cassette.of(Kind.PHONE_IN) if mulaw_of(m.content)]
     per_packet = length / len(arrivals) if arrivals else 0.0
 
     def sample(secs: float) -> int:
@@ -220,7 +223,7 @@ def _call(cassette: Cassette, end_reason: str, redaction: Redaction | None) -> d
     if redaction is not None and "voice" in call:
         call["voice"] = head.profile["voice"]
     if head.metadata and head.direction != "inbound":
-        call["metadata"] = redaction.value(head.metadata) if redaction else dict(head.metadata)
+        call["metadata"] = redaction.metadata(head.metadata) if redaction else dict(head.metadata)
     if end_reason == "caller":
         call["then"] = "hangs_up"
     return call

@@ -50,12 +50,12 @@ async def play_cassette(
     try:
         cassette = read_cassette(scenario.cassette, key)
         replayed = await replay_cassette(cassette, definition)
-    except Exception as problem:
-        replay.problem = str(problem) if str(problem) else type(problem).__name__
-    else:
         trace = StepTrace.read(trace_path(scenario.cassette))
         comparison = compare(cassette, replayed, trace)
         _fill(replay, cassette, replayed, comparison)
+    except Exception as problem:
+        replay.verdict = Verdict.BROKEN
+        replay.problem = str(problem) if str(problem) else type(problem).__name__
     replay.took_secs = time.perf_counter() - began
     return replay
 

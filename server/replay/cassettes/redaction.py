@@ -5,8 +5,9 @@ the pipeline's own greeting and prompt say in every call stays. That hides too m
 little, and cannot be sure: read the result before it is shared.
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from server.emulators.phones import pronounce
 from server.emulators.speech import voice_for
 
 NAME, NUMBER = "[name]", "[number]"
+# A number of so many digits may be somebody's: a phone number, an account, a code.
+LONG_NUMBER = 4
 TONE_HZ = 440.0
 TONE_LEVEL = 0.2
 # Words are found to within this time.
@@ -52,7 +55,7 @@ class Redaction:
     def __init__(
         self, metadata: Mapping[str, Any], words: Iterable[str] = (), own: Iterable[str] = ()
     ) -> None:
-        known = [value for value in metadata.values() if isinstance(value, str)]
+        known = _texts(metadata)
         spoken = (word.casefold() for text in (*known, *words) for word in _WORD.findall(text))
         self._names = {word for word in spoken if len(word) > 1 and not _is_no_name(word)}
         self._names -= _NUMBERS
@@ -62,6 +65,7 @@ class Redaction:
                 for before, word, after in _with_neighbours(part):
                     self._own.setdefault(word, set()).add((before, after))
         self._keys: dict[str, str] = {}
+        self._numbers: dict[int, int] = {}
 
     def text(self, text: str) -> str:
         """What the caller says, with one placeholder for names or numbers in a row."""
@@ -84,14 +88,29 @@ class Redaction:
         return self._keys.setdefault(digits, str(len(self._keys) % 10) * len(digits))
 
     def value(self, value: Any) -> Any:
-        """A value of plain JSON, with all texts in it redacted."""
+        """A value of plain JSON, with all texts and long numbers in it redacted."""
         if isinstance(value, str):
             return self.agent_text(value)
-        if isinstance(value, Mapping):
-            return {key: self.value(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(each) for each in value]
-        return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._number(value)
+        return _each(value, self.value)
+
+    def metadata(self, value: Any) -> Any:
+        """What a call was placed with: its greeting may say all of it, numbers are said as text."""
+        if isinstance(value, str):
+            return self.agent_text(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return NUMBER
+        return _each(value, self.metadata)
+
+    def _number(self, value: int | float) -> int | float:
+        """Another one of as many digits; a short one counts something, and stays."""
+        whole = abs(int(value)) if math.isfinite(value) else 0
+        if len(str(whole)) < LONG_NUMBER:
+            return value
+        digit = len(self._numbers) % 9 + 1
+        hidden = self._numbers.setdefault(whole, int(str(digit) * len(str(whole))))
+        return type(value)(math.copysign(hidden, value))
 
     def audio(self, pcm: bytes, text: str, language: str) -> bytes:
         """PCM16 at 8 kHz of `text` being said, with a tone over what `text` hides."""
@@ -133,6 +152,25 @@ class Redaction:
             (left or right) and left in ("", before) and right in ("", after)
             for left, right in self._own.get(word, ())
         )
+
+
+def _each(value: Any, redacted: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(each) for each in value]
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of plain JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 def _with_neighbours(text: str) -> Iterable[tuple[str, str, str]]:

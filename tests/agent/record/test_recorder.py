@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent.lifecycle.statuses import Speaker
 from agent.ports import SpokenTurn, TokenCount
-from agent.record.call_log import CallLog, Row
+from agent.record.call_log import CallLog, Progress, Row
 from agent.record.models import Call
 from agent.record.recorder import RecordWriter
 
@@ -26,12 +26,12 @@ class Database(CallLog):
         self.tried = asyncio.Event()
         self.batches: list[int] = []
 
-    async def write(self, rows: Sequence[Row]) -> int:
+    async def write(self, rows: Sequence[Row], progress: Progress | None = None) -> int:
         self.tried.set()
         if not self.there.is_set():
             raise OperationalError("INSERT", {}, Exception("database is locked"))
         self.batches.append(len(rows))
-        return await super().write(rows)
+        return await super().write(rows, progress)
 
 
 @pytest.fixture

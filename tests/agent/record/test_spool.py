@@ -240,3 +240,99 @@ async def test_a_process_that_stops_while_the_database_is_away_loses_nothing(
     await following.close()
     assert [t.text for t in await database.transcript(call.id)] == ["kept"]
     assert files(folder) == []
+
+
+async def killed(writer: RecordWriter, spool: RecordSpool) -> None:
+    """The process is killed: nothing is tidied up, and its lock goes with it."""
+    assert writer._task is not None
+    writer._task.cancel()
+    await asyncio.gather(writer._task, return_exceptions=True)
+    spool.close()
+
+
+async def test_what_was_written_just_before_the_process_died_is_not_written_again(
+    database: Database, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are in the database, and on disk still."""
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    spool = RecordSpool(folder)
+    writer = RecordWriter(database, spool=spool)
+    writer.start()
+    writer.recorder(call.id).turn(turn("before"))
+    await writer.flush(call.id)
+    database.there.clear()
+    database.tried.clear()
+    writer.recorder(call.id).turn(turn("kept", 200))
+    await database.tried.wait()
+    async with asyncio.timeout(5):
+        while spool.kept < 1:  # noqa: ASYNC110 - a thread writes them
+            await asyncio.sleep(0.01)
+    written = asyncio.Event()
+
+    monkeypatch.setattr(spool, "written", lambda _count: written.set())
+    database.there.set()
+    await written.wait()
+    await killed(writer, spool)
+
+    following = RecordWriter(database, spool=RecordSpool(folder))
+    following.start()
+    following.recorder(call.id).turn(turn("after", 400))
+    await following.flush(call.id)
+    assert [t.text for t in await database.transcript(call.id)] == ["before", "kept", "after"]
+    assert files(folder) == []
+    assert await database.written_by(spool.writer) == 0, "it is forgotten"
+    await following.close()
+
+
+async def dies_behind_a_batch(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process writes the first batch of what is left over, and is killed."""
+    spool = RecordSpool(folder)
+    left = spool.left_over()
+    monkeypatch.setattr(spool, "left_over", lambda: left)
+    before = len(database.batches)
+    writer = RecordWriter(database, spool=spool)
+    writer.start()
+    async with asyncio.timeout(5):
+        while len(database.batches) == before:  # noqa: ASYNC110 (a database tells nobody)
+            await asyncio.sleep(0)
+    database.there.clear()
+    await asyncio.gather(*database.writes)
+    await killed(writer, spool)
+    for each in left:
+        os.close(each._file)
+    database.there.set()
+
+
+async def test_what_is_left_over_is_written_once_however_often_the_process_dies(
+    database: Database, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.record.recorder._BATCH_ROWS", 2)
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    dead = RecordSpool(folder)
+    turns = [
+        Turn(call_id=call.id, who=Speaker.AGENT, text=str(n), start_ms=n, end_ms=n)
+        for n in range(5)
+    ]
+    dead.keep(turns, 7)
+    dead.close()
+    for _ in range(2):
+        await dies_behind_a_batch(database, folder, monkeypatch)
+    following = RecordWriter(database, spool=RecordSpool(folder))
+    following.start()
+    await following.close()
+    assert [t.text for t in await database.transcript(call.id)] == ["0", "1", "2", "3", "4"]
+    assert files(folder) == []
+
+
+def test_a_file_of_an_earlier_version_is_written_whole(tmp_path: Path) -> None:
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("a")])
+    spool.close()
+    (path,) = tmp_path.iterdir()
+    path.rename(tmp_path / f"{'a' * 32}.jsonl")
+    (left,) = RecordSpool(tmp_path).left_over()
+    assert (left.writer, left.numbers) == (None, [0])

@@ -204,11 +204,15 @@ async def test_a_start_leaves_alone_what_another_instance_has(
     await answer(other, talks, "MZ1")
     await answer(other, stranded, "MZ3")
 
-    async def is_elsewhere(call_id: str) -> bool:
-        return call_id in (talks.id, rings.id)
+    asked: list[set[str]] = []
 
-    late = await start(Patience(), is_elsewhere=is_elsewhere)
+    async def elsewhere(call_ids: Sequence[str]) -> set[str]:
+        asked.append(set(call_ids))
+        return {talks.id, rings.id}
+
+    late = await start(Patience(), elsewhere=elsewhere)
     await late.resume()
+    assert asked == [{talks.id, rings.id, stranded.id}], "once for all of them"
     await phone.until(lambda: "CA3" in phone.looked_up)
     states = [await late.state(call.id) for call in (talks, stranded)]
     assert [state.stream_sid for state in states] == ["MZ1", None]

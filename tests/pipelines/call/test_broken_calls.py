@@ -368,6 +368,52 @@ async def test_a_step_that_hangs_holds_no_caller_on_the_line() -> None:
         await ending
 
 
+class NeverCleansUp(FrameProcessor):
+    """Its `cleanup` takes no notice of a cancellation, unless it `minds`."""
+
+    def __init__(self, *, minds: bool) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self._minds = minds
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        while not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                if self._minds:
+                    raise
+        await super().cleanup()
+
+
+async def _end_of_a_call_with(step: NeverCleansUp) -> None:
+    async with call(definition=with_step(step)) as stage:
+        await stage.phone.pick_up()
+        await asyncio.sleep(3)
+        began = seconds()
+        hung_up = closing(stage.phone)
+        ending = asyncio.create_task(stage.running.end())
+        await hung_up.wait()
+        assert seconds() - began < 3
+        async with asyncio.timeout(60):
+            await ending
+        step.let_go.set()
+
+
+@scene
+async def test_a_step_that_never_cleans_up_is_cancelled() -> None:
+    await _end_of_a_call_with(NeverCleansUp(minds=True))
+
+
+@scene
+async def test_a_step_that_takes_no_notice_of_that_is_left_behind() -> None:
+    await _end_of_a_call_with(NeverCleansUp(minds=False))
+
+
 @scene
 async def test_a_call_that_ends_as_it_begins_leaves_no_task_behind() -> None:
     before = asyncio.all_tasks()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent.call_memory import CallMemory
 from agent.measures import ModelDeadAir, ModelSwitch
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
@@ -441,3 +442,28 @@ async def test_a_hint_waits_for_the_end_of_a_reply_and_is_told_to_fresh_sessions
         fresh = await model.session(2)
         await asyncio.sleep(0.5)
         assert any("Offer a discount." in text for _, text in fresh.sent)
+
+
+@scene
+async def test_another_instance_may_know_a_reply_as_soon_as_it_is_made() -> None:
+    async with call() as stage:
+        session = await stage.greeted()
+        known: list[CallMemory | None] = []
+        stage.running.on_news(
+            lambda: asyncio.get_running_loop().call_soon(
+                lambda: known.append(stage.running.memory())
+            )
+        )
+        stage.phone.speak(mulaw_tone(1.0))
+        await asyncio.sleep(1.5)
+        session.content(input_transcription={"text": "When do you open?"})
+        session.speaks("We open at nine.", 4.0)
+        # The caller has heard a tenth of it.
+        await asyncio.sleep(0.4)
+        made = known[-1]
+        assert made is not None
+        assert made.asked == "When do you open?"
+        assert made.speech is not None
+        assert made.speech.text == "We open at nine."
+        assert made.speech.heard_until - made.speech.heard_from == pytest.approx(4.0, abs=0.1)
+        assert not made.speech.goes_on

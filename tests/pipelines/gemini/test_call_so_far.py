@@ -167,6 +167,20 @@ def test_a_memory_holds_the_speech_on_its_way(goes_on: bool) -> None:
     assert memory.asked == "When?"
 
 
+def test_a_whole_answer_that_no_handle_covers_yet_is_known_to_a_resumed_session() -> None:
+    call = Call()
+    call.asks("When?")
+    call.begins("From nine to five.")
+    call.on_its_way("From nine to five.", 2.0)
+    assert call.so_far.memory("handle", EPOCH).lately == ()
+    call.reply.generated()
+    memory = call.so_far.memory("handle", EPOCH)
+    told = Call(memory, now=EPOCH + 13.0).so_far.recalled_handover(resumed=True)
+    (note,) = told.notes
+    assert "Caller: When?\nYou: From nine to five." in note
+    assert told.prompts == (CUT_OFF,)
+
+
 BROKE_OFF = CallMemory(
     handle="handle",
     conversation="Caller: Hi",

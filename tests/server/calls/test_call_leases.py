@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from redis.asyncio import Redis
 
-from agent.live_calls import NO_FENCE, LiveCalls, LiveCallsInMemory
+from agent.live_calls import LiveCalls, LiveCallsInMemory
 from server.calls.call_leases import CallLeases
+from server.calls.leases import Leases
 from server.emulators.twilio import NoAnswer, TwilioEmulator
 from tests.server.conftest import ServerFactory
 from tests.server.routes.test_twilio_media import (
@@ -53,9 +54,7 @@ async def here(live_calls: LiveCalls) -> AsyncIterator[LiveCalls]:
     yield live_calls
 
 
-def leases_of(
-    live_calls: LiveCalls, leases: dict[str, int], lost: list[str] | None = None
-) -> CallLeases:
+def leases_of(live_calls: LiveCalls, leases: Leases, lost: list[str] | None = None) -> CallLeases:
     return CallLeases(
         lambda: here(live_calls),
         leases,
@@ -63,6 +62,14 @@ def leases_of(
         ttl_secs=0.03,
         on_lost=(lost if lost is not None else []).append,
     )
+
+
+def numbered(*call_ids: str) -> Leases:
+    """The leases of calls that have begun."""
+    leases = Leases()
+    for call_id in call_ids:
+        leases.begin(call_id)
+    return leases
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -80,22 +87,22 @@ async def test_a_redis_that_fails_is_asked_again_and_the_call_goes_on() -> None:
                 raise ConnectionError("no Redis")
             return await super().renew(leases, instance)
 
-    numbers = {"c1": NO_FENCE}
+    numbers = numbered("c1")
     live_calls = Flaky()
     leases = leases_of(live_calls, numbers)
     leases.open()
-    await until(lambda: numbers["c1"] == 1)
+    await until(lambda: numbers.of("c1") == 1)
     assert leases.holds("c1")
     await leases.close()
     assert await live_calls.all() == {"c1": "here"}
 
 
 async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None:
-    numbers = {"c1": NO_FENCE}
+    numbers = numbered("c1")
 
     class Slow(LiveCallsInMemory):
         async def renew(self, leases: Mapping[str, int], instance: str) -> dict[str, int]:
-            numbers.clear()
+            numbers.end("c1")
             return await super().renew(leases, instance)
 
         async def release(self, call_id: str, instance: str) -> None:
@@ -113,11 +120,12 @@ async def test_a_call_that_ends_while_it_is_kept_is_released_after_all() -> None
 
 async def test_a_call_that_another_instance_has_taken_is_silent_here_and_told_of() -> None:
     live_calls = LiveCallsInMemory()
-    numbers = {"c1": await live_calls.claim("c1", "here"), "c2": NO_FENCE}
+    numbers = numbered("c1", "c2")
+    numbers.claimed("c1", await live_calls.claim("c1", "here"))
     lost: list[str] = []
     leases = leases_of(live_calls, numbers, lost)
     leases.open()
-    await until(lambda: numbers["c2"] == 1)
+    await until(lambda: numbers.of("c2") == 1)
     assert leases.holds("c1")
     await live_calls.claim("c1", "there")
     await until(lambda: bool(lost))
@@ -130,7 +138,8 @@ async def test_a_call_that_another_instance_has_taken_is_silent_here_and_told_of
 
 async def test_who_was_frozen_for_longer_than_a_lease_is_silent_until_a_renewal() -> None:
     now = 0.0
-    numbers = {"c1": 1}
+    numbers = numbered("c1")
+    numbers.claimed("c1", 1)
     leases = CallLeases(
         lambda: here(LiveCallsInMemory()),
         numbers,

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
 import server.calls.call_registry as registry_module
+from agent.call_memory import CallMemory
 from agent.lifecycle.events import ConversationEnded, Event, InstanceStopped
 from agent.live_calls import LiveCallsInMemory
 from agent.measures import Measure, WarmUp
@@ -16,6 +18,7 @@ from pipelines.call.prewarming import Prewarming
 from pipelines.call.run_call import CallSummary
 from server.calls.call_registry import CallRegistry, ConversationOver
 from server.calls.places import Places
+from tests import virtual_time
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 
 
@@ -385,6 +388,37 @@ async def test_nobody_rescues_a_call_that_is_let_go() -> None:
     assert await stage.registry.let_go("1", within_secs=1.0)
     assert live_calls.noted == ["rescued", "released"]
     await stage.registry.close()
+
+
+@pytest.mark.parametrize("hangs", ["memories", "live calls"])
+def test_a_redis_that_hangs_is_waited_for_once_when_a_call_is_let_go(hangs: str) -> None:
+    async def late(*_: Any) -> None:
+        # As long as the client tries.
+        await asyncio.sleep(1.9)
+
+    class Handover(ScriptedHandover):
+        def take(self, call_id: str, *, quiet: bool) -> Any:
+            return CallMemory()
+
+        async def keep(self, call_id: str, memory: CallMemory) -> None:
+            if hangs == "memories":
+                await asyncio.Event().wait()
+
+    async def scene() -> None:
+        stage = RegistryStage(handover=Handover())
+        if hangs == "live calls":
+            stage.live_calls.rescue = stage.live_calls.release = late  # type: ignore[assignment,method-assign]
+        await stage.registry.carry(a_call(), stage.stream("MZ1"))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await stage.registry.let_go("1", within_secs=1.0)
+        assert loop.time() - began <= registry_module.LET_GO_WITHIN_SECS
+        assert "MZ1 closed" in stage.log
+        assert stage.registry.leases.all() == {}
+        assert stage.registry.talking == stage.registry.places.held == 0
+        await stage.registry.close()
+
+    virtual_time.run(scene())
 
 
 async def test_the_calls_that_a_stop_moves_are_counted() -> None:

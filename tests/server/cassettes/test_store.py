@@ -1,11 +1,14 @@
 """Cassettes of an instance: written behind, kept or dropped by how the call ended, and erased."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from agent.clock import loop_clock
 from agent.lifecycle.statuses import CallStatus
@@ -17,6 +20,7 @@ from pipelines.recording.tape import Kind, Tape
 from server.cassettes.cassette import read_cassettes
 from server.cassettes.policy import CassettePolicy
 from server.cassettes.store import Cassettes
+from server.cassettes.writer import CassetteFile
 from server.recordings.retention import DAY_SECS
 from tests import virtual_time
 
@@ -47,6 +51,15 @@ def a_call(**profile: Any) -> Call:
         status=CallStatus.COMPLETED,
         end_reason=EndReason.CALLER,
     )
+
+
+def open_files(folder: Path) -> int:
+    """How many files of the folder this process has open, deleted ones too."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # what listed them is closed
+            count += os.readlink(f"/proc/self/fd/{name}").startswith(str(folder))
+    return count
 
 
 class Kept:
@@ -172,3 +185,94 @@ async def test_a_disk_that_cannot_be_written_ends_the_cassette_alone(folder: Pat
     assert kept.outcomes == ["cannot_write"]
     assert kept.record.events == [("cassette.stopped", {"why": "cannot_write"})]
     await kept.cassettes.close()
+
+
+@scene
+async def test_what_one_call_records_that_cannot_be_written_ends_no_other_cassette(
+    folder: Path,
+) -> None:
+    kept, odd, other = Kept(folder), a_call(), a_call()
+    tapes = [kept.begin(odd), kept.begin(other)]
+    # A tool of somebody's own may tell anything.
+    tapes[0].add(Kind.RECORD, 0, ("event", {"kind": "mine", "detail": {("a", "b"): 1}}))
+    await asyncio.sleep(2)
+    assert [tape.is_over for tape in tapes] == [True, False]
+    assert kept.outcomes == ["cannot_write"]
+    tapes[1].phone(Kind.PHONE_IN, MEDIA)
+    await asyncio.sleep(2)
+    (so_far,) = read_cassettes(kept.cassettes.path(other.id))
+    assert [message.content for message in so_far.of(Kind.PHONE_IN)] == [MEDIA]
+    await kept.cassettes.close()
+
+
+@scene
+async def test_a_call_that_comes_back_before_its_end_was_known_loses_nothing(folder: Path) -> None:
+    kept, call = Kept(folder), a_call()
+    first = kept.begin(call)
+    first.phone(Kind.PHONE_IN, MEDIA)
+    first.stop()
+    # It was on another instance for a moment.
+    second = kept.begin(call)
+    second.phone(Kind.PHONE_IN, MEDIA)
+    await asyncio.sleep(2)
+    second.stop()
+    kept.cassettes.call_ended(call)
+    await asyncio.sleep(2)
+    parts = read_cassettes(kept.cassettes.path(call.id))
+    assert [[m.content for m in part.of(Kind.PHONE_IN)] for part in parts] == [[MEDIA], [MEDIA]]
+    assert open_files(folder) == 0
+    await kept.cassettes.close()
+
+
+@scene
+async def test_a_call_that_came_back_is_erased_whole(folder: Path) -> None:
+    kept, call = Kept(folder), a_call()
+    kept.begin(call)
+    await asyncio.sleep(2)
+    kept.begin(call)
+    await kept.cassettes.erase(call.id)
+    await asyncio.sleep(2)
+    assert (names(folder), open_files(folder)) == (set(), 0)
+    await kept.cassettes.close()
+
+
+@scene
+async def test_an_erased_cassette_is_not_there_again_while_others_are_dropped(
+    folder: Path,
+) -> None:
+    kept = Kept(folder, which="failed")
+    growing, went_well = a_call(cassette=True), a_call()
+    tape = kept.begin(growing)
+    await asyncio.sleep(2)
+    ends = kept.begin(went_well)
+    erasing = []
+    erase_file = CassetteFile.erase
+
+    def slowly(file: CassetteFile) -> None:
+        if not erasing:
+            # While the disk works, somebody erases the other call.
+            erasing.append(asyncio.run_coroutine_threadsafe(kept.cassettes.erase(growing.id), loop))
+        erase_file(file)
+
+    loop = asyncio.get_running_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CassetteFile, "erase", slowly)
+        tape.phone(Kind.PHONE_IN, MEDIA)
+        ends.stop()
+        kept.cassettes.call_ended(went_well)
+        await asyncio.sleep(3)
+    await asyncio.wrap_future(erasing[0])
+    tape.phone(Kind.PHONE_IN, MEDIA)
+    await asyncio.sleep(3)
+    assert names(folder) == set()
+    await kept.cassettes.close()
+
+
+def test_an_erased_file_is_never_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "call.cassette"
+    file = CassetteFile(path, {}, 0.0, None, 10**6)
+    assert file.append([(0.0, Kind.PHONE_IN, 1, MEDIA)])
+    file.erase()
+    assert file.append([(1.0, Kind.PHONE_IN, 1, MEDIA)]) == 0
+    file.end({"status": "completed"})
+    assert not path.exists()

@@ -1,6 +1,7 @@
 """A scenario made of a call: it holds at once, has the caller's track, and can be redacted."""
 
 import audioop
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import soundfile
 import yaml
 
 from pipelines.call import catalogue
-from server.replay.cassettes.heard_sound import caller_mulaw
+from pipelines.recording.tape import Kind
+from server.replay.cassettes.conversation import conversation_of
+from server.replay.cassettes.heard_sound import both_sides, caller_mulaw
 from server.replay.cassettes.redaction import NAME, NUMBER, TONE_HZ, Redaction
 from server.replay.from_call import scenario_from_call
 from tests.server.replay.cassettes.recorded_call import cassette_of, recorded
@@ -81,12 +84,16 @@ def test_texts_lose_names_and_numbers_but_no_other_words() -> None:
 def test_a_redacted_scenario_holds_at_once_and_keeps_what_the_pipeline_says(tmp_path: Path) -> None:
     said: list[str] = []
     path = cassette_of(PERSONAL, tmp_path).path
+    (tmp_path / "one").mkdir()
+    # It was made once without.
+    (tmp_path / "one" / "call.cassette").write_bytes(path.read_bytes())
 
     held = scenario_from_call(
         path, tmp_path, name="one", key=None, redacted_words=[], say=said.append
     )
 
     assert held, said
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {"scenario.yaml", "caller.wav"}
     text = (tmp_path / "one" / "scenario.yaml").read_text()
     for personal in ("Lee", "Tuesday at ten", "Anderson", "Anna", "Bell", "555", "42", "4 2"):
         assert personal not in text
@@ -115,6 +122,33 @@ def test_a_call_of_a_pipeline_of_ones_own_becomes_a_scenario(tmp_path: Path) -> 
 
     catalogue.use(())
     assert held, said
+
+
+def test_long_numbers_and_nested_names_are_hidden_too() -> None:
+    redaction = Redaction({"customer": {"names": ["Lee"]}, "account": 471100})
+
+    arguments = {"phone": 5550100, "again": [5550100, -20261], "persons": 4, "asks": True}
+    assert redaction.value(arguments) == {
+        "phone": 1111111,
+        "again": [1111111, -22222],
+        "persons": 4,
+        "asks": True,
+    }
+    assert redaction.value({"sum": 1250.5, "rate": 0.5}) == {"sum": 3333.0, "rate": 0.5}
+    hidden = {"customer": {"names": [NAME]}, "account": NUMBER}
+    assert redaction.metadata({"customer": {"names": ["Lee"]}, "account": 471100}) == hidden
+    assert redaction.text("lee speaking") == f"{NAME} speaking"
+
+
+def test_messages_that_our_side_refused_are_passed_over() -> None:
+    bad = ["{", "[1]", '{"event": 7}', '{"event": "media"}', '{"event": "dtmf", "dtmf": "x"}']
+    first, *rest = recorded().messages
+    refused = [replace(first, kind=Kind.PHONE_IN, content=text) for text in bad]
+    cassette = replace(recorded(), messages=(first, *refused, *rest))
+
+    assert caller_mulaw(cassette.messages) == caller_mulaw(recorded().messages)
+    assert conversation_of(cassette) == conversation_of(recorded())
+    assert both_sides(cassette.messages, 0.0) == both_sides(recorded().messages, 0.0)
 
 
 def test_a_number_stays_only_between_the_words_of_the_pipeline() -> None:

@@ -54,12 +54,15 @@ FIRST = '{"phone_number": "+15550100123"'
         ("", {}, 422),
         ("[" * 10_000, {}, 400),
         ('{"phone_number": "+1900555"}', {}, 403),
-        # The key is looked at before what the body says, not before whether it is JSON.
+        # The key is looked at before the body.
         (FIRST + "}", {"Authorization": "Bearer another"}, 401),
         (FIRST + "}", {"Authorization": "Basic right"}, 401),
         ('{"phone_number": 1}', {"Authorization": ""}, 401),
         ("null", {"Authorization": "", "Idempotency-Key": ""}, 401),
-        ('{"phone_number": ', {"Authorization": ""}, 422),
+        ('{"phone_number": ', {"Authorization": ""}, 401),
+        ("[" * 10_000, {"Authorization": ""}, 401),
+        ("x" * 70_000, {"Authorization": ""}, 401),
+        ("x" * 70_000, {}, 413),
     ],
 )
 async def test_a_refused_request_for_a_call_leaves_nothing_behind(

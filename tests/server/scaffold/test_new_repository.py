@@ -1,7 +1,9 @@
 """`voice-ai init`: a repository whose tests pass as they are."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -124,12 +126,27 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ("agent", "a Python package 'agent' already"),
         ("server", "a Python package 'server' already"),
         ("json", "a Python package 'json' already"),
+        ("京都", "cannot be the name of a project"),
     ],
 )
 def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(RepositoryError, match=says):
         make_repository(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "project"),
+    [("my-agent", "my-agent"), ("My Agent", "My-Agent"), ("Café_5. Agent", "Cafe_5.-Agent")],
+)
+def test_the_project_has_a_name_that_can_be_installed(
+    tmp_path: Path, folder: str, project: str
+) -> None:
+    make_repository(tmp_path / folder)
+    written = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())
+    assert written["project"]["name"] == project
+    # https://packaging.python.org/en/latest/specifications/name-normalization/
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", written["project"]["name"])
 
 
 def test_the_package_is_named_after_the_repository() -> None:

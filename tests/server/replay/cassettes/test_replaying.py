@@ -1,5 +1,6 @@
 """A cassette replayed: the same bytes every time, and every fault of our side found and named."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pipelines.definition import PipelineDefinition, Role
 from pipelines.gemini.tools import Tool, ToolFunction
 from pipelines.recording.tape import Kind
 from server.cassettes.blocks import CassetteError
+from server.replay.cassettes import playing
 from server.replay.cassettes.broken_steps import (
     AnswersLate,
     ChangesSound,
@@ -29,7 +31,9 @@ from server.replay.cassettes.broken_steps import (
 from server.replay.cassettes.comparing import compare
 from server.replay.cassettes.outgoing import phone_messages
 from server.replay.cassettes.playing import failures
-from server.replay.scenario import Where
+from server.replay.results import Verdict
+from server.replay.scenario import CallPlan, Scenario, Where
+from server.replay.virtual_time import VirtualTimeLoop
 from tests.server.replay.cassettes.recorded_call import (
     compared,
     its_pipeline,
@@ -165,3 +169,14 @@ def test_a_cassette_of_a_pipeline_that_is_no_more_is_refused_in_a_sentence() -> 
 
     with pytest.raises(CassetteError, match=r"expected one of the pipelines .*, got .*'gone'"):
         replay(of=stranger)
+
+
+def test_what_cannot_be_compared_breaks_its_replay_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("a cassette like no other")
+
+    monkeypatch.setattr(playing, "compare", fails)
+    scenario = Scenario("one", WHERE, CallPlan(), cassette=recorded().path)
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        played = runner.run(playing.play_cassette(scenario))
+    assert (played.verdict, played.problem) == (Verdict.BROKEN, "a cassette like no other")
