@@ -48,12 +48,6 @@ PARAMS = {
 app = FastAPI()
 
 
-@app.get("/health")
-async def health() -> dict[str, bool]:
-    """Answers once calls can be taken."""
-    return {"ok": True}
-
-
 @app.post("/")
 async def twiml(request: Request, to: Annotated[str, Form(alias="To")]) -> Response:
     """What Twilio shall do with an answered call."""

@@ -35,11 +35,6 @@ def summarise(values: Sequence[float]) -> Summary | None:
     )
 
 
-def share_of(value: float, whole: float) -> float | None:
-    """How much of `whole` this is; None when there is nothing to compare with."""
-    return value / whole if whole else None
-
-
 def _at(ordered: Sequence[float], percent: int) -> float:
     """The smallest value that at least so many percent of all do not exceed (nearest rank)."""
     # Whole numbers: 0.95 · 20 is more than 19 in floating point.

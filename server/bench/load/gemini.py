@@ -18,12 +18,19 @@ from time import monotonic
 from typing import Any, Self
 from uuid import uuid4
 
+from pipelines.rates import PACKET_MS
 from server.bench.load.frames import CLOSE, WebSocketEnd, accept_of, server_frame
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES, Ear
 from server.bench.load.pacer import Pacer
-from server.bench.load.replies import BEATS_IN_REPLY, Replies, frame, greeting
-from server.bench.load.sounds import CHUNK_MS, CHUNKS_BETWEEN_MARKERS, CHUNKS_IN_REPLY, PACKET_MS
+from server.bench.load.replies import (
+    BEATS_IN_REPLY,
+    Replies,
+    begins_with_burst,
+    frame,
+    greeting,
+)
+from server.bench.load.sounds import CHUNK_MS, CHUNKS_IN_REPLY
 from server.bench.load.trail import Sent
 from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.certificate import make_certificate
@@ -183,16 +190,11 @@ class LoadSession(WebSocketEnd):
         self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
         if beat < 0:
             return
-        out = replies.before(beat)
+        number = self._sequence
+        if begins_with_burst(beat):
+            call.down.send(Sent(number, monotonic(), self._position_ms, beat == 0))
+            self._sequence = (number + 1) % SEQUENCES
         if beat < CHUNKS_IN_REPLY:
-            number = None
-            if beat % CHUNKS_BETWEEN_MARKERS == 0:
-                number = self._sequence
-                self._sequence = (number + 1) % SEQUENCES
-                call.down.send(Sent(number, monotonic(), self._position_ms, beat == 0))
             self._position_ms += CHUNK_MS
-            out += replies.chunk(beat, number)
-        else:
-            out += replies.after(beat, uuid4().hex if beat == CHUNKS_IN_REPLY else "")
-        if out:
+        if out := replies.frames(beat, number):
             self.transport.write(out)

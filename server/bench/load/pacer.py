@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from server.bench.load.sounds import PACKET_MS
+from pipelines.rates import PACKET_MS
 
 # The first chunk of a reply lasts twice as long as it takes until the next one is sent.
 STALL_MS = 5.0

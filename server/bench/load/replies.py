@@ -9,6 +9,7 @@ Source of order and shapes: ai.google.dev/api/live, BidiGenerateContentServerMes
 import json
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from server.bench.load.frames import BINARY, server_frame
 from server.bench.load.markers import SEQUENCES
@@ -50,15 +51,15 @@ def _speech() -> tuple[bytes, ...]:
 
 
 @cache
-def _before() -> dict[int, bytes]:
-    """What goes before the chunk of a beat."""
-    pieces = {
+def _texts() -> dict[int, bytes]:
+    """What goes before the sound of a beat."""
+    said = {
         number * CHUNKS_BETWEEN_MARKERS: frame(messages.output_transcription(piece))
         for number, piece in enumerate(_SAYS)
     }
-    pieces[0] = frame(messages.resumption_update(None, None)) + pieces[0]
-    heard = b"".join(frame(messages.input_transcription(piece)) for piece in _HEARS)
-    return pieces | {_HEARD_AT: heard}
+    said[0] = frame(messages.resumption_update(None, None)) + said[0]
+    said[_HEARD_AT] = b"".join(frame(messages.input_transcription(piece)) for piece in _HEARS)
+    return said
 
 
 @cache
@@ -81,19 +82,19 @@ class Replies:
             frame(messages.speech([model_marker(call, number)])) for number in range(SEQUENCES)
         ]
 
-    def before(self, beat: int) -> bytes:
-        """What goes out before the sound of a beat; empty when nothing does."""
-        return _before().get(beat, b"")
+    def frames(self, beat: int, sequence: int) -> bytes:
+        """What is sent at a beat; `sequence` is that of a burst that is due."""
+        text = _texts().get(beat, b"")
+        if begins_with_burst(beat):
+            return text + self._marked[sequence]
+        if beat < CHUNKS_IN_REPLY:
+            speech = _speech()
+            return text + speech[beat % len(speech)]
+        if beat == CHUNKS_IN_REPLY:
+            return _complete() + frame(messages.resumption_update(uuid4().hex, None))
+        return text
 
-    def chunk(self, beat: int, sequence: int | None) -> bytes:
-        """The sound of a beat, with a burst when `sequence` says which."""
-        if sequence is not None:
-            return self._marked[sequence]
-        speech = _speech()
-        return speech[beat % len(speech)]
 
-    def after(self, beat: int, handle: str) -> bytes:
-        """What goes out once a reply is whole; empty before."""
-        if beat != CHUNKS_IN_REPLY:
-            return b""
-        return _complete() + frame(messages.resumption_update(handle, None))
+def begins_with_burst(beat: int) -> bool:
+    """Whether the chunk of a beat begins with a burst."""
+    return beat < CHUNKS_IN_REPLY and beat % CHUNKS_BETWEEN_MARKERS == 0

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.rates import GEMINI_HEARS_AT as MODEL_HEARS_AT
+from pipelines.rates import GEMINI_SPEAKS_AT as MODEL_SPEAKS_AT
+from pipelines.rates import PHONE_RATE
 from processors.polyphase import Polyphase
 from server.bench.load.markers import LOUD, MOST_CALLS, SEQUENCES, Ear, Heard, Marker, burst, read
-from server.bench.load.sounds import MODEL_SPEAKS_AT, PHONE_RATE, speech
+from server.bench.load.sounds import speech
 
-MODEL_HEARS_AT = 16_000
 SPEECH_MS = 200
 
 MARKERS = st.builds(Marker, st.integers(0, MOST_CALLS - 1), st.integers(0, SEQUENCES - 1))
