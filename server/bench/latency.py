@@ -16,9 +16,10 @@ from pathlib import Path
 
 import httpx
 
+from pipelines.rates import PACKET_MS
 from server.bench.conversation import CALLER, SCRIPT, rehearse
 from server.bench.figures import Figure, figures_of
-from server.bench.loop_lag import loop_lag
+from server.bench.load.pacer import Pacer
 from server.bench.machine import Cores, shared_out, staying_on
 from server.bench.statistics import Summary, summarise
 from server.bench.systems import Running, System, running
@@ -32,6 +33,7 @@ from server.emulators.twilio.record import CallRecord
 # What a conversation takes beside ringing, session set-up and thinking, with room to spare.
 CONVERSATION_WITHIN_SECS = 40.0
 LEAVES_WITHIN_SECS = 5.0
+LAG_EVERY_MS = 5
 # Which systems are measured when none is named.
 USUAL = (System.WARM, System.COLD, System.PLAIN)
 
@@ -118,9 +120,12 @@ async def _measure(
                 lived.append(await stage.call(index))
             tell(system, len(lived))
 
-        async with loop_lag() as lags:
+        pacer = Pacer()
+        for ms in range(0, PACKET_MS, LAG_EVERY_MS):
+            pacer.add(lambda: None, ms)
+        with pacer:
             await asyncio.gather(*map(one, range(options.calls)))
-    return _judge(lived, lags)
+    return _judge(lived, pacer.late_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ from rich.console import Console
 
 from server.bench.figures import Figure
 from server.bench.latency import BenchResult, SystemResult
-from server.bench.loop_lag import LATE_MS, STALL_MS
+from server.bench.load.pacer import LATE_MS
 from server.bench.systems import System
 from server.bench.tables import NEVER, number, print_problems, print_table
+
+# One stall of the load generator that lasts longer than a packet shows in the highest percentiles.
+STALL_MS = 20.0
 
 TITLES = {
     Figure.START_TO_MEDIA: "Twilio's start → the first media message back",

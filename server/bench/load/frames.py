@@ -1,4 +1,4 @@
-"""WebSocket frames for both sides of a connection, cheap enough for a load generator.
+"""WebSocket frames for both sides of a connection, read cheaply enough for a load generator.
 
 Only what a load needs: messages in one frame, text or binary, no extensions.
 
@@ -7,24 +7,14 @@ Source: RFC 6455, https://www.rfc-editor.org/rfc/rfc6455#section-5
 
 import asyncio
 import audioop
-import base64
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from time import monotonic
-from typing import cast
+from typing import NamedTuple, cast
 
-from websockets.frames import apply_mask  # type: ignore[attr-defined]
+from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-
-_FIN = 0x80
-_MASKED = 0x80
-# A client has to mask what it sends. This mask changes nothing, and so costs the sender nothing;
-# the receiver unmasks as ever.
-_NO_CHANGE = bytes(4)
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_FIN = _MASKED = 0x80
 _HEAD_WITHIN_BYTES = 16_384
 
 
@@ -32,27 +22,11 @@ class FrameError(Exception):
     """The other side sent what is not in this subset of the protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One whole frame, unmasked."""
 
     opcode: int
     payload: bytes
-
-
-def server_frame(opcode: int, payload: bytes) -> bytes:
-    """What a server sends: not masked."""
-    return _header(opcode, len(payload), 0) + payload
-
-
-def client_frame(opcode: int, payload: bytes) -> bytes:
-    """What a client sends: masked with zeros."""
-    return _header(opcode, len(payload), _MASKED) + _NO_CHANGE + payload
-
-
-def accept_of(key: bytes) -> bytes:
-    """`Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`."""
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 class FrameReader:
@@ -73,11 +47,8 @@ class FrameReader:
                 raise FrameError("a message in pieces")
             start = at + 2
             length = second & 0x7F
-            if length == 126:
-                start += 2
-                length = int.from_bytes(data[at + 2 : start])
-            elif length == 127:
-                start += 8
+            if length >= 126:
+                start += 2 if length == 126 else 8
                 length = int.from_bytes(data[at + 2 : start])
             mask = b""
             if second & _MASKED:
@@ -87,10 +58,8 @@ class FrameReader:
             if end < stop or end < start:
                 break
             payload = data[start:stop]
-            if mask and mask != _NO_CHANGE:
-                payload = apply_mask(payload, mask)
             at = stop
-            yield Received(first & 0x0F, payload)
+            yield Received(first & 0x0F, apply_mask(payload, mask) if mask else payload)
         self._left = data[at:]
 
 
@@ -101,13 +70,13 @@ _NONSENSE = (FrameError, ValueError, LookupError, TypeError, AttributeError, aud
 class WebSocketEnd(asyncio.Protocol, ABC):
     """One end of a WebSocket: the head of the HTTP handshake first, then message by message.
 
-    `frame` makes the frames of this end: `client_frame` or `server_frame`.
+    `masks`: this end is the client.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, frame: Callable[[int, bytes], bytes]) -> None:
-        self.frame = frame
+    def __init__(self, *, masks: bool) -> None:
+        self._masks = masks
         self._head = b""
         self._reader: FrameReader | None = None
 
@@ -115,6 +84,10 @@ class WebSocketEnd(asyncio.Protocol, ABC):
     def is_open(self) -> bool:
         """Whether the handshake is done and nobody has closed the connection."""
         return self._reader is not None and not self.transport.is_closing()
+
+    def send(self, opcode: Opcode, payload: bytes) -> None:
+        """Send one frame."""
+        self.transport.write(Frame(opcode, payload).serialize(mask=self._masks))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The other side is connected."""
@@ -134,11 +107,11 @@ class WebSocketEnd(asyncio.Protocol, ABC):
                 self._reader = FrameReader()
                 self.shake_hands(head)
             for received in self._reader.feed(data):
-                if received.opcode in (TEXT, BINARY):
+                if received.opcode in (Opcode.TEXT, Opcode.BINARY):
                     self.take(received.payload, at)
-                elif received.opcode == PING:
-                    self.transport.write(self.frame(PONG, received.payload))
-                elif received.opcode == CLOSE:
+                elif received.opcode == Opcode.PING:
+                    self.send(Opcode.PONG, received.payload)
+                elif received.opcode == Opcode.CLOSE:
                     self.closed(received.payload)
         except _NONSENSE as problem:
             self.wrong(f"a message made no sense: {problem!r}")
@@ -158,12 +131,3 @@ class WebSocketEnd(asyncio.Protocol, ABC):
     @abstractmethod
     def wrong(self, problem: str) -> None:
         """The other side did what it must not: note it and end the connection."""
-
-
-def _header(opcode: int, length: int, masked: int) -> bytes:
-    first = bytes((_FIN | opcode,))
-    if length < 126:
-        return first + bytes((masked | length,))
-    if length < 65_536:
-        return first + bytes((masked | 126,)) + length.to_bytes(2)
-    return first + bytes((masked | 127,)) + length.to_bytes(8)

@@ -12,26 +12,21 @@ import re
 from binascii import a2b_base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email import message_from_bytes
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 from typing import Any, Self
 from uuid import uuid4
 
+from websockets.frames import Opcode
+from websockets.utils import accept_key
+
 from pipelines.rates import PACKET_MS
-from server.bench.load.frames import CLOSE, WebSocketEnd, accept_of, server_frame
+from server.bench.load.frames import WebSocketEnd
 from server.bench.load.loaded_call import LoadedCall
-from server.bench.load.markers import SEQUENCES, Ear
+from server.bench.load.markers import Ear
 from server.bench.load.pacer import Pacer
-from server.bench.load.replies import (
-    BEATS_IN_REPLY,
-    Replies,
-    begins_with_burst,
-    frame,
-    greeting,
-)
-from server.bench.load.sounds import CHUNK_MS, CHUNKS_IN_REPLY
-from server.bench.load.trail import Sent
+from server.bench.load.replies import Replies, frame, greeting
 from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.gemini_live.emulator import PATH
@@ -82,15 +77,12 @@ class LoadSession(WebSocketEnd):
     """One connection of a client."""
 
     def __init__(self, gemini: LoadGemini) -> None:
-        super().__init__(server_frame)
+        super().__init__(masks=False)
         self._gemini = gemini
         self._is_set_up = False
         self._call: LoadedCall | None = None
         self._replies: Replies | None = None
         self._ear: Ear | None = None
-        self._beat = 0
-        self._sequence = 0
-        self._position_ms = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connects."""
@@ -104,23 +96,21 @@ class LoadSession(WebSocketEnd):
 
     def shake_hands(self, head: bytes) -> None:
         """Accept a request for the Live API that has a key."""
-        request, *lines = head.split(b"\r\n")
+        request, _, lines = head.partition(b"\r\n")
+        headers = message_from_bytes(lines)
         path, _, query = request.split(b" ")[1].decode().partition("?")
-        headers = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(b":") for line in lines)
-        }
-        if not PATH.fullmatch(path) or not (b"x-goog-api-key" in headers or "key=" in query):
+        if not PATH.fullmatch(path) or not ("x-goog-api-key" in headers or "key=" in query):
             self.wrong(f"a request for {path} or without a key")
             return
+        accept = accept_key(headers["Sec-WebSocket-Key"])
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_of(headers[b"sec-websocket-key"]) + b"\r\n\r\n"
+            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
         )
 
     def closed(self, reason: bytes) -> None:
         """The client closes."""
-        self.transport.write(server_frame(CLOSE, reason[:2]))
+        self.send(Opcode.CLOSE, reason[:2])
         self.transport.close()
 
     def wrong(self, problem: str) -> None:
@@ -174,27 +164,11 @@ class LoadSession(WebSocketEnd):
         if call.sessions > 1:
             call.problems.append("its session with the model was opened again")
         call.up.rate = rate
-        self._replies = Replies(call.index)
-        self._sequence = 0
-        # Replies of different calls begin at different moments.
-        self._beat = -(call.index * 61 % BEATS_IN_REPLY)
+        self._replies = Replies(call)
         self._gemini.pacer.add(self._speak, call.index * 7 + PACKET_MS // 2)
 
     def _speak(self) -> None:
         """Every 20 ms: send what is due."""
-        beat, replies, call = self._beat, self._replies, self._call
-        assert replies is not None
-        assert call is not None
-        if self.transport.is_closing():
-            return
-        self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
-        if beat < 0:
-            return
-        number = self._sequence
-        if begins_with_burst(beat):
-            call.down.send(Sent(number, monotonic(), self._position_ms, beat == 0))
-            self._sequence = (number + 1) % SEQUENCES
-        if beat < CHUNKS_IN_REPLY:
-            self._position_ms += CHUNK_MS
-        if out := replies.frames(beat, number):
-            self.transport.write(out)
+        assert self._replies is not None
+        if not self.transport.is_closing() and (due := self._replies.beat()):
+            self.transport.write(due)

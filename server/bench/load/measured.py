@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.bench.load.loaded_call import LoadedCall
+from server.bench.load.pacer import LATE_MS
 from server.bench.load.playout import Gap
 from server.bench.load.trail import Arrival, Trail
-from server.bench.loop_lag import LATE_MS
 from server.bench.statistics import Summary, summarise
 from server.bench.systems import System
 

@@ -16,8 +16,10 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from websockets.frames import Opcode
+
 from pipelines.rates import PACKET_MS, PHONE_RATE
-from server.bench.load.frames import CLOSE, TEXT, WebSocketEnd, client_frame
+from server.bench.load.frames import WebSocketEnd
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES, Ear
 from server.bench.load.pacer import Pacer
@@ -43,7 +45,7 @@ class LoadPhone(WebSocketEnd, MediaStream):
     """
 
     def __init__(self, loaded: LoadedCall, pacer: Pacer, *args: Any, **options: Any) -> None:
-        WebSocketEnd.__init__(self, client_frame)
+        WebSocketEnd.__init__(self, masks=True)
         MediaStream.__init__(self, *args, **options)
         self._call = loaded
         self._pacer = pacer
@@ -76,7 +78,7 @@ class LoadPhone(WebSocketEnd, MediaStream):
             self._pacer.remove(self._speak)
             if self.is_open:
                 self._send_now(self._message("stop", self._stop()))
-                self.transport.write(client_frame(CLOSE, (1000).to_bytes(2)))
+                self.send(Opcode.CLOSE, (1000).to_bytes(2))
             await asyncio.wait({self._closed}, timeout=CLOSES_WITHIN_SECS)
             raise
         finally:
@@ -127,7 +129,7 @@ class LoadPhone(WebSocketEnd, MediaStream):
     # --- what is said ---------------------------------------------------------------------
 
     def _put(self, text: str) -> None:
-        self.transport.write(client_frame(TEXT, text.encode()))
+        self.send(Opcode.TEXT, text.encode())
 
     def _speak(self) -> None:
         """Every 20 ms: the marks that were reached, and a packet."""

@@ -219,8 +219,7 @@ async def empty_stage(options: LoadOptions) -> AsyncIterator[LoadStage]:
         stage = LoadStage(options, Path(folder), until_end)
         await until_end.enter_async_context(stage.gemini.serving())
         await until_end.enter_async_context(stage.twilio)
-        stage.pacer.start()
-        until_end.callback(stage.pacer.stop)
+        until_end.enter_context(stage.pacer)
         yield stage
 
 

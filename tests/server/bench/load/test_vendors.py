@@ -32,10 +32,8 @@ PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateCo
 
 @pytest.fixture
 async def pacer() -> AsyncIterator[Pacer]:
-    pacer = Pacer()
-    pacer.start()
-    yield pacer
-    pacer.stop()
+    with Pacer() as pacer:
+        yield pacer
 
 
 @pytest.fixture
