@@ -18,15 +18,17 @@ def print_table(
     title: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
+    *,
+    names: int = 1,
     **look: Any,
 ) -> None:
-    """Print rows of text: the first column is names, all others are figures.
+    """Print rows of text: so many columns of names, and all others are figures.
 
     An empty row draws a line. `look` is for rich's `Table`.
     """
     table = Table(title=title, title_justify="left", **look)
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(name, justify="left" if number < names else "right")
     for row in rows:
         if row:
             table.add_row(*row)

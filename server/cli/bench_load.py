@@ -73,6 +73,8 @@ def load(
     import_module("server.replay.quiet")
     try:
         from server.bench.load import run
+        from server.bench.load.set_up import measure_set_up
+        from server.bench.load.soak import run_soak
         from server.bench.load.stage import LoadOptions
         from server.bench.machine import run_alone, shared_out
     except ModuleNotFoundError as error:
@@ -87,11 +89,19 @@ def load(
 
     def measure() -> "Coroutine[Any, Any, run.LoadResult]":
         if set_up is not None:
-            return run.set_ups(systems, options, tell, calls=set_up, beside=beside)
+            return run.one_by_one(
+                "set_ups",
+                systems,
+                lambda one: measure_set_up(one, options, calls=set_up, beside=beside),
+            )
         if soak is not None:
-            return run.soaks(systems, options, tell, calls=soak, at_once=at_once)
+            return run.one_by_one(
+                "soaks",
+                systems,
+                lambda one: run_soak(one, options, calls=soak, at_once=at_once, tell=tell),
+            )
         limit_step = step if find_limit else None
-        return run.loads(systems, options, tell, calls=counts, limit_step=limit_step)
+        return run.loads(counts, systems, options, limit_step=limit_step, tell=tell)
 
     with refusals_in_words():
         told, problems = run_alone(measure, cores, priority=priority, tell=tell)

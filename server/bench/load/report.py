@@ -1,4 +1,4 @@
-"""Loads, soaks and set-ups for people, as tables and lines, and for programs, as JSON."""
+"""Loads for people, as a table, and for programs, as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from server.bench.load.measured import Load
-from server.bench.load.set_up import SetUp
-from server.bench.load.soak import Soak
 from server.bench.load.sweep import Sweep
 from server.bench.systems import System
 from server.bench.tables import print_problems, print_table, told
@@ -56,7 +54,7 @@ def one_line(load: Load) -> str:
     )
 
 
-def sweep_as_json(sweep: Sweep) -> dict[str, Any]:
+def as_json(sweep: Sweep) -> dict[str, Any]:
     """Everything that was measured. docs/bench.md has the shape."""
     return {
         "options": asdict(sweep.options),
@@ -68,38 +66,6 @@ def sweep_as_json(sweep: Sweep) -> dict[str, Any]:
         ],
         "limits": {system: asdict(limit) for system, limit in sweep.limits.items()},
     }
-
-
-def print_soaks(soaks: Sequence[Soak], console: Console) -> None:
-    """What became of each server."""
-    for soak in soaks:
-        *samples, last = soak.samples
-        console.print(f"[bold]{soak.system}[/bold]: {last.calls} calls, {soak.at_once} at once")
-        for sample in samples:
-            console.print(f"  {sample}")
-        console.print(f"  {last}, with nobody on the phone")
-        console.print(f"  grows by {soak.growth_mb_per_100:.2f} MB per 100 calls (second half)")
-        print_problems(soak.problems, console, soak.system)
-
-
-def soaks_as_json(soaks: Sequence[Soak]) -> dict[str, Any]:
-    """Everything that was measured. docs/bench.md has the shape."""
-    return {"soaks": [asdict(one) | {"growth_mb_per_100": one.growth_mb_per_100} for one in soaks]}
-
-
-def print_set_ups(set_ups: Sequence[SetUp], console: Console) -> None:
-    """One number for each system."""
-    for one in set_ups:
-        console.print(
-            f"[bold]{one.system}[/bold]: a call's set-up takes {one.cpu_ms_per_call:.1f} ms of "
-            f"CPU beside {one.beside} others (mean of {one.calls})"
-        )
-        print_problems(one.problems, console, one.system)
-
-
-def set_ups_as_json(set_ups: Sequence[SetUp]) -> dict[str, Any]:
-    """Everything that was measured. docs/bench.md has the shape."""
-    return {"set_ups": [asdict(one) for one in set_ups]}
 
 
 def _rows(sweep: Sweep) -> Iterator[Sequence[str]]:

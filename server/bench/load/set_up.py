@@ -38,6 +38,12 @@ class SetUp:
     cpu_ms_per_call: float
     problems: list[str]
 
+    def __str__(self) -> str:
+        return (
+            f"a call's set-up takes {self.cpu_ms_per_call:.1f} ms of CPU beside {self.beside} "
+            f"others (mean of {self.calls})"
+        )
+
 
 async def measure_set_up(system: System, options: LoadOptions, *, calls: int, beside: int) -> SetUp:
     """Set up calls on one server, in rounds, while others talk. Raises: StageError."""

@@ -5,11 +5,10 @@ at once  |=call=||=call=||=call=|…
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import linear_regression
 
-from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.stage import CALLS_PER_SEC, LoadOptions, LoadStage, on_stage, until
 from server.bench.systems import System
 
@@ -38,18 +37,18 @@ class Soak:
 
     system: System
     at_once: int
-    samples: list[Sample] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    samples: list[Sample]
+    growth_mb_per_100: float
+    problems: list[str]
 
-    @property
-    def growth_mb_per_100(self) -> float:
-        """MB that a hundred calls add: a line fitted to the second half of the samples."""
-        talking = self.samples[:-1]
-        half = talking[len(talking) // 2 :]
-        if len({one.calls for one in half}) < 2:
-            return 0.0
-        calls, mb = zip(*((one.calls, one.resident_mb) for one in half), strict=True)
-        return 100 * linear_regression(calls, mb).slope
+    def __str__(self) -> str:
+        *samples, last = self.samples
+        return (
+            f"{last.calls} calls, {self.at_once} at once\n"
+            + "".join(f"  {one}\n" for one in samples)
+            + f"  {last}, with nobody on the phone\n"
+            f"  grows by {self.growth_mb_per_100:.2f} MB per 100 calls (second half)"
+        )
 
 
 async def run_soak(
@@ -61,20 +60,21 @@ async def run_soak(
     tell: Callable[[str], None],
 ) -> Soak:
     """Have so many calls on one server; `tell` hears of each sample. Raises: StageError."""
-    soak = Soak(system, at_once)
-    placed = done = 0
+    samples: list[Sample] = []
+    problems: list[str] = []
+    numbers = iter(range(calls))
     every = max(1, min(SAMPLE_EVERY, calls // 10))
     async with on_stage(system, options, at_once=at_once) as stage:
+        done = 0
 
         def sample() -> None:
-            soak.samples.append(Sample(done, stage.resident_mb))
-            tell(str(soak.samples[-1]))
+            samples.append(Sample(done, stage.resident_mb))
+            tell(str(samples[-1]))
 
         async def one_after_the_other() -> None:
-            nonlocal placed, done
-            while placed < calls:
-                placed += 1
-                soak.problems.extend(await _short_call(stage))
+            nonlocal done
+            for _ in numbers:
+                problems.extend(await _short_call(stage))
                 done += 1
                 if done % every == 0:
                     sample()
@@ -85,7 +85,7 @@ async def run_soak(
                 await asyncio.sleep(1 / CALLS_PER_SEC)
         await asyncio.sleep(LEAVE_SECS)
         sample()
-    return soak
+    return Soak(system, at_once, samples, growth_mb_per_100(samples[:-1]), problems)
 
 
 async def _short_call(stage: LoadStage) -> list[str]:
@@ -94,10 +94,16 @@ async def _short_call(stage: LoadStage) -> list[str]:
     await until([call], lambda one: one.talks)
     await asyncio.sleep(TALK_SECS)
     await stage.hang_up([call])
-    return [f"call {call.number}: {one}" for one in (*call.problems, *_damages(call))]
-
-
-def _damages(call: LoadedCall) -> list[str]:
+    problems = list(call.problems)
     lost = len(call.up.lost) + len(call.down.lost)
     strange = len(call.up.strange) + len(call.down.strange)
-    return [f"{lost} markers lost, {strange} strange"] if lost or strange else []
+    if lost or strange:
+        problems.append(f"{lost} markers lost, {strange} strange")
+    return [f"call {call.number}: {one}" for one in problems]
+
+
+def growth_mb_per_100(talking: Sequence[Sample]) -> float:
+    """MB that a hundred calls add: a line fitted to the second half of the samples."""
+    half = talking[len(talking) // 2 :]
+    calls, mb = [one.calls / 100 for one in half], [one.resident_mb for one in half]
+    return linear_regression(calls, mb).slope if len(set(calls)) > 1 else 0.0

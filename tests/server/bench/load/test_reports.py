@@ -6,17 +6,10 @@ import json
 import pytest
 from rich.console import Console
 
-from server.bench.load.report import (
-    one_line,
-    print_set_ups,
-    print_soaks,
-    print_sweep,
-    set_ups_as_json,
-    soaks_as_json,
-)
-from server.bench.load.report import sweep_as_json as as_json
+from server.bench.load.report import as_json, one_line, print_sweep
+from server.bench.load.run import told as told_of
 from server.bench.load.set_up import SetUp
-from server.bench.load.soak import Sample, Soak
+from server.bench.load.soak import Sample, Soak, growth_mb_per_100
 from server.bench.load.stage import LoadOptions
 from server.bench.load.sweep import Limit, Sweep
 from server.bench.machine import Cores
@@ -124,64 +117,60 @@ def test_one_line_says_what_was_lost() -> None:
 def test_growth_is_that_of_the_second_half() -> None:
     begins = [Sample(number * 100, 200 + 50 * number) for number in range(5)]
     flat = [Sample(500 + number * 100, 450 + number) for number in range(5)]
-    after = Sample(1000, 300.0)
-    soak = Soak(System.OURS, 20, [*begins, *flat, after])
-    assert soak.growth_mb_per_100 == pytest.approx(1.0)
+    assert growth_mb_per_100([*begins, *flat]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("talking", [[], [1], [1, 1]])
 def test_nothing_grows_between_less_than_two_moments(talking: list[int]) -> None:
-    samples = [Sample(calls, 50.0 + calls) for calls in (*talking, 1)]
-    assert Soak(System.OURS, 20, samples).growth_mb_per_100 == 0.0
+    assert growth_mb_per_100([Sample(calls, 50.0 + calls) for calls in talking]) == 0.0
 
 
-def test_a_soak_is_told_whole() -> None:
-    soak = Soak(System.BRIDGE, 20, [Sample(100, 51.0), Sample(100, 50.5)], ["call 3: gone"])
+def on_80_columns(*found: Soak | SetUp) -> str:
     console = Console(file=io.StringIO(), width=80)
-    print_soaks([soak], console)
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().splitlines() == [
-        "bridge: 100 calls, 20 at once",
-        "  after 100 calls 51.0 MB",
-        "  after 100 calls 50.5 MB, with nobody on the phone",
-        "  grows by 0.00 MB per 100 calls (second half)",
-        "bridge: call 3: gone",
-    ]
-    (told,) = soaks_as_json([soak])["soaks"]
-    assert told["samples"][0] == {"calls": 100, "resident_mb": 51.0}
-    assert told["growth_mb_per_100"] == 0.0
-
-
-def a_set_up(**but: object) -> SetUp:
-    """Of fifty calls, beside twenty others."""
-    told = {"calls": 50, "beside": 20, "cpu_ms_per_call": 10.04, "problems": []}
-    return SetUp(System.OURS, **(told | but))  # type: ignore[arg-type]
-
-
-def set_ups_on_80_columns(*set_ups: SetUp) -> str:
-    console = Console(file=io.StringIO(), width=80)
-    print_set_ups(list(set_ups), console)
+    told_of("any", found, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
+def test_a_soak_is_told_whole() -> None:
+    samples = [Sample(100, 51.0), Sample(100, 50.5)]
+    soak = Soak(System.BRIDGE, 20, samples, 0.25, ["call 3: gone"])
+    assert on_80_columns(soak).splitlines() == [
+        "bridge: 100 calls, 20 at once",
+        "  after 100 calls 51.0 MB",
+        "  after 100 calls 50.5 MB, with nobody on the phone",
+        "  grows by 0.25 MB per 100 calls (second half)",
+        "bridge: call 3: gone",
+    ]
+    told, problems = told_of("soaks", [soak], Console(file=io.StringIO()))
+    assert told["soaks"][0]["samples"][0] == {"calls": 100, "resident_mb": 51.0}
+    assert told["soaks"][0]["growth_mb_per_100"] == 0.25
+    assert problems == ["call 3: gone"]
+
+
+def a_set_up(*problems: str) -> SetUp:
+    """Of fifty calls, beside twenty others."""
+    return SetUp(System.OURS, 50, 20, 10.04, list(problems))
+
+
 def test_a_set_up_is_one_number_a_call() -> None:
-    (line,) = set_ups_on_80_columns(a_set_up()).splitlines()
+    (line,) = on_80_columns(a_set_up()).splitlines()
     assert line == "ours: a call's set-up takes 10.0 ms of CPU beside 20 others (mean of 50)"
 
 
 def test_a_set_up_that_went_wrong_says_so() -> None:
-    said = set_ups_on_80_columns(a_set_up(), a_set_up(problems=["call 1: silent"]))
+    said = on_80_columns(a_set_up(), a_set_up("call 1: silent"))
     assert said.count("ours: call 1: silent") == 1
 
 
 def test_a_set_up_is_told_to_programs() -> None:
-    (told,) = json.loads(json.dumps(set_ups_as_json([a_set_up()])))["set_ups"]
-    assert (told["system"], told["beside"], told["calls"]) == ("ours", 20, 50)
-    assert told["cpu_ms_per_call"] == pytest.approx(10.04)
+    told, _ = told_of("set_ups", [a_set_up()], Console(file=io.StringIO()))
+    (one,) = json.loads(json.dumps(told))["set_ups"]
+    assert (one["system"], one["beside"], one["calls"]) == ("ours", 20, 50)
+    assert one["cpu_ms_per_call"] == pytest.approx(10.04)
 
 
 def test_of_many_problems_only_some_are_told_and_their_number() -> None:
-    said = set_ups_on_80_columns(a_set_up(problems=[f"call {n}: [silent]" for n in range(25)]))
+    said = on_80_columns(a_set_up(*(f"call {n}: [silent]" for n in range(25))))
     assert said.count("[silent]") == 10
     assert "ours: 25 problems in all" in said
