@@ -12,21 +12,20 @@ import re
 from binascii import a2b_base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from email import message_from_bytes
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 from uuid import uuid4
 
-from websockets.frames import Opcode
-from websockets.utils import accept_key
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 
 from pipelines.rates import PACKET_MS
-from server.bench.load.frames import WebSocketEnd
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import Ear
 from server.bench.load.pacer import Pacer
 from server.bench.load.replies import Replies, frame, greeting
+from server.bench.load.websocket_end import WebSocketEnd
 from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.gemini_live.emulator import PATH
@@ -76,8 +75,10 @@ class LoadGemini:
 class LoadSession(WebSocketEnd):
     """One connection of a client."""
 
+    protocol: ServerProtocol
+
     def __init__(self, gemini: LoadGemini) -> None:
-        super().__init__(masks=False)
+        super().__init__(ServerProtocol(max_size=None))
         self._gemini = gemini
         self._is_set_up = False
         self._call: LoadedCall | None = None
@@ -94,23 +95,18 @@ class LoadSession(WebSocketEnd):
         self._gemini.sessions.discard(self)
         self._gemini.pacer.remove(self._speak)
 
-    def shake_hands(self, head: bytes) -> None:
+    def shake_hands(self, head: Request | Response) -> None:
         """Accept a request for the Live API that has a key."""
-        request, _, lines = head.partition(b"\r\n")
-        headers = message_from_bytes(lines)
-        path, _, query = request.split(b" ")[1].decode().partition("?")
-        if not PATH.fullmatch(path) or not ("x-goog-api-key" in headers or "key=" in query):
+        assert isinstance(head, Request)
+        path, _, query = head.path.partition("?")
+        if not PATH.fullmatch(path) or not ("x-goog-api-key" in head.headers or "key=" in query):
             self.wrong(f"a request for {path} or without a key")
             return
-        accept = accept_key(headers["Sec-WebSocket-Key"])
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-        )
+        self.protocol.send_response(self.protocol.accept(head))
 
-    def closed(self, reason: bytes) -> None:
+    def closed(self) -> None:
         """The client closes."""
-        self.send(Opcode.CLOSE, reason[:2])
+        self.flush()
         self.transport.close()
 
     def wrong(self, problem: str) -> None:

@@ -7,19 +7,19 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 
 import asyncio
 import audioop
-import base64
 import json
-import os
 from binascii import a2b_base64
 from collections import deque
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.frames import Opcode
+from websockets.client import ClientProtocol
+from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
+from websockets.uri import parse_uri
 
 from pipelines.rates import PACKET_MS, PHONE_RATE
-from server.bench.load.frames import WebSocketEnd
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES, Ear
 from server.bench.load.pacer import Pacer
@@ -30,6 +30,7 @@ from server.bench.load.sounds import (
     caller_speech,
 )
 from server.bench.load.trail import Sent
+from server.bench.load.websocket_end import WebSocketEnd
 from server.emulators.twilio.media_stream import MediaStream
 from server.emulators.twilio.signature import HEADER, sign
 
@@ -44,9 +45,11 @@ class LoadPhone(WebSocketEnd, MediaStream):
     `args` and `options` are those of a MediaStream.
     """
 
+    protocol: ClientProtocol
+
     def __init__(self, loaded: LoadedCall, pacer: Pacer, *args: Any, **options: Any) -> None:
-        WebSocketEnd.__init__(self, masks=True)
         MediaStream.__init__(self, *args, **options)
+        WebSocketEnd.__init__(self, ClientProtocol(parse_uri(self._verb.url), max_size=None))
         self._call = loaded
         self._pacer = pacer
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -78,7 +81,8 @@ class LoadPhone(WebSocketEnd, MediaStream):
             self._pacer.remove(self._speak)
             if self.is_open:
                 self._send_now(self._message("stop", self._stop()))
-                self.send(Opcode.CLOSE, (1000).to_bytes(2))
+                self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+                self.flush()
             await asyncio.wait({self._closed}, timeout=CLOSES_WITHIN_SECS)
             raise
         finally:
@@ -94,30 +98,24 @@ class LoadPhone(WebSocketEnd, MediaStream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
         super().connection_made(transport)
-        url = self._verb.url
-        parts = urlsplit(url)
-        key = base64.b64encode(os.urandom(16)).decode()
-        request = (
-            f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            f"User-Agent: Twilio.TmeWs/1.0\r\n{HEADER}: {sign(self._auth_token, url)}\r\n\r\n"
-        )
-        self.transport.write(request.encode())
+        request = self.protocol.connect()
+        request.headers["User-Agent"] = "Twilio.TmeWs/1.0"
+        request.headers[HEADER] = sign(self._auth_token, self._verb.url)
+        self.protocol.send_request(request)
+        self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The application went."""
         self._end("the connection was lost")
 
-    def shake_hands(self, head: bytes) -> None:
+    def shake_hands(self, head: Request | Response) -> None:
         """The application's answer: begin to speak, unless it refuses."""
-        if b" 101 " not in head.split(b"\r\n")[0]:
-            self.wrong(f"no stream: {head.decode(errors='replace')[:80]!r}")
-            return
-        self._send_now({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        self._send_now(self._start())
-        self._pacer.add(self._speak, self._call.index * 7)
+        if self.protocol.handshake_exc is None:
+            self._send_now({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+            self._send_now(self._start())
+            self._pacer.add(self._speak, self._call.index * 7)
 
-    def closed(self, reason: bytes) -> None:
+    def closed(self) -> None:
         """The application closes the stream."""
         self._end("closed by the application")
 
@@ -129,7 +127,8 @@ class LoadPhone(WebSocketEnd, MediaStream):
     # --- what is said ---------------------------------------------------------------------
 
     def _put(self, text: str) -> None:
-        self.send(Opcode.TEXT, text.encode())
+        self.protocol.send_text(text.encode())
+        self.flush()
 
     def _speak(self) -> None:
         """Every 20 ms: the marks that were reached, and a packet."""
