@@ -76,6 +76,7 @@ def load(
         from server.bench.load.set_up import measure_set_up
         from server.bench.load.soak import run_soak
         from server.bench.load.stage import LoadOptions
+        from server.bench.load.sweep import run_sweep
         from server.bench.machine import run_alone, shared_out
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
@@ -101,7 +102,7 @@ def load(
                 lambda one: run_soak(one, options, calls=soak, at_once=at_once, tell=tell),
             )
         limit_step = step if find_limit else None
-        return run.loads(counts, systems, options, limit_step=limit_step, tell=tell)
+        return run.loads(run_sweep(counts, systems, options, limit_step=limit_step, tell=tell))
 
     with refusals_in_words():
         told, problems = run_alone(measure, cores, priority=priority, tell=tell)

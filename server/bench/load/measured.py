@@ -9,6 +9,7 @@ from server.bench.load.playout import Gap
 from server.bench.load.trail import Arrival, Trail
 from server.bench.statistics import Summary, summarise
 from server.bench.systems import System
+from server.bench.tables import told
 
 # A stall of the load generator explains a gap that is this near.
 _NEAR_SECS = 0.01
@@ -75,6 +76,25 @@ class Load:
     own_gaps: int
     cost: Cost
     problems: list[str]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: in {told(self.up.ms, 'p50', 'p99')} ms, "
+            f"out {told(self.first_chunk_ms, 'p50', 'p99')} ms, {self.gaps} gaps, "
+            f"lost {self.lost}, {self.core_share:.0%} of a core"
+        )
+
+    @property
+    def name(self) -> str:
+        """How many calls on which system."""
+        return f"{self.calls} × {self.system}"
+
+    @property
+    def lost(self) -> str:
+        """Markers that never came or were strange, and ms of sound, both ways."""
+        ways = (self.up, self.down)
+        markers = sum(way.lost + way.strange for way in ways)
+        return f"{markers}, {sum(way.missing_ms for way in ways):.0f}"
 
     @property
     def damages(self) -> list[str]:

@@ -37,21 +37,12 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
     for load in (*sweep.loads, *sweep.searched):
         for sentence in _remarks(load):
             console.print(sentence)
-        print_problems(load.problems, console, _name(load))
+        print_problems(load.problems, console, load.name)
     for system, limit in sweep.limits.items():
         says = f"[bold]{system} carries {limit.calls} calls on one core[/bold]"
         console.print(f"{says}; then: {escape('; '.join(limit.then)) or 'no more were tried'}")
     if sweep.options.cores is None:
         console.print("Server and load generator shared their cores.")
-
-
-def one_line(load: Load) -> str:
-    """A load as it is measured, for who waits for the table."""
-    return (
-        f"{_name(load)}: in {told(load.up.ms, 'p50', 'p99')} ms, "
-        f"out {told(load.first_chunk_ms, 'p50', 'p99')} ms, {load.gaps} gaps, "
-        f"lost {_lost(load)}, {load.core_share:.0%} of a core"
-    )
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
@@ -79,7 +70,7 @@ def _rows(sweep: Sweep) -> Iterator[Sequence[str]]:
             told(load.up.ms, "p50", "p99"),
             told(load.first_chunk_ms, "p50", "p99"),
             str(load.gaps),
-            _lost(load),
+            load.lost,
             f"{load.cpu_per_call_minute:.2f}",
             *(_ratio(sweep.cpu_ratio(load, one)) for one in _REFERENCES),
             f"{load.core_share:.0%}",
@@ -89,7 +80,7 @@ def _rows(sweep: Sweep) -> Iterator[Sequence[str]]:
 
 def _remarks(load: Load) -> Iterator[str]:
     """What has to be said of a load's figures."""
-    name, cost = _name(load), load.cost
+    name, cost = load.name, load.cost
     if load.generator_was_limit:
         late_ms = cost.late_ms.p99 if cost.late_ms else 0.0
         yield (
@@ -103,16 +94,6 @@ def _remarks(load: Load) -> Iterator[str]:
         )
     if load.own_gaps:
         yield f"{name}: {load.own_gaps} more gaps came with a stall of the load generator"
-
-
-def _name(load: Load) -> str:
-    return f"{load.calls} × {load.system}"
-
-
-def _lost(load: Load) -> str:
-    ways = (load.up, load.down)
-    markers = sum(way.lost + way.strange for way in ways)
-    return f"{markers}, {sum(way.missing_ms for way in ways):.0f}"
 
 
 def _ratio(ratio: float | None) -> str:

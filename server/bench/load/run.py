@@ -10,11 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from server.bench.load.report import as_json, one_line, print_sweep
+from server.bench.load.report import as_json, print_sweep
 from server.bench.load.set_up import SetUp
 from server.bench.load.soak import Soak
-from server.bench.load.stage import LoadOptions
-from server.bench.load.sweep import run_sweep
+from server.bench.load.sweep import Sweep
 from server.bench.systems import System
 from server.bench.tables import print_problems
 
@@ -24,18 +23,9 @@ USUAL = (System.OURS, System.PLAIN, System.BRIDGE)
 LoadResult = tuple[dict[str, Any], list[str]]
 
 
-async def loads(
-    calls: Sequence[int],
-    systems: Sequence[System],
-    options: LoadOptions,
-    *,
-    limit_step: int | None,
-    tell: Callable[[str], None],
-) -> LoadResult:
-    """So many calls at once; with a `limit_step` also each system's limit."""
-    sweep = await run_sweep(
-        calls, systems, options, limit_step=limit_step, tell=lambda load: tell(one_line(load))
-    )
+async def loads(sweeping: Awaitable[Sweep]) -> LoadResult:
+    """So many calls at once, on each system."""
+    sweep = await sweeping
     print_sweep(sweep, Console())
     # A limit is found by loads that go wrong.
     return as_json(sweep), [one for load in sweep.loads for one in load.problems]

@@ -140,11 +140,6 @@ class LoadStage:
             placed.append(await self.place(quiet=quiet))
         return placed
 
-    async def warm_up(self) -> None:
-        """Have one call that is not counted. Raises: StageError when the server has died."""
-        await until([await self.place()], lambda call: call.talks)
-        await self.hang_up()
-
     async def grow(self, calls: int) -> None:
         """Place calls until so many talk at once. Raises: StageError when the server has died."""
         await self.place_many(calls - len(self.calls))
@@ -234,7 +229,8 @@ async def on_stage(
     async with empty_stage(options) as stage:
         await stage.start(system, at_once=at_once)
         if options.warm_up:
-            await stage.warm_up()
+            await until([await stage.place()], lambda call: call.talks)
+            await stage.hang_up()
         stage.idle_mb = stage.resident_mb
         yield stage
         await stage.hang_up()

@@ -38,16 +38,13 @@ class Sweep:
         return load.cpu_per_call_minute / same[0].cpu_per_call_minute
 
 
-Tell = Callable[[Load], None]
-
-
 async def run_sweep(
     calls: Sequence[int],
     systems: Sequence[System],
     options: LoadOptions,
     *,
     limit_step: int | None,
-    tell: Tell,
+    tell: Callable[[str], None],
 ) -> Sweep:
     """Put every load on every system; `tell` hears of each.
 
@@ -61,14 +58,16 @@ async def run_sweep(
             async with on_stage(system, options, at_once=count) as stage:
                 await stage.grow(count)
                 sweep.loads.append(await stage.measure())
-            tell(sweep.loads[-1])
+            tell(str(sweep.loads[-1]))
     if limit_step is not None:
         for system in systems:
             sweep.limits[system] = await _find_limit(system, sweep, step=limit_step, tell=tell)
     return sweep
 
 
-async def _find_limit(system: System, sweep: Sweep, *, step: int, tell: Tell) -> Limit:
+async def _find_limit(
+    system: System, sweep: Sweep, *, step: int, tell: Callable[[str], None]
+) -> Limit:
     """Add calls to one server until a target breaks, twice in a row. Raises: StageError."""
     held = 0
     async with on_stage(system, sweep.options, at_once=MOST_AT_ONCE) as stage:
@@ -76,7 +75,7 @@ async def _find_limit(system: System, sweep: Sweep, *, step: int, tell: Tell) ->
             await stage.grow(count)
             for _ in range(2):
                 load = await stage.measure()
-                tell(load)
+                tell(str(load))
                 sweep.searched.append(load)
                 missed = missed_targets(load)
                 if not missed:

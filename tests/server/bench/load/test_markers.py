@@ -89,7 +89,7 @@ def test_speech_is_no_marker() -> None:
 
 def test_two_markers_over_each_other_are_none() -> None:
     both = burst(Marker(5, 1), PHONE_RATE) // 2 + burst(Marker(700, 2), PHONE_RATE) // 2
-    assert read(both[:128], PHONE_RATE) is None
+    assert read(both[:128]) is None
 
 
 def test_a_burst_with_a_hole_is_not_taken_for_another() -> None:
@@ -98,7 +98,7 @@ def test_a_burst_with_a_hole_is_not_taken_for_another() -> None:
     for start in range(0, 96, 8):
         torn = sound.copy()
         torn[start : start + 32] = 0
-        assert read(torn[:128], PHONE_RATE) in (None, marker)
+        assert read(torn[:128]) in (None, marker)
 
 
 def test_an_ear_counts_every_sample() -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from server.bench.load.report import as_json, one_line, print_sweep
+from server.bench.load.report import as_json, print_sweep
 from server.bench.load.run import told as told_of
 from server.bench.load.set_up import SetUp
 from server.bench.load.soak import Sample, Soak, growth_mb_per_100
@@ -111,7 +111,7 @@ def test_a_limit_says_what_broke() -> None:
 
 
 def test_one_line_says_what_was_lost() -> None:
-    assert "lost 2, 0" in one_line(a_load(a_call(lost=15)))
+    assert "lost 2, 0" in str(a_load(a_call(lost=15)))
 
 
 def test_growth_is_that_of_the_second_half() -> None:
