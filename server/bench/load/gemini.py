@@ -9,18 +9,18 @@ Source: ai.google.dev/api/live.
 import asyncio
 import json
 import re
-from binascii import a2b_base64
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from pipelines.rates import PACKET_MS
+from pipelines.rates import GEMINI_HEARS_AT, PACKET_MS
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import Ear
 from server.bench.load.pacer import Pacer
@@ -30,10 +30,7 @@ from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.gemini_live.emulator import PATH
 
-_RATE = re.compile(rb"rate=(\d+)")
-# The SDK writes the URL-safe alphabet of base64 (RFC 4648, section 5).
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-_DEFAULT_RATE = 16_000  # Hz, of audio whose MIME type names none
+_RATE = re.compile(r"rate=(\d+)")
 
 
 class LoadGemini:
@@ -115,20 +112,8 @@ class LoadSession(WebSocketEnd):
         self.transport.abort()
 
     def take(self, payload: bytes, at: float) -> None:
-        """A message; sound is found by a search, all else is read as JSON."""
-        found = payload.find(b'"data"') if self._is_set_up and len(payload) > 200 else -1
-        if found < 0:
-            self._read(json.loads(payload))
-            return
-        start = payload.index(b'"', found + 6) + 1
-        pcm = a2b_base64(payload[start : payload.index(b'"', start)].translate(_STANDARD))
-        ear = self._ear
-        if ear is None:
-            rate = _RATE.search(payload)
-            ear = self._ear = Ear(int(rate[1]) if rate else _DEFAULT_RATE)
-        self._listen(ear, pcm, at)
-
-    def _read(self, message: dict[str, Any]) -> None:
+        """A message. The SDK writes its names and its base64 in another way than the API's docs."""
+        message = json.loads(payload)
         if not self._is_set_up:
             if "setup" not in message:
                 self.wrong("the first message was no setup")
@@ -138,7 +123,12 @@ class LoadSession(WebSocketEnd):
             return
         said = message.get("realtimeInput") or message.get("realtime_input") or {}
         turns = message.get("clientContent") or message.get("client_content") or {}
-        if "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
+        if audio := said.get("audio"):
+            if self._ear is None:
+                rate = _RATE.search(str(audio.get("mimeType") or audio.get("mime_type")))
+                self._ear = Ear(int(rate[1]) if rate else GEMINI_HEARS_AT)
+            self._listen(self._ear, urlsafe_b64decode(audio["data"]), at)
+        elif "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
             self.transport.write(greeting())
 
     def _listen(self, ear: Ear, pcm: bytes, at: float) -> None:

@@ -55,7 +55,6 @@ class LoadPhone(WebSocketEnd, MediaStream):
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ear = Ear(PHONE_RATE)
         self._marks: deque[tuple[float, str]] = deque()
-        self._mine = f'"{self.sid}"'.encode()
         self._speech = caller_speech()
         self._markers = caller_markers(loaded.index)
         self._spoken = -int(LISTENS_FIRST_SECS * 1000 / PACKET_MS)
@@ -79,8 +78,8 @@ class LoadPhone(WebSocketEnd, MediaStream):
             return await asyncio.shield(self._closed)
         except asyncio.CancelledError:
             self._pacer.remove(self._speak)
+            self._send_now(self._message("stop", self._stop()))
             if self.is_open:
-                self._send_now(self._message("stop", self._stop()))
                 self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
                 self.flush()
             await asyncio.wait({self._closed}, timeout=CLOSES_WITHIN_SECS)
@@ -127,12 +126,13 @@ class LoadPhone(WebSocketEnd, MediaStream):
     # --- what is said ---------------------------------------------------------------------
 
     def _put(self, text: str) -> None:
-        self.protocol.send_text(text.encode())
-        self.flush()
+        if self.is_open:
+            self.protocol.send_text(text.encode())
+            self.flush()
 
     def _speak(self) -> None:
         """Every 20 ms: the marks that were reached, and a packet."""
-        if self.transport.is_closing():
+        if not self.is_open:
             return
         while self._marks and self._marks[0][0] <= monotonic():
             self.reached([self._marks.popleft()[1]])
@@ -153,29 +153,27 @@ class LoadPhone(WebSocketEnd, MediaStream):
 
     def take(self, payload: bytes, at: float) -> None:
         """A message from the application."""
-        if self._mine not in payload:
+        message = json.loads(payload)
+        if message["streamSid"] != self.sid:
             self.wrong(f"a message for another stream: {payload[:80]!r}")
             return
-        found = payload.find(b'"payload"')
-        if found < 0:
-            self._read(json.loads(payload), at)
-            return
-        start = payload.index(b'"', found + 9) + 1
-        mulaw = a2b_base64(payload[start : payload.index(b'"', start)])
-        self._call.playout.hear(len(mulaw), at)
-        heard = self._ear.hear(audioop.ulaw2lin(mulaw, 2), at)
-        if heard is None:
-            return
-        sent = self._call.down.hear(heard)
-        begins_reply = sent is not None and sent.begins_reply
-        self._call.playout.marker(heard.onset, begins_reply=begins_reply)
+        playout = self._call.playout
+        match message["event"]:
+            case "media":
+                self._hear(a2b_base64(message["media"]["payload"]), at)
+            case "mark":
+                self._marks.append((playout.ends_at, message["mark"]["name"]))
+            case "clear":
+                playout.clear(at)
+                self.reached([name for _, name in self._marks])
+                self._marks.clear()
+            case other:
+                self.wrong(f"there is no event {other!r}")
 
-    def _read(self, message: dict[str, Any], at: float) -> None:
-        if message["event"] == "mark":
-            self._marks.append((self._call.playout.ends_at, message["mark"]["name"]))
-        elif message["event"] == "clear":
-            self._call.playout.clear(at)
-            self.reached([name for _, name in self._marks])
-            self._marks.clear()
-        else:
-            self.wrong(f"there is no event {message['event']!r}")
+    def _hear(self, mulaw: bytes, at: float) -> None:
+        playout = self._call.playout
+        playout.hear(len(mulaw), at)
+        heard = self._ear.hear(audioop.ulaw2lin(mulaw, 2), at)
+        if heard is not None:
+            sent = self._call.down.hear(heard)
+            playout.marker(heard.onset, begins_reply=sent is not None and sent.begins_reply)

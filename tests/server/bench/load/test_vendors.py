@@ -67,7 +67,9 @@ def marked(index: int) -> bytes:
 
 def by_sdk(pcm: bytes) -> str:
     sound = base64.urlsafe_b64encode(pcm).decode()
-    return json.dumps({"realtime_input": {"audio": {"data": sound, "mimeType": "audio/pcm"}}})
+    return json.dumps(
+        {"realtime_input": {"audio": {"data": sound, "mime_type": "audio/pcm;rate=16000"}}}
+    )
 
 
 def by_hand(pcm: bytes) -> str:
