@@ -27,9 +27,6 @@ class Sample:
     calls: int
     resident_mb: float
 
-    def __str__(self) -> str:
-        return f"after {self.calls} calls {self.resident_mb:.1f} MB"
-
 
 @dataclass(frozen=True, slots=True)
 class Soak:
@@ -42,12 +39,10 @@ class Soak:
     problems: list[str]
 
     def __str__(self) -> str:
-        *samples, last = self.samples
+        last = self.samples[-1]
         return (
-            f"{last.calls} calls, {self.at_once} at once\n"
-            + "".join(f"  {one}\n" for one in samples)
-            + f"  {last}, with nobody on the phone\n"
-            f"  grows by {self.growth_mb_per_100:.2f} MB per 100 calls (second half)"
+            f"{last.calls} calls, {self.at_once} at once; {last.resident_mb:.1f} MB with nobody on "
+            f"the phone; grows by {self.growth_mb_per_100:.2f} MB per 100 calls (second half)"
         )
 
 
@@ -69,7 +64,7 @@ async def run_soak(
 
         def sample() -> None:
             samples.append(Sample(done, stage.resident_mb))
-            tell(str(samples[-1]))
+            tell(f"{system}: after {done} calls {samples[-1].resident_mb:.1f} MB")
 
         async def one_after_the_other() -> None:
             nonlocal done
