@@ -10,11 +10,11 @@ import audioop
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
+from processors.polyphase import Polyphase
 from server.bench.audio_signals import (
     HIGHEST_HZ,
     LOWEST_HZ,
@@ -27,6 +27,7 @@ from server.bench.audio_signals import (
     sine,
     speech_like,
 )
+from server.bench.soxr_stream import SoxrStream
 
 # Enough for every resampler to be in its stride before the second that is measured.
 _BEFORE_SECS, _SECS = 1, 3
@@ -37,19 +38,8 @@ _LOST_DB = -10.0
 _SILENT_SECS = 0.2
 
 
-class Resampler(Protocol):
-    """PCM16 at one rate in, PCM16 at another out."""
-
-    def convert(self, pcm: bytes) -> bytes:
-        """What there is of the output after this input."""
-        ...
-
-    def flush(self) -> bytes:
-        """What is still held."""
-        ...
-
-
-MakeResampler = Callable[[int, int], Resampler]
+# From one rate to another, in Hz: PCM16 in, PCM16 out.
+MakeResampler = Callable[[int, int], Polyphase | SoxrStream]
 
 
 class Direction(StrEnum):
