@@ -10,22 +10,24 @@ import audioop
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 
 from pipelines.rates import GEMINI_HEARS_AT, GEMINI_SPEAKS_AT, PHONE_RATE
+from processors.polyphase import Polyphase
 from server.bench.audio_signals import (
     HIGHEST_HZ,
     LOWEST_HZ,
     RESPONSE_HZ,
     Sound,
+    Tones,
     decibels,
     fit,
     power_beyond,
     sine,
     speech_like,
 )
+from server.bench.soxr_stream import SoxrStream
 
 # Enough for every resampler to be in its stride before the second that is measured.
 _BEFORE_SECS, _SECS = 1, 3
@@ -36,19 +38,8 @@ _LOST_DB = -10.0
 _SILENT_SECS = 0.2
 
 
-class Resampler(Protocol):
-    """PCM16 at one rate in, PCM16 at another out."""
-
-    def convert(self, pcm: bytes) -> bytes:
-        """What there is of the output after this input."""
-        ...
-
-    def flush(self) -> bytes:
-        """What is still held."""
-        ...
-
-
-MakeResampler = Callable[[int, int], Resampler]
+# From one rate to another, in Hz: PCM16 in, PCM16 out.
+MakeResampler = Callable[[int, int], Polyphase | SoxrStream]
 
 
 class Direction(StrEnum):
@@ -100,27 +91,24 @@ class LineFigures:
 def measure(direction: Direction, make: MakeResampler) -> LineFigures:
     """Measure one direction with resamplers that `make(from_rate, to_rate)` makes."""
     line = _Line(direction, make)
-    speech = fit(line.second_of(speech_like().sound), line.to_rate, speech_like())
-    mulaw = direction is Direction.AGENT
-    sines = {hz: sine(hz) for hz in RESPONSE_HZ}
+    speech, sines = speech_like(), {hz: sine(hz) for hz in RESPONSE_HZ}
+    said = line.second_of(speech.sound)
     heard = {hz: line.second_of(tone.sound) for hz, tone in sines.items()}
+    whole = fit(said, line.to_rate, speech)
+
+    def mulaw_snr_db(sound: Sound, tones: Tones) -> float:
+        return fit(_through_mulaw(sound), line.to_rate, tones).snr_db
+
+    mulaw = direction is Direction.AGENT
     return LineFigures(
-        level_db=speech.gain_db,
+        level_db=whole.gain_db,
         response_db={hz: fit(heard[hz], line.to_rate, sines[hz]).gain_db for hz in sines},
-        snr_db=speech.snr_db,
-        mulaw_snr_db=fit(
-            _through_mulaw(line.second_of(speech_like().sound)), line.to_rate, speech_like()
-        ).snr_db
-        if mulaw
-        else None,
-        mulaw_sine_snr_db={
-            hz: fit(_through_mulaw(heard[hz]), line.to_rate, sines[hz]).snr_db for hz in sines
-        }
-        if mulaw
-        else {},
+        snr_db=whole.snr_db,
+        mulaw_snr_db=mulaw_snr_db(said, speech) if mulaw else None,
+        mulaw_sine_snr_db={hz: mulaw_snr_db(heard[hz], sines[hz]) for hz in sines if mulaw},
         aliasing_db=max(_folded(line) if mulaw else _mirrored(line)),
-        delay_ms=_delay_ms(line, speech.late_secs),
-        tail_lost_ms=_tail_lost_ms(line, speech.late_secs),
+        delay_ms=_delay_ms(line, whole.late_secs),
+        tail_lost_ms=_tail_lost_ms(line, whole.late_secs),
     )
 
 
@@ -151,12 +139,12 @@ class _Line:
 def _folded(line: _Line) -> list[float]:
     """For sines that a phone cannot carry: what is heard of each, in dB, within the band."""
     mirror = line.to_rate
-    heard = []
-    for hz in range(mirror - HIGHEST_HZ, mirror + HIGHEST_HZ + 1, 100):
-        if abs(hz - mirror) >= LOWEST_HZ and hz < line.from_rate / 2:
-            tone = sine(hz, _FOLDING_DBFS)
-            heard.append(decibels(float((line.second_of(tone.sound) ** 2).mean()) / tone.power))
-    return heard
+    tones = [
+        sine(hz, _FOLDING_DBFS)
+        for hz in range(mirror - HIGHEST_HZ, mirror + HIGHEST_HZ + 1, 100)
+        if abs(hz - mirror) >= LOWEST_HZ and hz < line.from_rate / 2
+    ]
+    return [decibels(_power(line.second_of(tone.sound)) / tone.power) for tone in tones]
 
 
 def _mirrored(line: _Line) -> list[float]:
@@ -187,10 +175,14 @@ def _tail_lost_ms(line: _Line, late_secs: float) -> float:
     lost = 0
     while end - width * (lost + 1) >= 0:
         window = heard[end - width * (lost + 1) : end - width * lost]
-        if decibels(float((window**2).mean()) / tone.power) >= _LOST_DB:
+        if decibels(_power(window) / tone.power) >= _LOST_DB:
             break
         lost += 1
     return 1000 * _END_WINDOW_SECS * lost
+
+
+def _power(sound: Sound) -> float:
+    return float((sound**2).mean())
 
 
 def _through_mulaw(sound: Sound) -> Sound:

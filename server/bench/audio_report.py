@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from processors.polyphase import Polyphase
 from server.bench.audio import Direction, LineFigures, MakeResampler, measure
-from server.bench.soxr_stream import QUALITIES, soxr_stream
+from server.bench.soxr_stream import QUALITIES, SoxrStream
+from server.bench.tables import print_table
 
 OURS = "ours"
 RESAMPLERS: Mapping[str, MakeResampler] = {
     OURS: Polyphase,
-    **{f"soxr {quality}": soxr_stream(quality) for quality in QUALITIES},
+    **{f"soxr {quality}": partial(SoxrStream, quality=quality) for quality in QUALITIES},
 }
 
 # By name of a resampler and direction.
@@ -35,9 +36,9 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether it is."""
-        low = float("-inf") if self.at_least is None else self.at_least
-        high = float("inf") if self.at_most is None else self.at_most
-        return low <= self.value <= high
+        return (self.at_least is None or self.at_least <= self.value) and (
+            self.at_most is None or self.value <= self.at_most
+        )
 
 
 def measure_all(resamplers: Mapping[str, MakeResampler] = RESAMPLERS) -> AudioResult:
@@ -50,62 +51,54 @@ def measure_all(resamplers: Mapping[str, MakeResampler] = RESAMPLERS) -> AudioRe
 
 def verdicts(line: Mapping[Direction, LineFigures]) -> list[Verdict]:
     """What both directions of a line have to reach."""
-    caller, agent = line[Direction.CALLER], line[Direction.AGENT]
+    to_model, to_phone = Direction.CALLER, Direction.AGENT
+    caller, agent = line[to_model], line[to_phone]
     assert agent.mulaw_snr_db is not None, "the agent's way ends in mu-law"
     return [
-        Verdict(Direction.CALLER, "level, either way", "dB", abs(caller.level_db), at_most=0.3),
-        Verdict(Direction.AGENT, "level, either way", "dB", abs(agent.level_db), at_most=0.3),
-        Verdict(Direction.CALLER, "speech to noise", "dB", caller.snr_db, at_least=43.0),
-        Verdict(
-            Direction.AGENT, "speech to noise, mu-law", "dB", agent.mulaw_snr_db, at_least=37.0
-        ),
-        Verdict(Direction.CALLER, "mirrored sound", "dB", caller.aliasing_db, at_most=-60.0),
-        Verdict(Direction.AGENT, "folded sound", "dB", agent.aliasing_db, at_most=-60.0),
-        Verdict(Direction.AGENT, "lost of a reply's end", "ms", agent.tail_lost_ms, at_most=0.0),
+        Verdict(to_model, "level, either way", "dB", abs(caller.level_db), at_most=0.3),
+        Verdict(to_phone, "level, either way", "dB", abs(agent.level_db), at_most=0.3),
+        Verdict(to_model, "speech to noise", "dB", caller.snr_db, at_least=43.0),
+        Verdict(to_phone, "speech to noise, mu-law", "dB", agent.mulaw_snr_db, at_least=37.0),
+        Verdict(to_model, "mirrored sound", "dB", caller.aliasing_db, at_most=-60.0),
+        Verdict(to_phone, "folded sound", "dB", agent.aliasing_db, at_most=-60.0),
+        Verdict(to_phone, "lost of a reply's end", "ms", agent.tail_lost_ms, at_most=0.0),
     ]
 
 
 def print_audio(result: AudioResult, console: Console) -> None:
     """The table of all, and the verdicts on ours."""
     for direction in Direction:
-        console.print(_table(direction, result))
-    table = Table(title="What ours has to reach", title_justify="left")
-    for name in ("", "", "is", "has to be", ""):
-        table.add_column(name, justify="left")
+        from_khz, to_khz = (rate / 1000 for rate in direction.rates)
+        title = f"{direction}: {from_khz:g} → {to_khz:g} kHz"
+        rows = _rows([line[direction] for line in result.values()])
+        print_table(console, title, ("", *result), rows)
+    rows = []
     for one in verdicts(result[OURS]):
         bound = f"≥ {one.at_least:g}" if one.at_least is not None else f"≤ {one.at_most:g}"
         passed = "[green]yes[/green]" if one.passed else "[red]NO[/red]"
-        is_now = f"{one.value:.1f} {one.unit}"
-        table.add_row(str(one.direction), one.what, is_now, f"{bound} {one.unit}", passed)
-    console.print(table)
+        value = f"{one.value:.1f} {one.unit}"
+        rows.append((one.direction, one.what, value, f"{bound} {one.unit}", passed))
+    columns = ("", "", "is", "has to be", "")
+    print_table(console, "What ours has to reach", columns, rows, names=len(columns))
 
 
 def audio_as_json(result: AudioResult) -> dict[str, Any]:
     """Everything that was measured, and the verdicts on ours. docs/bench.md has the shape."""
     return {
         "lines": {
-            name: {str(direction): asdict(figures) for direction, figures in line.items()}
+            name: {direction: asdict(figures) for direction, figures in line.items()}
             for name, line in result.items()
         },
-        "verdicts": [
-            {**asdict(one), "direction": str(one.direction), "passed": one.passed}
-            for one in verdicts(result[OURS])
-        ],
+        "verdicts": [asdict(one) | {"passed": one.passed} for one in verdicts(result[OURS])],
     }
 
 
-def _table(direction: Direction, result: AudioResult) -> Table:
-    from_rate, to_rate = direction.rates
-    title = f"{direction}: {from_rate / 1000:g} → {to_rate / 1000:g} kHz"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in result:
-        table.add_column(name, justify="right")
-    lines = [line[direction] for line in result.values()]
+def _rows(lines: list[LineFigures]) -> list[tuple[str, ...]]:
+    """A row for each figure that was measured, with a cell for each line."""
     rows = {
-        "level, dB": [f"{round(one.level_db, 2) + 0.0:.2f}" for one in lines],
-        "response over the band, ± dB": [f"{one.ripple_db:.2f}" for one in lines],
-        "speech to noise, dB": [f"{one.snr_db:.1f}" for one in lines],
+        "level, dB": [_number(one.level_db, 2) for one in lines],
+        "response over the band, ± dB": [_number(one.ripple_db, 2) for one in lines],
+        "speech to noise, dB": [_number(one.snr_db) for one in lines],
         "speech, through mu-law, dB": [_number(one.mulaw_snr_db) for one in lines],
         "worst sine, through mu-law, dB": [
             _number(min(one.mulaw_sine_snr_db.values(), default=None)) for one in lines
@@ -114,14 +107,12 @@ def _table(direction: Direction, result: AudioResult) -> Table:
         "delay, ms": [_span(one.delay_ms) for one in lines],
         "lost of a reply's end, ms": [f"{one.tail_lost_ms:g}" for one in lines],
     }
-    for name, cells in rows.items():
-        if any(cells):
-            table.add_row(name, *cells)
-    return table
+    return [(name, *cells) for name, cells in rows.items() if any(cells)]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{round(value, 1) + 0.0:.1f}"
+def _number(value: float | None, digits: int = 1) -> str:
+    # Zero is added, for no figure is printed as -0.0.
+    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _span(span: tuple[float, float]) -> str:

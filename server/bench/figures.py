@@ -15,14 +15,12 @@ from enum import StrEnum
 
 import numpy as np
 
-from server.bench.places import Samples, first_sound, last_sound, place_of
+from server.bench.places import first_sound, last_sound, place_of
 from server.emulators.gemini_live.server_messages import SPEAKS_AT
-from server.emulators.gemini_live.session_log import Event, Reply, SessionLog
+from server.emulators.gemini_live.session_log import Event, SessionLog
 from server.emulators.gemini_live.voice_activity import HEARS_AT
 from server.emulators.speech import speak
-from server.emulators.twilio.line import Line
 from server.emulators.twilio.mulaw import PACKET, RATE
-from server.emulators.twilio.playout import Gap
 from server.emulators.twilio.record import CallRecord, Said
 from server.emulators.twilio.sound import AUDIBLE, at_line_rate
 
@@ -60,10 +58,9 @@ class CallFigures:
 
 def figures_of(record: CallRecord, log: SessionLog) -> CallFigures:
     """The figures of a call that went as `conversation` has it, or as far as it went."""
-    line = record.line
-    if line is None:
+    if record.line is None:
         return CallFigures({}, ["the phone was never answered"])
-    call = _Call(record, log, line)
+    call = _Call(record, log, record.line.answered_at)
     call.measure()
     return CallFigures(dict(call.values), call.missing)
 
@@ -71,10 +68,10 @@ def figures_of(record: CallRecord, log: SessionLog) -> CallFigures:
 class _Call:
     """Both sides of one call. Places in sound are samples at 8 kHz from the answer on."""
 
-    def __init__(self, record: CallRecord, log: SessionLog, line: Line) -> None:
+    def __init__(self, record: CallRecord, log: SessionLog, answered_at: float) -> None:
         self._record = record
         self._log = log
-        self._answered_at = line.answered_at
+        self._answered_at = answered_at
         self._caller = np.frombuffer(record.caller_audio, dtype="<i2")
         self._agent = np.frombuffer(record.agent_audio, dtype="<i2")
         self.values: defaultdict[Figure, list[float]] = defaultdict(list)
@@ -136,18 +133,21 @@ class _Call:
         if reply is None or chunk is None:
             self.missing.append(f"nothing answered “{said.text}”")
             return
-        first = first_sound(self._agent, self._place(chunk.at), AUDIBLE)
+        sent = max(0, int((chunk.at - self._answered_at) * RATE))
+        first = first_sound(self._agent, sent, AUDIBLE)
         if first is None:
             self.missing.append(f"the answer to “{said.text}” was never heard")
             return
         self._put(Figure.RESPONSE, _ms(first - self._utterance(said)[1]))
-        generated = as_generated(reply)
+        spoken = speak(reply.text, voice=reply.voice, rate=SPEAKS_AT)
+        generated = at_line_rate(spoken, SPEAKS_AT)
         silent = first_sound(generated, 0, AUDIBLE) or 0
         waited_secs = first / RATE - (chunk.at - self._answered_at)
         self._put(Figure.CHUNK_TO_SOUND, waited_secs * 1000 - _ms(silent))
         if reply.complete and said is self._record.said[-1]:
             due = first + last_sound(generated, 0, len(generated), SOFT) - silent
-            due += sum(_sample(gap.secs) for gap in self._gaps_after(first))
+            gaps = (gap for gap in self._record.gaps if _sample(gap.start_secs) > first)
+            due += sum(_sample(gap.secs) for gap in gaps)
             heard = last_sound(self._agent, first, len(self._agent), SOFT)
             self._put(Figure.LOST, _ms(max(0, due - heard)))
 
@@ -173,9 +173,6 @@ class _Call:
         first = first_sound(self._caller[:end], start, SOFT)
         return start if first is None else first, last_sound(self._caller, start, end, SOFT)
 
-    def _gaps_after(self, place: int) -> list[Gap]:
-        return [gap for gap in self._record.gaps if _sample(gap.start_secs) > place]
-
     def _first_out(self, kind: str, from_at: float) -> Event | None:
         return next(
             (
@@ -189,17 +186,8 @@ class _Call:
     def _at(self, sample: int) -> float:
         return self._answered_at + sample / RATE
 
-    def _place(self, at: float) -> int:
-        return max(0, int((at - self._answered_at) * RATE))
-
     def _put(self, figure: Figure, value: float) -> None:
         self.values[figure].append(value)
-
-
-def as_generated(reply: Reply) -> Samples:
-    """The whole of a reply at 8 kHz, as the model spoke it."""
-    pcm = speak(reply.text, voice=reply.voice, rate=SPEAKS_AT)
-    return at_line_rate(pcm, SPEAKS_AT)
 
 
 def _sample(secs: float) -> int:

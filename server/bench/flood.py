@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from server.bench.load.measured import Load
-from server.bench.load.priority import ahead_of_others
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage
+from server.bench.machine import ahead_of_others
 from server.bench.statistics import Summary
 from server.bench.systems import System
+from server.bench.tables import print_problems, print_table, told
 
 # The most that a flood may cost a packet, and the memory that may stay behind when it is over.
 COSTS_AT_MOST_MS = 50.0
@@ -32,37 +32,23 @@ OVER_BEFORE_SECS = 1.0
 FIRST_NICE = -20
 
 
-@dataclass(frozen=True, slots=True)
-class Flood:
-    """So many connections at a time, each with so many requests; open for `holds_secs` more."""
-
-    name: str
-    path: str
-    requests: int
-    connections: int
-    holds_secs: float
-
-
-FLOODS = (
-    Flood("requests", "/", 10_000, 10, 0.0),
-    Flood("documents", "/openapi.json", 200, 50, 1.0),
-    Flood("connections", "/", 1, 1_000, 0.0),
-)
+QUIET = "quiet"
+# A path, requests of a connection, connections at a time, and seconds that each is held open.
+FLOODS = {
+    "requests": ("/", 10_000, 10, 0.0),
+    "documents": ("/openapi.json", 200, 50, 1.0),
+    "connections": ("/", 1, 1_000, 0.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One measurement: `flood` is None while it is quiet. Memory in MB (10^6 bytes), afterwards."""
+    """One measurement, named for its flood or QUIET. Memory in MB (10^6 bytes), afterwards."""
 
-    flood: Flood | None
+    name: str
     rounds: int
     load: Load
     after_mb: float
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return "quiet" if self.flood is None else self.flood.name
 
     @property
     def ways(self) -> tuple[tuple[str, Summary | None], ...]:
@@ -83,24 +69,23 @@ async def measure_floods(
             if priority:
                 os.setpriority(os.PRIO_PROCESS, stage.server.pid, FIRST_NICE)
             await stage.grow(calls)
-            for flood in (None, *(each for one in FLOODS for each in (one, None))):
-                tell("quiet" if flood is None else flood.name)
-                phases.append(await _phase(stage, flood, options.secs - OVER_BEFORE_SECS))
+            for name in (QUIET, *(each for one in FLOODS for each in (one, QUIET))):
+                tell(name)
+                phases.append(await _phase(stage, name, options.secs - OVER_BEFORE_SECS))
     return phases
 
 
-async def _phase(stage: LoadStage, flood: Flood | None, secs: float) -> Phase:
-    if flood is None:
-        return Phase(None, 0, await stage.measure(), stage.resident_mb)
-    port = stage.server.url.rpartition(":")[2]
-    words = (port, flood.path, flood.requests, flood.connections, flood.holds_secs, secs)
+async def _phase(stage: LoadStage, name: str, secs: float) -> Phase:
+    if name == QUIET:
+        return Phase(name, 0, await stage.measure(), stage.resident_mb)
+    words = (stage.server.url.rpartition(":")[2], *FLOODS[name], secs)
     # Started before anything is measured: to start a process stalls the load generator.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "server.bench.flooder", *map(str, words)),
         stdout=asyncio.subprocess.PIPE,
     )
     load, (said, _) = await asyncio.gather(stage.measure(), process.communicate())
-    return Phase(flood, int(said or 0), load, stage.resident_mb)
+    return Phase(name, int(said or 0), load, stage.resident_mb)
 
 
 def problems_of(phases: Sequence[Phase]) -> list[str]:
@@ -109,14 +94,14 @@ def problems_of(phases: Sequence[Phase]) -> list[str]:
     problems = [f"{one.name}: {problem}" for one in phases for problem in one.load.problems]
     usual = {way: summary.p50 for way, summary in quiet.ways if summary is not None}
     for one in phases:
-        if one.flood is not None and not one.rounds:
+        if one.name != QUIET and not one.rounds:
             problems.append(f"{one.name}: there was no flood")
         for way, summary in one.ways:
             if summary is None or way not in usual:
                 problems.append(f"{one.name}: nothing came, {way}")
             elif (cost := summary.largest - usual[way]) > COSTS_AT_MOST_MS:
                 problems.append(f"{one.name}: a packet was {cost:.0f} ms late, {way}")
-        if not (one.load.up.is_whole and one.load.down.is_whole):
+        if one.load.damages:
             problems.append(f"{one.name}: sound was lost")
     if (kept := phases[-1].after_mb - quiet.after_mb) > KEEPS_AT_MOST_MB:
         problems.append(f"{kept:.0f} MB stayed behind")
@@ -125,41 +110,32 @@ def problems_of(phases: Sequence[Phase]) -> list[str]:
 
 def as_json(phases: Sequence[Phase]) -> dict[str, Any]:
     """Each phase, latencies in ms as `[p50, p99, largest]`."""
-    told = [
+    each = [
         {"name": one.name, "rounds": one.rounds, "after_mb": one.after_mb}
         | {"core_share": one.load.core_share, "gaps": one.load.gaps}
-        | {way: summary and _three(summary) for way, summary in one.ways}
+        | {way: found and (found.p50, found.p99, found.largest) for way, found in one.ways}
         for one in phases
     ]
-    return {"phases": told, "problems": problems_of(phases)}
+    return {"phases": each, "problems": problems_of(phases)}
 
 
 def print_floods(phases: Sequence[Phase], console: Console) -> None:
     """Print the phases, and whether the floods cost what they may; `own` is our own lateness."""
-    table = Table(title=f"{phases[0].load.calls} calls at once, ms at p50 / p99 / most")
-    for column in ("flood", "in", "out", "own", "core", "MB"):
-        table.add_column(column, no_wrap=True)
-    for one in phases:
-        late = one.load.cost.late_ms
-        table.add_row(
+    rows = [
+        (
             one.name,
-            *("-" if summary is None else _text(summary) for _, summary in one.ways),
-            "-" if late is None else f"{late.largest:.1f}",
-            *(f"{one.load.core_share:.0%}", f"{one.after_mb:.0f}"),
+            *(told(summary, "p50", "p99", "largest") for _, summary in one.ways),
+            told(one.load.cost.late_ms, "largest"),
+            f"{one.load.core_share:.0%}",
+            f"{one.after_mb:.0f}",
         )
-    console.print(table)
+        for one in phases
+    ]
+    title = f"{phases[0].load.calls} calls at once, ms at p50/p99/most"
+    print_table(console, title, ("flood", "in", "out", "own", "core", "MB"), rows)
     problems = problems_of(phases)
-    for problem in problems:
-        console.print(problem, markup=False)
+    print_problems(problems, console)
     if not problems:
         console.print(
             f"No packet was more than {COSTS_AT_MOST_MS:g} ms late, and memory came back."
         )
-
-
-def _three(summary: Summary) -> tuple[float, float, float]:
-    return summary.p50, summary.p99, summary.largest
-
-
-def _text(summary: Summary) -> str:
-    return " / ".join(f"{value:.1f}" for value in _three(summary))

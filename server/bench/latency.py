@@ -16,20 +16,24 @@ from pathlib import Path
 
 import httpx
 
+from pipelines.rates import PACKET_MS
 from server.bench.conversation import CALLER, SCRIPT, rehearse
-from server.bench.cores import Cores, shared_out, staying_on
 from server.bench.figures import Figure, figures_of
-from server.bench.loop_lag import loop_lag
-from server.bench.statistics import Summary, share_of, summarise
+from server.bench.load.pacer import Pacer
+from server.bench.machine import Cores, shared_out, staying_on
+from server.bench.statistics import Summary, summarise
 from server.bench.systems import Running, System, running
 from server.bench.texts import OUR_NUMBER
 from server.emulators.gemini_live import GeminiLiveEmulator, Session
-from server.emulators.twilio import Answer, EmulatedCall, TwilioEmulator
+from server.emulators.gemini_live.session_log import SessionLog
+from server.emulators.twilio import Answer, TwilioEmulator
 from server.emulators.twilio.errors import RestError
+from server.emulators.twilio.record import CallRecord
 
 # What a conversation takes beside ringing, session set-up and thinking, with room to spare.
 CONVERSATION_WITHIN_SECS = 40.0
 LEAVES_WITHIN_SECS = 5.0
+LAG_EVERY_MS = 5
 # Which systems are measured when none is named.
 USUAL = (System.WARM, System.COLD, System.PLAIN)
 
@@ -52,7 +56,6 @@ class BenchOptions:
 class SystemResult:
     """What one system came to. `problems` are the calls that did not go as they should."""
 
-    system: System
     figures: dict[Figure, Summary]
     problems: list[str]
     lag_ms: Summary | None
@@ -68,12 +71,10 @@ class BenchResult:
 
     def share_of_plain(self, system: System, figure: Figure) -> float | None:
         """A system's p50 as a share of the plain bot's; None when they cannot be compared."""
-        mine, plain = (self._summary(one, figure) for one in (system, System.PLAIN))
-        return None if mine is None or plain is None else share_of(mine.p50, plain.p50)
-
-    def _summary(self, system: System, figure: Figure) -> Summary | None:
-        result = self.systems.get(system)
-        return None if result is None else result.figures.get(figure)
+        if not {system, System.PLAIN} <= self.systems.keys():
+            return None
+        mine, plain = (self.systems[one].figures.get(figure) for one in (system, System.PLAIN))
+        return mine.p50 / plain.p50 if mine and plain and plain.p50 else None
 
 
 Tell = Callable[[System, int], None]
@@ -100,11 +101,10 @@ async def _measure(
 ) -> SystemResult:
     lived: list[_Lived] = []
     async with AsyncExitStack() as stack:
-        gemini = await stack.enter_async_context(
-            GeminiLiveEmulator(
-                SCRIPT, setup_secs=options.setup_secs, thinking_secs=options.thinking_secs
-            )
+        gemini = GeminiLiveEmulator(
+            SCRIPT, setup_secs=options.setup_secs, thinking_secs=options.thinking_secs
         )
+        await stack.enter_async_context(gemini)
         twilio = await stack.enter_async_context(TwilioEmulator(numbers=[OUR_NUMBER]))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-bench-")))
         starting = running(system, gemini, twilio, folder, at_once=options.at_once)
@@ -114,28 +114,27 @@ async def _measure(
         for number in range(options.warm_up):
             await stage.call(-1 - number)
         free = asyncio.Semaphore(options.at_once)
-        done = 0
 
         async def one(index: int) -> None:
-            nonlocal done
             async with free:
                 lived.append(await stage.call(index))
-            done += 1
-            tell(system, done)
+            tell(system, len(lived))
 
-        async with loop_lag() as lags:
+        pacer = Pacer()
+        for ms in range(0, PACKET_MS, LAG_EVERY_MS):
+            pacer.add(lambda: None, ms)
+        with pacer:
             await asyncio.gather(*map(one, range(options.calls)))
-    return _judge(system, lived, lags)
+    return _judge(lived, pacer.late_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class _Lived:
-    """A call that is over, and the model's session it talked with; what went wrong otherwise."""
+    """A call that is over: what went wrong, and what both vendors noticed of it."""
 
     number: str
-    call: EmulatedCall | None
-    session: Session | None
-    problem: str | None = None
+    problems: list[str]
+    noticed: tuple[CallRecord, SessionLog] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +147,30 @@ class _Stage:
     async def call(self, index: int) -> _Lived:
         """One call, from dialling until both vendors are done with it."""
         number = f"+1555{index % 10_000_000:07d}"
-        ring_secs = self.options.ring_secs if self.server.system.rings else 0.0
+        options = self.options
+        ring_secs = options.ring_secs if self.server.system.rings else 0.0
         self.twilio.people[number] = Answer(CALLER, ring_secs)
         try:
             await self.server.dial(number)
         except (httpx.HTTPError, RestError) as refused:
-            return _Lived(number, None, None, f"it was not placed: {refused!r}")
+            return _Lived(number, [f"it was not placed: {refused!r}"])
         call = await self.twilio.call_placed(to=number)
-        within = (
-            ring_secs
-            + self.options.setup_secs
-            + 3 * self.options.thinking_secs
-            + CONVERSATION_WITHIN_SECS
-        )
-        problem = None
+        waits_secs = ring_secs + options.setup_secs + 3 * options.thinking_secs
+        within = waits_secs + CONVERSATION_WITHIN_SECS
+        problems = []
         try:
             async with asyncio.timeout(within):
                 await call.settled()
         except TimeoutError:
-            problem = f"it was not over after {within:g} s"
+            problems.append(f"it was not over after {within:g} s")
             call.hang_up()
             await call.settled()
         session = self._session_of(number)
-        if session is not None:
-            with suppress(TimeoutError):
-                await session.until(lambda one: not one.is_open, LEAVES_WITHIN_SECS)
-        return _Lived(number, call, session, problem)
+        if session is None:
+            return _Lived(number, problems or ["it never reached the model"])
+        with suppress(TimeoutError):
+            await session.until(lambda one: not one.is_open, LEAVES_WITHIN_SECS)
+        return _Lived(number, problems, (call.record, session.log))
 
     def _session_of(self, number: str) -> Session | None:
         """The session that heard the call: its instruction names the number."""
@@ -187,20 +184,18 @@ class _Stage:
         )
 
 
-def _judge(system: System, lived: list[_Lived], lags: list[float]) -> SystemResult:
+def _judge(lived: list[_Lived], lags: list[float]) -> SystemResult:
     values: defaultdict[Figure, list[float]] = defaultdict(list)
-    problems: list[str] = []
+    problems = []
     for one in lived:
-        wrong = [one.problem] if one.problem else []
-        if one.call is not None and one.session is not None:
-            figures = figures_of(one.call.record, one.session.log)
+        wrong = list(one.problems)
+        if one.noticed is not None:
+            figures = figures_of(*one.noticed)
             wrong += figures.missing
             for figure, measured in figures.values.items():
                 values[figure] += measured
-        elif one.problem is None:
-            wrong.append("it never reached the model")
         if wrong:
             problems.append(f"the call to {one.number}: {'; '.join(wrong)}")
     summaries = {figure: summarise(values[figure]) for figure in Figure}
     found = {figure: summary for figure, summary in summaries.items() if summary is not None}
-    return SystemResult(system, found, problems, summarise(lags))
+    return SystemResult(found, problems, summarise(lags))

@@ -48,12 +48,6 @@ PARAMS = {
 app = FastAPI()
 
 
-@app.get("/health")
-async def health() -> dict[str, bool]:
-    """Answers once calls can be taken."""
-    return {"ok": True}
-
-
 @app.post("/")
 async def twiml(
     request: Request,

@@ -7,26 +7,24 @@ Both times the streams come to B. The second time, A dials, and prepares the cal
 """
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 
-from server.bench.cores import staying_on
 from server.bench.load.measured import Load
 from server.bench.load.processes import cpu_secs
-from server.bench.load.stage import LoadOptions, LoadStage, until_talking
+from server.bench.load.stage import LoadOptions, LoadStage, empty_stage
 from server.bench.statistics import Summary
-from server.bench.systems import Running, System, running
+from server.bench.systems import Running, System
+from server.bench.tables import print_problems, print_table
 from server.demo.valkey import valkey
 
 IDLE_SECS = 3.0
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +39,23 @@ class RelayResult:
     @property
     def problems(self) -> list[str]:
         """What did not go as it should."""
-        damaged = [
-            f"{name}, {way}: {found.lost} marked packets lost, {found.strange} strange, "
-            f"{found.missing_ms:.0f} ms of sound missing"
-            for name, load in (("direct", self.direct), ("relayed", self.relayed))
-            for way, found in (("to the model", load.up), ("to the phone", load.down))
-            if not found.is_whole
-        ]
-        return [*self.direct.problems, *self.relayed.problems, *damaged]
+        loads = {"direct": self.direct, "relayed": self.relayed}
+        damages = [f"{name}, {one}" for name, load in loads.items() for one in load.damages]
+        return [*self.direct.problems, *self.relayed.problems, *damages]
 
     @property
     def cpu_ratio(self) -> float:
         """CPU that passing a call on takes, as a share of what carrying it takes."""
         return self.relay_share / self.owner_share if self.owner_share > 0 else 0.0
+
+    @property
+    def ways(self) -> list[tuple[str, Summary | None, Summary | None]]:
+        """Latencies in ms of both directions, direct and relayed."""
+        direct, relayed = self.direct, self.relayed
+        return [
+            ("packet to model", direct.up.ms, relayed.up.ms),
+            ("chunk to phone", direct.first_chunk_ms, relayed.first_chunk_ms),
+        ]
 
 
 async def measure_relay(
@@ -63,83 +65,58 @@ async def measure_relay(
 
     Raises: StageError when a server does not start; NoValkey.
     """
-    async with _two_instances(calls, options) as (stage, arrived, dialled):
-        idle = await _shares(arrived, dialled, doing=lambda: asyncio.sleep(IDLE_SECS))
+    async with empty_stage(options) as stage:
+        settings = {
+            "REDIS_URL": await stage.until_end.enter_async_context(valkey(stage.folder)),
+            "STREAM_TOKEN_SECRET": "shared by both",
+            "DATABASE_URL": f"sqlite+aiosqlite:///{stage.folder / 'bench.db'}",
+        }
+        arrived = await stage.start(System.OURS, at_once=calls, settings=settings)
+        # Twilio is told to open streams where the first one is.
+        settings["BASE_URL"] = arrived.url
+        dialled = await stage.start(System.OURS, at_once=calls, settings=settings)
+        servers = arrived, dialled
+        _, idle = await _shares(servers, asyncio.sleep(IDLE_SECS))
         tell(f"{calls} calls, direct")
-        direct, _ = await _measure(stage, arrived, calls, arrived, dialled)
+        direct, _ = await _measure(stage, arrived, calls, servers)
         tell(f"{calls} calls, relayed")
-        relayed, busy = await _measure(stage, dialled, calls, arrived, dialled)
+        relayed, busy = await _measure(stage, dialled, calls, servers)
         return RelayResult(direct, relayed, busy[0] - idle[0], busy[1] - idle[1])
 
 
 async def _measure(
-    stage: LoadStage, dials: Running, calls: int, *servers: Running
+    stage: LoadStage, dials: Running, calls: int, servers: Sequence[Running]
 ) -> tuple[Load, list[float]]:
     """A load of calls that `dials` places, and the shares of a core of all `servers`."""
     stage.server = dials
-    await until_talking([await stage.place()])
+    await stage.grow(1)
     await stage.grow(calls)
-    loads: list[Load] = []
-
-    async def measure() -> None:
-        loads.append(await stage.measure())
-
-    shares = await _shares(*servers, doing=measure)
+    measured = await _shares(servers, stage.measure())
     await stage.hang_up()
-    return loads[0], shares
+    return measured
 
 
-@asynccontextmanager
-async def _two_instances(
-    calls: int, options: LoadOptions
-) -> AsyncIterator[tuple[LoadStage, Running, Running]]:
-    """Both vendors, the instance that streams come to, and another one that dials."""
-    cores = options.cores
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-relay-")))
-        stage = LoadStage(options, folder)
-        await stack.enter_async_context(stage.gemini.serving())
-        await stack.enter_async_context(stage.twilio)
-        settings = {
-            "REDIS_URL": await stack.enter_async_context(valkey(folder)),
-            "STREAM_TOKEN_SECRET": "shared by both",
-            "DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'bench.db'}",
-        }
-        servers: list[Running] = []
-        for name in ("arrived", "dialled"):
-            own = folder / name
-            own.mkdir()
-            # Twilio is told to open streams where the first one is.
-            reached = {"BASE_URL": servers[0].url} if servers else {}
-            starting = running(
-                System.OURS,
-                stage.gemini,
-                stage.twilio,
-                own,
-                at_once=calls,
-                settings={**settings, **reached, **options.settings},
-            )
-            with staying_on(cores.server if cores else None):
-                servers.append(await stack.enter_async_context(starting))
-        stage.pacer.start()
-        stack.callback(stage.pacer.stop)
-        yield stage, servers[0], servers[1]
-
-
-async def _shares(*servers: Running, doing: Callable[[], Coroutine[Any, Any, None]]) -> list[float]:
-    """The share of a core that each server takes while something is done."""
+async def _shares(servers: Sequence[Running], doing: Awaitable[Done]) -> tuple[Done, list[float]]:
+    """What came of something, and the share of a core that each server took meanwhile."""
     began, used = monotonic(), [cpu_secs(server.pid) for server in servers]
-    await doing()
+    done = await doing
     secs = monotonic() - began
-    return [(cpu_secs(one.pid) - before) / secs for one, before in zip(servers, used, strict=True)]
+    shares = [(cpu_secs(one.pid) - was) / secs for one, was in zip(servers, used, strict=True)]
+    return done, shares
 
 
 def as_json(result: RelayResult) -> dict[str, Any]:
     """Latencies in ms, each `[p50, p99]`."""
-    told: dict[str, Any] = {"calls": result.direct.calls, "problems": result.problems}
-    for way, direct, relayed in _ways(result):
-        told[way] = {"direct": _pair(direct), "relayed": _pair(relayed)}
-    return told | {
+    return {
+        "calls": result.direct.calls,
+        "problems": result.problems,
+        **{
+            way: {
+                name: one and [one.p50, one.p99]
+                for name, one in (("direct", direct), ("relayed", relayed))
+            }
+            for way, direct, relayed in result.ways
+        },
         "relay_core_share": result.relay_share,
         "owner_core_share": result.owner_share,
         "cpu_ratio": result.cpu_ratio,
@@ -148,32 +125,17 @@ def as_json(result: RelayResult) -> dict[str, Any]:
 
 def print_relay(result: RelayResult, console: Console) -> None:
     """Print both loads, and what the relay adds to them."""
-    table = Table(title=f"{result.direct.calls} calls at once, ms at p50 / p99")
-    for column in ("", "direct", "relayed", "added"):
-        table.add_column(column)
-    for way, direct, relayed in _ways(result):
+    rows = []
+    for way, direct, relayed in result.ways:
         if direct is not None and relayed is not None:
             added = f"{relayed.p50 - direct.p50:+.2f} / {relayed.p99 - direct.p99:+.2f}"
-            table.add_row(
-                way, *(f"{one.p50:.2f} / {one.p99:.2f}" for one in (direct, relayed)), added
-            )
-    console.print(table)
+            both = (f"{one.p50:.2f} / {one.p99:.2f}" for one in (direct, relayed))
+            rows.append((way, *both, added))
+    title = f"{result.direct.calls} calls at once, ms at p50 / p99"
+    print_table(console, title, ("", "direct", "relayed", "added"), rows)
     ms = [1000 * share / result.relayed.calls for share in (result.relay_share, result.owner_share)]
     console.print(
         f"CPU a second and call: {ms[0]:.2f} ms to pass it on, {ms[1]:.2f} ms to carry it: "
         f"{result.cpu_ratio:.0%}"
     )
-    for problem in result.problems:
-        console.print(problem, markup=False)
-
-
-def _ways(result: RelayResult) -> list[tuple[str, Summary | None, Summary | None]]:
-    direct, relayed = result.direct, result.relayed
-    return [
-        ("packet to model", direct.up.ms, relayed.up.ms),
-        ("chunk to phone", direct.first_chunk_ms, relayed.first_chunk_ms),
-    ]
-
-
-def _pair(summary: Summary | None) -> list[float] | None:
-    return None if summary is None else [summary.p50, summary.p99]
+    print_problems(result.problems, console)

@@ -21,26 +21,14 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-    """The summary of values in any order; None when there are none."""
+    """The summary of values in any order; None when there are none.
+
+    A percentile is the smallest value that at least so many percent do not exceed (nearest rank).
+    """
     if not values:
         return None
     ordered = sorted(values)
-    return Summary(
-        len(ordered),
-        p50=_at(ordered, 50),
-        p95=_at(ordered, 95),
-        p99=_at(ordered, 99),
-        smallest=ordered[0],
-        largest=ordered[-1],
-    )
-
-
-def share_of(value: float, whole: float) -> float | None:
-    """How much of `whole` this is; None when there is nothing to compare with."""
-    return value / whole if whole else None
-
-
-def _at(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that at least so many percent of all do not exceed (nearest rank)."""
     # Whole numbers: 0.95 · 20 is more than 19 in floating point.
-    return ordered[math.ceil(percent * len(ordered) / 100) - 1]
+    ranks = (math.ceil(percent * len(ordered) / 100) for percent in (50, 95, 99))
+    p50, p95, p99 = (ordered[rank - 1] for rank in ranks)
+    return Summary(len(ordered), p50, p95, p99, ordered[0], ordered[-1])

@@ -1,6 +1,5 @@
 """The systems that are measured: each is a server in a process of its own, on uvloop."""
 
-import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +30,8 @@ class System(StrEnum):
 
     `OURS` runs as configured by default. `WARM`: each call is prepared while the phone rings.
     `COLD`: the phone is picked up at once and nothing is prepared. `CACHED`: the same, but the
-    greeting is known from an earlier call. `CASSETTES`: a cassette of every call is kept.
+    greeting is known from an earlier call. `CASSETTES`: a cassette of every call is kept. `PLAIN`
+    and `PLAIN_STARTER` are Pipecat's, at the phone's rates and at Pipecat's own.
     """
 
     OURS = "ours"
@@ -53,11 +53,6 @@ class System(StrEnum):
         """Whether the phone rings before it is picked up, in the latency bench."""
         return self not in (System.COLD, System.CACHED)
 
-    @property
-    def label(self) -> str:
-        """For people."""
-        return _LABELS[self]
-
 
 _OUR_SETTINGS: Mapping[System, dict[str, str]] = {
     System.OURS: {},
@@ -72,32 +67,17 @@ _REFERENCES = {
     System.PLAIN_STARTER: ("server.bench.plain_bot", "default"),
     System.BRIDGE: ("server.bench.bare_bridge",),
 }
-_LABELS = {
-    System.OURS: "ours",
-    System.WARM: "ours, warm",
-    System.COLD: "ours, cold",
-    System.CACHED: "ours, greeting known",
-    System.CASSETTES: "ours, with cassettes",
-    System.PLAIN: "plain Pipecat",
-    System.PLAIN_STARTER: "plain Pipecat, its own rates",
-    System.BRIDGE: "bare bridge",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A system that takes calls, in a process with this `pid`."""
+    """A system that takes calls, in a process with this `pid`; it listens at `url`."""
 
     system: System
     pid: int
+    url: str
     _server: ServerProcess
-    _url: str
     _twilio: TwilioEmulator
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self._url
 
     async def dial(self, number: str) -> None:
         """Have the system call a number.
@@ -109,16 +89,16 @@ class Running:
             answer = await self._server.http.post("/calls", json=call_request(number))
             answer.raise_for_status()
         elif self.system is System.BRIDGE:
-            self._twilio.place(order | {"Twiml": [_stream_twiml(self._url, number)]})
+            self._twilio.place(order | {"Twiml": [_stream_twiml(self.url, number)]})
         else:
-            self._twilio.place(order | {"Url": [f"{self._url}/"]})
+            self._twilio.place(order | {"Url": [f"{self.url}/"]})
 
     def check(self) -> None:
         """Raises: StageError, with the end of its log, once the process has died."""
         try:
             self._server.check()
         except StageError as died:
-            raise StageError(f"{self.system.label} ended under load:\n{died}") from None
+            raise StageError(f"{self.system} ended under load:\n{died}") from None
 
 
 @asynccontextmanager
@@ -143,7 +123,7 @@ async def running(
         port = bound.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         environment = environment_between(gemini, twilio) | {
-            "PYTHONPATH": os.pathsep.join((str(_IMPORTED_FROM), str(folder))),
+            "PYTHONPATH": str(_IMPORTED_FROM),
             # As this system logs by default; Pipecat's own default is DEBUG.
             "LOGURU_LEVEL": "INFO",
         }
@@ -162,7 +142,7 @@ async def running(
             command = (sys.executable, "-m", module, str(bound.fileno()), *words)
             starting = started(command, environment, folder, url, None, listening=bound)
         server = await stack.enter_async_context(starting)
-        yield Running(system, server.process.pid, server, url, twilio)
+        yield Running(system, server.process.pid, url, server, twilio)
 
 
 def _our_environment(url: str, folder: Path, at_once: int) -> dict[str, str]:

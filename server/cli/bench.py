@@ -68,7 +68,7 @@ def latency(
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
         from server.bench.latency import USUAL, BenchOptions, run_latency
-        from server.bench.report import as_json, print_result
+        from server.bench.latency_report import as_json, print_result
         from server.bench.systems import System
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
@@ -80,7 +80,7 @@ def latency(
         refusals_in_words(),
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
-        bars = {one: progress.add_task(one.label, total=calls, start=False) for one in systems}
+        bars = {one: progress.add_task(one, total=calls, start=False) for one in systems}
 
         def tell(one: System, done: int) -> None:
             progress.start_task(bars[one])

@@ -1,6 +1,5 @@
 """`voice-ai bench flood`: what floods of requests without a key cost live calls."""
 
-import asyncio
 from importlib import import_module
 from typing import Annotated
 
@@ -24,13 +23,11 @@ def flood(
     """
     import_module("server.replay.quiet")
     try:
-        import uvloop
         from rich.console import Console
 
-        from server.bench.alone import alone
-        from server.bench.cores import shared_out, staying_on
         from server.bench.flood import as_json, measure_floods, print_floods, problems_of
         from server.bench.load.stage import LoadOptions
+        from server.bench.machine import run_alone, shared_out
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
@@ -39,13 +36,13 @@ def flood(
     def tell(line: str) -> None:
         echo(line, err=True)
 
-    with (
-        refusals_in_words(),
-        alone(lambda: tell("Another bench runs on this machine; waiting.")),
-        staying_on(options.cores.load if options.cores else None),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        phases = runner.run(measure_floods(calls, options, priority=priority, tell=tell))
+    with refusals_in_words():
+        phases = run_alone(
+            lambda: measure_floods(calls, options, priority=priority, tell=tell),
+            options.cores,
+            priority=False,  # the server is started at a priority of its own
+            tell=tell,
+        )
     print_floods(phases, Console())
     write_json(json_file, as_json(phases))
     if problems_of(phases):

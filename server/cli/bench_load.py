@@ -1,8 +1,8 @@
 """`voice-ai bench load`: how many calls a core carries, and what they cost."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,6 @@ from server.cli.bench_options import (
     write_json,
 )
 from server.cli.environment import echo, exit_without_package
-
-if TYPE_CHECKING:
-    from server.bench.load.run import LoadBench
 
 _Calls = Annotated[str, typer.Option(help="Calls at once; several with commas, or none.")]
 _Secs = Annotated[float, typer.Option(min=1, help="Seconds measured under each load.")]
@@ -75,37 +72,43 @@ def load(
     """
     import_module("server.replay.quiet")
     try:
-        from server.bench.load.run import USUAL, LoadBench
-        from server.bench.load.soak import SoakOptions
+        from server.bench.load import run
+        from server.bench.load.set_up import measure_set_up
+        from server.bench.load.soak import run_soak
+        from server.bench.load.stage import LoadOptions
+        from server.bench.load.sweep import run_sweep
+        from server.bench.machine import run_alone, shared_out
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
-    asked = LoadBench(
-        calls=_counts(calls),
-        systems=chosen_systems(system, USUAL),
-        secs=secs,
-        limit_step=step if find_limit else None,
-        soak=SoakOptions(soak, at_once) if soak else None,
-        set_up=set_up,
-        beside=beside,
-        settings=_settings(setting or []),
-        warm_up=warm_up,
-        pin=pin,
-        priority=priority,
-        workers=workers,
-    )
-    if not _run(asked, json_file):
-        raise typer.Exit(1)
+    systems, counts = chosen_systems(system, run.USUAL), _counts(calls)
+    cores = shared_out(workers) if pin else None
+    options = LoadOptions(secs, warm_up, _settings(setting or []), cores, workers)
 
+    def tell(line: str) -> None:
+        echo(line, err=True)
 
-def _run(asked: "LoadBench", json_file: JsonFile) -> bool:
-    """Run it, print it and write it down; whether every call went as it should."""
-    from server.bench.load.run import run_load_bench
+    def measure() -> "Coroutine[Any, Any, run.LoadResult]":
+        if set_up is not None:
+            return run.one_by_one(
+                "set_ups",
+                systems,
+                lambda one: measure_set_up(one, options, calls=set_up, beside=beside),
+            )
+        if soak is not None:
+            return run.one_by_one(
+                "soaks",
+                systems,
+                lambda one: run_soak(one, options, calls=soak, at_once=at_once, tell=tell),
+            )
+        limit_step = step if find_limit else None
+        return run.loads(run_sweep(counts, systems, options, limit_step=limit_step, tell=tell))
 
     with refusals_in_words():
-        result = run_load_bench(asked, tell=lambda line: echo(line, err=True))
-    write_json(json_file, result.told)
-    return not result.problems
+        told, problems = run_alone(measure, cores, priority=priority, tell=tell)
+    write_json(json_file, told)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _counts(calls: str) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ def chosen_systems(names: list[str] | None, usual: "tuple[System, ...]") -> "tup
 @contextmanager
 def refusals_in_words() -> Iterator[None]:
     """A bench that cannot run ends the command with a sentence that says why."""
-    from server.bench.load.priority import NoPriority
+    from server.bench.machine import NoPriority
     from server.demo.stage import StageError
     from server.demo.valkey import NoValkey
 

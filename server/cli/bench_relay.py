@@ -1,6 +1,5 @@
 """`voice-ai bench relay`: what it adds to pass a call on to another instance."""
 
-import asyncio
 from importlib import import_module
 from typing import Annotated
 
@@ -23,23 +22,26 @@ def relay(
     """
     import_module("server.replay.quiet")
     try:
-        import uvloop
         from rich.console import Console
 
-        from server.bench.cores import shared_out
-        from server.bench.load.priority import ahead_of_others
         from server.bench.load.stage import LoadOptions
+        from server.bench.machine import run_alone, shared_out
         from server.bench.relay import as_json, measure_relay, print_relay
     except ModuleNotFoundError as error:
         exit_without_package("The bench", error)
 
     options = LoadOptions(secs, cores=shared_out() if pin else None)
-    with (
-        refusals_in_words(),
-        ahead_of_others(priority),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        result = runner.run(measure_relay(calls, options, lambda line: echo(line, err=True)))
+
+    def tell(line: str) -> None:
+        echo(line, err=True)
+
+    with refusals_in_words():
+        result = run_alone(
+            lambda: measure_relay(calls, options, tell),
+            options.cores,
+            priority=priority,
+            tell=tell,
+        )
     print_relay(result, Console())
     write_json(json_file, as_json(result))
     if result.problems:

@@ -9,30 +9,28 @@ Source: ai.google.dev/api/live.
 import asyncio
 import json
 import re
-from binascii import a2b_base64
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
-from server.bench.load.frames import CLOSE, WebSocketEnd, accept_of, server_frame
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from pipelines.rates import GEMINI_HEARS_AT, PACKET_MS
 from server.bench.load.loaded_call import LoadedCall
-from server.bench.load.markers import SEQUENCES, Ear
+from server.bench.load.markers import Ear
 from server.bench.load.pacer import Pacer
-from server.bench.load.replies import BEATS_IN_REPLY, Replies, frame, greeting
-from server.bench.load.sounds import CHUNK_MS, CHUNKS_BETWEEN_MARKERS, CHUNKS_IN_REPLY, PACKET_MS
-from server.bench.load.trail import Sent
+from server.bench.load.replies import Replies, frame, greeting
+from server.bench.load.websocket_end import WebSocketEnd
 from server.emulators.gemini_live import server_messages as messages
 from server.emulators.gemini_live.certificate import make_certificate
 from server.emulators.gemini_live.emulator import PATH
 
-_RATE = re.compile(rb"rate=(\d+)")
-# The SDK writes the URL-safe alphabet of base64 (RFC 4648, section 5).
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-_DEFAULT_RATE = 16_000  # Hz, of audio whose MIME type names none
+_RATE = re.compile(r"rate=(\d+)")
 
 
 class LoadGemini:
@@ -74,16 +72,15 @@ class LoadGemini:
 class LoadSession(WebSocketEnd):
     """One connection of a client."""
 
+    protocol: ServerProtocol
+
     def __init__(self, gemini: LoadGemini) -> None:
-        super().__init__(server_frame)
+        super().__init__(ServerProtocol(max_size=None))
         self._gemini = gemini
         self._is_set_up = False
         self._call: LoadedCall | None = None
         self._replies: Replies | None = None
         self._ear: Ear | None = None
-        self._beat = 0
-        self._sequence = 0
-        self._position_ms = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connects."""
@@ -95,25 +92,18 @@ class LoadSession(WebSocketEnd):
         self._gemini.sessions.discard(self)
         self._gemini.pacer.remove(self._speak)
 
-    def shake_hands(self, head: bytes) -> None:
+    def shake_hands(self, head: Request | Response) -> None:
         """Accept a request for the Live API that has a key."""
-        request, *lines = head.split(b"\r\n")
-        path, _, query = request.split(b" ")[1].decode().partition("?")
-        headers = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(b":") for line in lines)
-        }
-        if not PATH.fullmatch(path) or not (b"x-goog-api-key" in headers or "key=" in query):
+        assert isinstance(head, Request)
+        path, _, query = head.path.partition("?")
+        if not PATH.fullmatch(path) or not ("x-goog-api-key" in head.headers or "key=" in query):
             self.wrong(f"a request for {path} or without a key")
             return
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept_of(headers[b"sec-websocket-key"]) + b"\r\n\r\n"
-        )
+        self.protocol.send_response(self.protocol.accept(head))
 
-    def closed(self, reason: bytes) -> None:
+    def closed(self) -> None:
         """The client closes."""
-        self.transport.write(server_frame(CLOSE, reason[:2]))
+        self.flush()
         self.transport.close()
 
     def wrong(self, problem: str) -> None:
@@ -122,20 +112,8 @@ class LoadSession(WebSocketEnd):
         self.transport.abort()
 
     def take(self, payload: bytes, at: float) -> None:
-        """A message; sound is found by a search, all else is read as JSON."""
-        found = payload.find(b'"data"') if self._is_set_up and len(payload) > 200 else -1
-        if found < 0:
-            self._read(json.loads(payload))
-            return
-        start = payload.index(b'"', found + 6) + 1
-        pcm = a2b_base64(payload[start : payload.index(b'"', start)].translate(_STANDARD))
-        ear = self._ear
-        if ear is None:
-            rate = _RATE.search(payload)
-            ear = self._ear = Ear(int(rate[1]) if rate else _DEFAULT_RATE)
-        self._listen(ear, pcm, at)
-
-    def _read(self, message: dict[str, Any]) -> None:
+        """A message. The SDK writes its names and its base64 in another way than the API's docs."""
+        message = json.loads(payload)
         if not self._is_set_up:
             if "setup" not in message:
                 self.wrong("the first message was no setup")
@@ -145,7 +123,12 @@ class LoadSession(WebSocketEnd):
             return
         said = message.get("realtimeInput") or message.get("realtime_input") or {}
         turns = message.get("clientContent") or message.get("client_content") or {}
-        if "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
+        if audio := said.get("audio"):
+            if self._ear is None:
+                rate = _RATE.search(str(audio.get("mimeType") or audio.get("mime_type")))
+                self._ear = Ear(int(rate[1]) if rate else GEMINI_HEARS_AT)
+            self._listen(self._ear, urlsafe_b64decode(audio["data"]), at)
+        elif "text" in said or turns.get("turnComplete", turns.get("turn_complete")):
             self.transport.write(greeting())
 
     def _listen(self, ear: Ear, pcm: bytes, at: float) -> None:
@@ -167,32 +150,11 @@ class LoadSession(WebSocketEnd):
         if call.sessions > 1:
             call.problems.append("its session with the model was opened again")
         call.up.rate = rate
-        self._replies = Replies(call.index)
-        self._sequence = 0
-        # Replies of different calls begin at different moments.
-        self._beat = -(call.index * 61 % BEATS_IN_REPLY)
+        self._replies = Replies(call)
         self._gemini.pacer.add(self._speak, call.index * 7 + PACKET_MS // 2)
 
     def _speak(self) -> None:
         """Every 20 ms: send what is due."""
-        beat, replies, call = self._beat, self._replies, self._call
-        assert replies is not None
-        assert call is not None
-        if self.transport.is_closing():
-            return
-        self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
-        if beat < 0:
-            return
-        out = replies.before(beat)
-        if beat < CHUNKS_IN_REPLY:
-            number = None
-            if beat % CHUNKS_BETWEEN_MARKERS == 0:
-                number = self._sequence
-                self._sequence = (number + 1) % SEQUENCES
-                call.down.send(Sent(number, monotonic(), self._position_ms, beat == 0))
-            self._position_ms += CHUNK_MS
-            out += replies.chunk(beat, number)
-        else:
-            out += replies.after(beat, uuid4().hex if beat == CHUNKS_IN_REPLY else "")
-        if out:
-            self.transport.write(out)
+        assert self._replies is not None
+        if not self.transport.is_closing() and (due := self._replies.beat()):
+            self.transport.write(due)

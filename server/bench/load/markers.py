@@ -4,13 +4,12 @@
                   20 ms: five tones at once, one of nine in each of five bands
 
 Three tones number the call, one the burst, and one checks the others. Tones are multiples of
-62.5 Hz below 3.2 kHz, so that 16 ms of a burst tell them apart exactly, whatever its phase: mu-law,
-8 → 16 kHz and 24 → 8 kHz leave them what they are.
+62.5 Hz below 3.2 kHz, so that each is one bin of the Fourier transform of 16 ms, whatever its
+phase: mu-law, 8 → 16 kHz and 24 → 8 kHz leave them what they are.
 """
 
 import audioop
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,20 +54,20 @@ class Heard:
 def burst(marker: Marker, rate: int) -> Pcm:
     """20 ms of PCM16 at `rate` Hz, at its loudest at the beginning, so that its onset is sharp."""
     times = np.arange(rate * BURST_MS // 1000) / rate - 0.0005
-    tones = [np.cos(2 * np.pi * _hz(band, tone) * times) for band, tone in enumerate(_code(marker))]
+    steps = [_LOWEST + band * _TONES + tone for band, tone in enumerate(_code(marker))]
+    tones = [np.cos(2 * np.pi * step * _STEP_HZ * times) for step in steps]
     sound: Pcm = np.rint(-BURST_PEAK / _BANDS * np.sum(tones, axis=0)).astype(np.int16)
     return sound
 
 
-def read(window: Pcm, rate: int) -> Marker | None:
+def read(window: Pcm) -> Marker | None:
     """What the first 16 ms of a burst say; None when they make no sense."""
-    energies = np.square(_analysis(rate) @ window.astype(np.float32)).sum(axis=0)
+    energies = np.square(np.abs(np.fft.rfft(window)))[_LOWEST : _LOWEST + _BANDS * _TONES]
     by_band = energies.reshape(_BANDS, _TONES)
-    code = by_band.argmax(axis=1)
     two = np.sort(by_band, axis=1)[:, -2:]
     if (two[:, 1] < _CLEARLY * two[:, 0]).any():
         return None
-    high, middle, low, sequence, check = (int(tone) for tone in code)
+    high, middle, low, sequence, check = (int(tone) for tone in by_band.argmax(axis=1))
     if check != (high + middle + low + sequence) % _TONES:
         return None
     return Marker((high * _TONES + middle) * _TONES + low, sequence)
@@ -111,7 +110,7 @@ class Ear:
         if stop - self._onset < self._needs:
             return None
         window = np.concatenate(self._burst)[: self._needs]
-        heard = Heard(read(window, self.rate), self._onset, self._at)
+        heard = Heard(read(window), self._onset, self._at)
         self._deaf_until = self._onset + self._deaf
         self._onset = -1
         self._burst = []
@@ -122,16 +121,3 @@ def _code(marker: Marker) -> tuple[int, ...]:
     high, rest = divmod(marker.call, _TONES * _TONES)
     digits = (high, *divmod(rest, _TONES), marker.sequence)
     return (*digits, sum(digits) % _TONES)
-
-
-def _hz(band: int, tone: int) -> float:
-    return (_LOWEST + band * _TONES + tone) * _STEP_HZ
-
-
-@cache
-def _analysis(rate: int) -> NDArray[np.float32]:
-    """Cosine and sine of every tone over a window: (2, tones, samples)."""
-    times = np.arange(rate * _WINDOW_MS // 1000) / rate
-    hz = np.array([_hz(band, tone) for band in range(_BANDS) for tone in range(_TONES)])
-    phases = 2 * np.pi * hz[:, None] * times
-    return np.stack((np.cos(phases), np.sin(phases))).astype(np.float32)

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.bench.load.loaded_call import LoadedCall
+from server.bench.load.pacer import LATE_MS
 from server.bench.load.playout import Gap
-from server.bench.load.trail import Trail
+from server.bench.load.trail import Arrival, Trail
 from server.bench.statistics import Summary, summarise
 from server.bench.systems import System
+from server.bench.tables import told
 
 # A stall of the load generator explains a gap that is this near.
 _NEAR_SECS = 0.01
+# A generator that takes more of its core than this is near its own limit.
+BUSY_SHARE = 0.85
+OTHERS_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +36,8 @@ class Way:
         """Whether all came, once, and nothing else."""
         return not (self.lost or self.missing_ms or self.strange)
 
-
-@dataclass(frozen=True, slots=True)
-class CallMeasured:
-    """One call of a load, so that none hides behind the others."""
-
-    index: int
-    up: Way
-    down: Way
-    gaps: int
+    def __str__(self) -> str:
+        return f"{self.lost} markers lost, {self.strange} strange, {self.missing_ms:.0f} ms missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,32 @@ class Load:
     gaps: int
     own_gaps: int
     cost: Cost
-    each: list[CallMeasured]
     problems: list[str]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: in {told(self.up.ms, 'p50', 'p99')} ms, "
+            f"out {told(self.first_chunk_ms, 'p50', 'p99')} ms, {self.gaps} gaps, "
+            f"lost {self.lost}, {self.core_share:.0%} of a core"
+        )
+
+    @property
+    def name(self) -> str:
+        """How many calls on which system."""
+        return f"{self.calls} × {self.system}"
+
+    @property
+    def lost(self) -> str:
+        """Markers that never came or were strange, and ms of sound, both ways."""
+        ways = (self.up, self.down)
+        markers = sum(way.lost + way.strange for way in ways)
+        return f"{markers}, {sum(way.missing_ms for way in ways):.0f}"
+
+    @property
+    def damages(self) -> list[str]:
+        """What was lost or strange, in words, by direction."""
+        ways = {"up": self.up, "down": self.down}
+        return [f"{name}: {way}" for name, way in ways.items() if not way.is_whole]
 
     @property
     def cpu_per_call_minute(self) -> float:
@@ -94,6 +116,17 @@ class Load:
     def mb_per_call(self) -> float:
         """Memory that a call adds."""
         return (self.cost.resident_mb - self.cost.idle_mb) / self.calls
+
+    @property
+    def generator_was_limit(self) -> bool:
+        """Whether the load generator was too late or busy for the figures to be the server's."""
+        late = self.cost.late_ms
+        return self.cost.generator_share > BUSY_SHARE or (late is not None and late.p99 > LATE_MS)
+
+    @property
+    def others_were_there(self) -> bool:
+        """Whether somebody else used the server's core: CPU time and latencies hold that too."""
+        return (self.cost.others_share or 0.0) > OTHERS_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,42 +155,38 @@ def judge(
     problems: Sequence[str],
 ) -> Load:
     """What the calls came to within a window; whoever was silent in it is a problem."""
-    ups, downs = [call.up for call in calls], [call.down for call in calls]
     gaps = [gap for call in calls for gap in call.playout.gaps if window.holds(gap.at)]
     own = sum(map(window.is_own, gaps))
-    each = [_judge_call(call, window) for call in calls]
-    silent = [f"call {one.index}: nothing reached the model" for one in each if one.up.ms is None]
-    silent += [
-        f"call {one.index}: nothing reached the phone" for one in each if one.down.ms is None
+    ways = (("model", [call.up for call in calls]), ("phone", [call.down for call in calls]))
+    up, down = (_way(trails, window) for _, trails in ways)
+    silent = [
+        f"call {trail.call}: nothing reached the {end}"
+        for end, trails in ways
+        for trail in trails
+        if not _arrivals(trail, window)
     ]
     firsts = [
         one.latency_ms
-        for trail in downs
-        for one in trail.arrivals
-        if one.sent.begins_reply and window.holds(one.sent.at)
+        for call in calls
+        for one in _arrivals(call.down, window)
+        if one.sent.begins_reply
     ]
     return Load(
         system=system,
         calls=len(calls),
-        up=_way(ups, window),
-        down=_way(downs, window),
+        up=up,
+        down=down,
         first_chunk_ms=summarise(firsts),
         gap_ms=summarise([gap.ms for gap in gaps]),
         gaps=len(gaps) - own,
         own_gaps=own,
         cost=cost,
-        each=each,
         problems=[*problems, *silent],
     )
 
 
-def _judge_call(call: LoadedCall, window: Window) -> CallMeasured:
-    gaps = sum(window.holds(gap.at) and not window.is_own(gap) for gap in call.playout.gaps)
-    return CallMeasured(call.index, _way([call.up], window), _way([call.down], window), gaps)
-
-
 def _way(trails: Sequence[Trail], window: Window) -> Way:
-    arrivals = [one for trail in trails for one in trail.arrivals if window.holds(one.sent.at)]
+    arrivals = [one for trail in trails for one in _arrivals(trail, window)]
     return Way(
         ms=summarise([one.latency_ms for one in arrivals]),
         lost=sum(
@@ -166,3 +195,8 @@ def _way(trails: Sequence[Trail], window: Window) -> Way:
         missing_ms=sum(max(0.0, one.missing_ms) for one in arrivals),
         strange=sum(window.holds(at) for trail in trails for at in trail.strange),
     )
+
+
+def _arrivals(trail: Trail, window: Window) -> list[Arrival]:
+    """Those that were sent within the window."""
+    return [one for one in trail.arrivals if window.holds(one.sent.at)]

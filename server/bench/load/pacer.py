@@ -7,9 +7,12 @@ ms   0   1   2   3  …  19  20
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Self
 
-from server.bench.load.sounds import PACKET_MS
+from pipelines.rates import PACKET_MS
 
+# A p99 of lateness beyond this is no longer small against what is measured.
+LATE_MS = 5.0
 # The first chunk of a reply lasts twice as long as it takes until the next one is sent.
 STALL_MS = 5.0
 _TICK_SECS = 0.001
@@ -20,7 +23,7 @@ Beat = Callable[[], None]
 
 
 class Pacer:
-    """Calls every beat in time, late ones all at once.
+    """Calls every beat in time, late ones all at once, as long as the block lasts.
 
     `late_ms` keeps how late each tick was, `stalls` when one came that was very late, and by how
     many ms.
@@ -34,19 +37,18 @@ class Pacer:
         self.late_ms: list[float] = []
         self.stalls: list[tuple[float, float]] = []
 
+    def __enter__(self) -> Self:
+        self._start = monotonic()
+        self._wait()
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+
     def forget(self) -> None:
         """Keep lateness anew."""
         self.late_ms, self.stalls = [], []
-
-    def start(self) -> None:
-        """Begin."""
-        self._start = monotonic()
-        self._wait()
-
-    def stop(self) -> None:
-        """End."""
-        if self._timer is not None:
-            self._timer.cancel()
 
     def add(self, beat: Beat, slot: int) -> None:
         """Call this every 20 ms from now on, at a millisecond of its own."""

@@ -15,7 +15,7 @@ _BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
 
 def cpu_secs(pid: int) -> float:
     """User and system time of a running process so far: all threads, and children that run."""
-    return sum(map(_cpu_secs, _family(pid)))
+    return sum(time.clock_gettime((~one << 3) | _CPU_CLOCK) for one in _family(pid))
 
 
 def resident_mb(pid: int) -> float:
@@ -23,25 +23,13 @@ def resident_mb(pid: int) -> float:
 
     What they share counts for each.
     """
-    return sum(map(_resident_mb, _family(pid)))
+    sizes = (Path(f"/proc/{one}/statm").read_text().split() for one in _family(pid))
+    return sum(int(pages[1]) for pages in sizes) * _PAGE_BYTES / 1e6
 
 
 def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(one for child in children for one in _family(int(child)))]
-
-
-def _cpu_secs(pid: int) -> float:
-    try:
-        return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
-    except OSError:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * _PAGE_BYTES / 1e6
 
 
 def busy_secs(cores: Iterable[int]) -> float:

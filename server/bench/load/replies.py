@@ -8,16 +8,22 @@ Source of order and shapes: ai.google.dev/api/live, BidiGenerateContentServerMes
 
 import json
 from functools import cache
+from time import monotonic
 from typing import Any
+from uuid import uuid4
 
-from server.bench.load.frames import BINARY, server_frame
+from websockets.frames import Frame, Opcode
+
+from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import SEQUENCES
 from server.bench.load.sounds import (
+    CHUNK_MS,
     CHUNKS_BETWEEN_MARKERS,
     CHUNKS_IN_REPLY,
     model_marker,
     model_speech,
 )
+from server.bench.load.trail import Sent
 from server.bench.texts import GREETING
 from server.emulators.gemini_live import server_messages as messages
 
@@ -41,7 +47,7 @@ _USAGE = {
 
 def frame(message: dict[str, Any]) -> bytes:
     """A message as the server sends it: JSON in a binary frame."""
-    return server_frame(BINARY, json.dumps(message).encode())
+    return Frame(Opcode.BINARY, json.dumps(message).encode()).serialize(mask=False)
 
 
 @cache
@@ -50,15 +56,15 @@ def _speech() -> tuple[bytes, ...]:
 
 
 @cache
-def _before() -> dict[int, bytes]:
-    """What goes before the chunk of a beat."""
-    pieces = {
+def _texts() -> dict[int, bytes]:
+    """What goes before the sound of a beat."""
+    said = {
         number * CHUNKS_BETWEEN_MARKERS: frame(messages.output_transcription(piece))
         for number, piece in enumerate(_SAYS)
     }
-    pieces[0] = frame(messages.resumption_update(None, None)) + pieces[0]
-    heard = b"".join(frame(messages.input_transcription(piece)) for piece in _HEARS)
-    return pieces | {_HEARD_AT: heard}
+    said[0] = frame(messages.resumption_update(None, None)) + said[0]
+    said[_HEARD_AT] = b"".join(frame(messages.input_transcription(piece)) for piece in _HEARS)
+    return said
 
 
 @cache
@@ -74,26 +80,39 @@ def greeting() -> bytes:
 
 
 class Replies:
-    """Frames of one session, beat by beat. Chunks with a burst in them are its own."""
+    """What one session says to its call, beat by beat. Chunks with a burst in them are its own."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, call: LoadedCall) -> None:
+        self._call = call
         self._marked = [
-            frame(messages.speech([model_marker(call, number)])) for number in range(SEQUENCES)
+            frame(messages.speech([model_marker(call.index, number)]))
+            for number in range(SEQUENCES)
         ]
+        self._sequence = 0
+        self._position_ms = 0.0
+        # Replies of different calls begin at different moments.
+        self._beat = -(call.index * 61 % BEATS_IN_REPLY)
 
-    def before(self, beat: int) -> bytes:
-        """What goes out before the sound of a beat; empty when nothing does."""
-        return _before().get(beat, b"")
-
-    def chunk(self, beat: int, sequence: int | None) -> bytes:
-        """The sound of a beat, with a burst when `sequence` says which."""
-        if sequence is not None:
-            return self._marked[sequence]
-        speech = _speech()
-        return speech[beat % len(speech)]
-
-    def after(self, beat: int, handle: str) -> bytes:
-        """What goes out once a reply is whole; empty before."""
-        if beat != CHUNKS_IN_REPLY:
+    def beat(self) -> bytes:
+        """What is due at this beat, 20 ms after the one before; a burst in it is noted."""
+        beat = self._beat
+        self._beat = beat + 1 if beat + 1 < BEATS_IN_REPLY else 0
+        if beat < 0:
             return b""
-        return _complete() + frame(messages.resumption_update(handle, None))
+        text = _texts().get(beat, b"")
+        if beat < CHUNKS_IN_REPLY:
+            return text + self._chunk(beat)
+        if beat == CHUNKS_IN_REPLY:
+            return _complete() + frame(messages.resumption_update(uuid4().hex, None))
+        return text
+
+    def _chunk(self, beat: int) -> bytes:
+        position_ms = self._position_ms
+        self._position_ms = position_ms + CHUNK_MS
+        if beat % CHUNKS_BETWEEN_MARKERS:
+            speech = _speech()
+            return speech[beat % len(speech)]
+        sequence = self._sequence
+        self._sequence = (sequence + 1) % SEQUENCES
+        self._call.down.send(Sent(sequence, monotonic(), position_ms, begins_reply=beat == 0))
+        return self._marked[sequence]

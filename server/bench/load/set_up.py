@@ -13,10 +13,9 @@ import math
 from dataclasses import dataclass
 from time import monotonic
 
-from server.bench.load.loaded_call import LoadedCall
+from pipelines.rates import PACKET_MS
 from server.bench.load.replies import BEATS_IN_REPLY
-from server.bench.load.sounds import PACKET_MS
-from server.bench.load.stage import TALKS_WITHIN_SECS, LoadOptions, LoadStage, on_stage
+from server.bench.load.stage import LoadOptions, LoadStage, on_stage, until
 from server.bench.systems import System
 
 CALLS_A_ROUND = 20
@@ -26,71 +25,49 @@ QUIET_SECS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Some calls that were set up one after the other.
+class SetUp:
+    """What a server took for the set-up of each of `calls` while `beside` others talked.
 
-    CPU milliseconds, user and system, of all the server's threads: for the set-up of each call,
-    from the request that places it until there is nothing left to do but to talk, and for the
-    others that talked meanwhile, per second.
+    CPU milliseconds, user and system, of all its threads: the mean of all calls, from the request
+    that places one until there is nothing left to do but to talk.
     """
 
-    calls: int
-    cpu_ms_per_call: float
-    others_ms_per_sec: float
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """What a server took for set-ups while `beside` others talked."""
-
     system: System
+    calls: int
     beside: int
-    rounds: list[Round]
+    cpu_ms_per_call: float
     problems: list[str]
 
-    @property
-    def calls(self) -> int:
-        """Those of all rounds."""
-        return sum(one.calls for one in self.rounds)
-
-    @property
-    def cpu_ms_per_call(self) -> float:
-        """The mean of all calls."""
-        return sum(one.calls * one.cpu_ms_per_call for one in self.rounds) / self.calls
+    def __str__(self) -> str:
+        return (
+            f"a call's set-up takes {self.cpu_ms_per_call:.1f} ms of CPU beside {self.beside} "
+            f"others (mean of {self.calls})"
+        )
 
 
 async def measure_set_up(system: System, options: LoadOptions, *, calls: int, beside: int) -> SetUp:
-    """Set so many calls up on one server, in rounds, while others talk. Raises: StageError."""
+    """Set up calls on one server, in rounds, while others talk. Raises: StageError."""
     async with on_stage(system, options, at_once=beside + CALLS_A_ROUND) as stage:
         await stage.grow(beside)
-        found = SetUp(system, beside, rounds=[], problems=[])
+        cpu_secs, problems = 0.0, []
         for done in range(0, calls, CALLS_A_ROUND):
-            placed, one = await _round(stage, min(CALLS_A_ROUND, calls - done))
-            found.rounds.append(one)
-            found.problems.extend(stage.new_problems())
+            before = await _others_share(stage)
+            used, began = stage.cpu_secs, monotonic()
+            placed = await stage.place_many(min(CALLS_A_ROUND, calls - done), quiet=True)
+            await until(placed, lambda call: call.is_heard)
+            await asyncio.sleep(QUIET_SECS)
+            took = monotonic() - began
+            await asyncio.sleep(math.ceil(took / REPLY_SECS) * REPLY_SECS - took)
+            used, secs = stage.cpu_secs - used, monotonic() - began
+            cpu_secs += used - secs * (before + await _others_share(stage)) / 2
+            problems += stage.new_problems()
             await stage.hang_up(placed)
             await asyncio.sleep(QUIET_SECS)
-        return found
+        return SetUp(system, calls, beside, 1000 * cpu_secs / calls, problems)
 
 
-async def _round(stage: LoadStage, calls: int) -> tuple[list[LoadedCall], Round]:
-    before = await _others_ms_per_sec(stage)
-    used, began = stage.cpu_secs, monotonic()
-    placed = await stage.place_many(calls, quiet=True)
-    for call in placed:
-        try:
-            await asyncio.wait_for(call.sounds.wait(), TALKS_WITHIN_SECS)
-        except TimeoutError:
-            call.problems.append("silent")
-    await asyncio.sleep(QUIET_SECS)
-    took = monotonic() - began
-    await asyncio.sleep(math.ceil(took / REPLY_SECS) * REPLY_SECS - took)
-    used, secs = stage.cpu_secs - used, monotonic() - began
-    others = (before + await _others_ms_per_sec(stage)) / 2
-    return placed, Round(calls, (1000 * used - others * secs) / calls, others)
-
-
-async def _others_ms_per_sec(stage: LoadStage) -> float:
+async def _others_share(stage: LoadStage) -> float:
+    """CPU seconds a second of those who talk."""
     used, began = stage.cpu_secs, monotonic()
     await asyncio.sleep(REPLY_SECS)
-    return 1000 * (stage.cpu_secs - used) / (monotonic() - began)
+    return (stage.cpu_secs - used) / (monotonic() - began)

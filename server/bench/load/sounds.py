@@ -5,20 +5,18 @@ model    |marker|speech 460 ms| × 4, pause 80 ms, |…      40 ms a chunk, 1.92
 """
 
 import audioop
-import base64
 from functools import cache
 
 import numpy as np
 
+from pipelines.rates import GEMINI_SPEAKS_AT, MULAW_SILENCE, PACKET_BYTES, PHONE_RATE
 from server.bench.audio_signals import speech_like
 from server.bench.load.markers import SEQUENCES, SPEECH_PEAK, Marker, Pcm, burst
 
-PHONE_RATE = 8_000  # Hz
-MODEL_SPEAKS_AT = 24_000  # Hz
-PACKET_MS = 20
-PACKET = PHONE_RATE * PACKET_MS // 1000  # samples
+# A caller who says nothing.
+SILENT_PACKET = bytes((MULAW_SILENCE,)) * PACKET_BYTES
 CHUNK_MS = 40
-CHUNK = MODEL_SPEAKS_AT * CHUNK_MS // 1000  # samples
+_CHUNK_BYTES = 2 * GEMINI_SPEAKS_AT * CHUNK_MS // 1000
 # A caller's burst is a packet of its own; in no step with anything that happens every so often.
 PACKETS_BETWEEN_MARKERS = 23
 CHUNKS_BETWEEN_MARKERS = 12
@@ -35,36 +33,28 @@ def speech(rate: int) -> Pcm:
 
 
 @cache
-def caller_speech() -> tuple[str, ...]:
-    """The packets of the caller's speech: mu-law in base64."""
-    pcm = speech(PHONE_RATE).tobytes()
-    return tuple(_packet(pcm[at : at + 2 * PACKET]) for at in range(0, len(pcm), 2 * PACKET))
+def caller_speech() -> tuple[bytes, ...]:
+    """The packets of the caller's speech: mu-law."""
+    return _cut(audioop.lin2ulaw(speech(PHONE_RATE).tobytes(), 2), PACKET_BYTES)
 
 
-def caller_markers(call: int) -> tuple[str, ...]:
-    """The packets that say who calls, by their sequence number: mu-law in base64."""
+def caller_markers(call: int) -> tuple[bytes, ...]:
+    """The packets that say who calls, by their sequence number: mu-law."""
     bursts = (burst(Marker(call, number), PHONE_RATE) for number in range(SEQUENCES))
-    return tuple(_packet(one.tobytes()) for one in bursts)
+    return tuple(audioop.lin2ulaw(one.tobytes(), 2) for one in bursts)
 
 
 @cache
 def model_speech() -> tuple[bytes, ...]:
     """The chunks of the model's speech: PCM16."""
-    pcm = speech(MODEL_SPEAKS_AT).tobytes()
-    return tuple(pcm[at : at + 2 * CHUNK] for at in range(0, len(pcm), 2 * CHUNK))
+    return _cut(speech(GEMINI_SPEAKS_AT).tobytes(), _CHUNK_BYTES)
 
 
 def model_marker(call: int, sequence: int) -> bytes:
     """A chunk that begins with a burst: PCM16."""
-    head = burst(Marker(call, sequence), MODEL_SPEAKS_AT).tobytes()
+    head = burst(Marker(call, sequence), GEMINI_SPEAKS_AT).tobytes()
     return head + model_speech()[0][len(head) :]
 
 
-@cache
-def silent_packet() -> str:
-    """A packet of a caller who says nothing."""
-    return _packet(bytes(2 * PACKET))
-
-
-def _packet(pcm: bytes) -> str:
-    return base64.b64encode(audioop.lin2ulaw(pcm, 2)).decode()
+def _cut(sound: bytes, size: int) -> tuple[bytes, ...]:
+    return tuple(sound[at : at + size] for at in range(0, len(sound), size))

@@ -1,4 +1,4 @@
-"""One server with its calls: places them, lets them talk, and measures while they do.
+"""Servers with their calls: places them, lets them talk, and measures while they do.
 
 ramp up        everybody talks                               hang up
 |/////////|----|============ measured ============|--------|\\\\\\\\|
@@ -8,7 +8,7 @@ ramp up        everybody talks                               hang up
 import asyncio
 import gc
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,16 +17,14 @@ from time import monotonic, process_time
 
 import httpx
 
-from server.bench.cores import Cores, staying_on
-from server.bench.load.gc_probe import collect, full_collections, write_probe
 from server.bench.load.gemini import LoadGemini
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import MOST_CALLS
 from server.bench.load.measured import Cost, Load, Window, judge
 from server.bench.load.pacer import Pacer
-from server.bench.load.priority import is_ahead
 from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
 from server.bench.load.twilio import LoadTwilio
+from server.bench.machine import Cores, is_ahead, staying_on
 from server.bench.statistics import summarise
 from server.bench.systems import Running, System, running
 from server.bench.texts import OUR_NUMBER
@@ -59,9 +57,12 @@ class LoadOptions:
 
 
 class LoadStage:
-    """A server that takes calls, between both vendors; `on_stage` makes one."""
+    """Both vendors, and servers between them, of which `server` takes the calls.
 
-    def __init__(self, options: LoadOptions, folder: Path) -> None:
+    What is entered in `until_end` is left when the stage ends.
+    """
+
+    def __init__(self, options: LoadOptions, folder: Path, until_end: AsyncExitStack) -> None:
         # Those that are on the phone, oldest first.
         self.calls: list[LoadedCall] = []
         self.idle_mb = 0.0
@@ -73,13 +74,32 @@ class LoadStage:
         self.gemini = LoadGemini(self.pacer, self._by_index)
         self.twilio = LoadTwilio(self.pacer, self._by_number, OUR_NUMBER)
         self._options = options
+        self.until_end = until_end
         self._placed = 0
         self._told: set[str] = set()
 
-    @property
-    def system(self) -> System:
-        """Whose server it is."""
-        return self.server.system
+    async def start(
+        self, system: System, *, at_once: int, settings: Mapping[str, str] | None = None
+    ) -> Running:
+        """Start a server for `at_once` calls at the most; it takes the calls from now on.
+
+        `settings` are those that the options do not have.
+
+        Raises: StageError when it does not start.
+        """
+        options = self._options
+        starting = running(
+            system,
+            self.gemini,
+            self.twilio,
+            Path(tempfile.mkdtemp(dir=self.folder)),
+            at_once=at_once,
+            settings={**(settings or {}), **options.settings},
+            workers=options.workers,
+        )
+        with staying_on(options.cores.server if options.cores else None):
+            self.server = await self.until_end.enter_async_context(starting)
+        return self.server
 
     @property
     def cpu_secs(self) -> float:
@@ -90,15 +110,6 @@ class LoadStage:
     def resident_mb(self) -> float:
         """The server's resident memory in MB (10^6 bytes)."""
         return resident_mb(self.server.pid)
-
-    @property
-    def full_collections(self) -> int:
-        """Full garbage collections of the server so far, if it is probed."""
-        return full_collections(self.folder)
-
-    async def collect(self) -> bool:
-        """Have the server collect its garbage, if it is probed; whether it did."""
-        return await collect(self.server.pid, self.folder)
 
     async def place(self, *, quiet: bool = False) -> LoadedCall:
         """Place one more call; what goes wrong is a problem of its own.
@@ -132,7 +143,7 @@ class LoadStage:
     async def grow(self, calls: int) -> None:
         """Place calls until so many talk at once. Raises: StageError when the server has died."""
         await self.place_many(calls - len(self.calls))
-        await until_talking(self.calls)
+        await until(self.calls, lambda call: call.talks)
         gc.collect()
         await asyncio.sleep(SETTLES_SECS)
 
@@ -164,7 +175,7 @@ class LoadStage:
             generator_share=mine / secs,
             late_ms=summarise(late_ms),
         )
-        return judge(self.system, self.calls, window, cost, self.new_problems())
+        return judge(self.server.system, self.calls, window, cost, self.new_problems())
 
     async def hang_up(self, calls: Sequence[LoadedCall] | None = None) -> None:
         """End calls, all by default, and wait until both vendors are done with them."""
@@ -196,51 +207,42 @@ class LoadStage:
 
 
 @asynccontextmanager
+async def empty_stage(options: LoadOptions) -> AsyncIterator[LoadStage]:
+    """Both vendors, and no server yet; those that `start` starts end with it."""
+    async with AsyncExitStack() as until_end:
+        folder = until_end.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-load-"))
+        stage = LoadStage(options, Path(folder), until_end)
+        await until_end.enter_async_context(stage.gemini.serving())
+        await until_end.enter_async_context(stage.twilio)
+        until_end.enter_context(stage.pacer)
+        yield stage
+
+
+@asynccontextmanager
 async def on_stage(
-    system: System, options: LoadOptions, *, at_once: int, probed: bool = False
+    system: System, options: LoadOptions, *, at_once: int
 ) -> AsyncIterator[LoadStage]:
     """A server that is ready for `at_once` calls at the most.
 
-    `probed`: it counts its garbage collections.
-
     Raises: StageError when it does not start.
     """
-    cores = options.cores
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voice-ai-load-")))
-        stage = LoadStage(options, folder)
-        await stack.enter_async_context(stage.gemini.serving())
-        await stack.enter_async_context(stage.twilio)
-        if probed:
-            write_probe(folder)
-        starting = running(
-            system,
-            stage.gemini,
-            stage.twilio,
-            folder,
-            at_once=at_once,
-            settings=options.settings,
-            workers=options.workers,
-        )
-        with staying_on(cores.server if cores else None):
-            stage.server = await stack.enter_async_context(starting)
-        stage.pacer.start()
-        stack.callback(stage.pacer.stop)
+    async with empty_stage(options) as stage:
+        await stage.start(system, at_once=at_once)
         if options.warm_up:
-            await until_talking([await stage.place()])
+            await until([await stage.place()], lambda call: call.talks)
             await stage.hang_up()
         stage.idle_mb = stage.resident_mb
         yield stage
         await stage.hang_up()
 
 
-async def until_talking(calls: Sequence[LoadedCall]) -> None:
-    """Wait until all have heard each other, or something went wrong, or for some seconds."""
+async def until(calls: Sequence[LoadedCall], reached: Callable[[LoadedCall], bool]) -> None:
+    """Wait until all have reached a state, or something went wrong, or for some seconds."""
     give_up = monotonic() + TALKS_WITHIN_SECS
     for call in calls:
-        while monotonic() < give_up and not (call.talks or call.problems):  # noqa: ASYNC110
+        while monotonic() < give_up and not (reached(call) or call.problems):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        if not call.talks and not call.problems:
+        if not reached(call) and not call.problems:
             call.problems.append(f"nobody talked within {TALKS_WITHIN_SECS:g} s")
 
 

@@ -1,6 +1,6 @@
 """The same loads on every system, one after the other, so that they can be compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from server.bench.load.measured import Load
@@ -19,43 +19,32 @@ class Limit:
 
     calls: int
     then: list[str]
-    tried: list[Load]
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What came of every load, by calls at once and then by system."""
+    """Every load that was asked for, and behind them those that a limit was `searched` with."""
 
     options: LoadOptions
-    loads: dict[int, dict[System, Load]] = field(default_factory=dict)
+    loads: list[Load] = field(default_factory=list)
+    searched: list[Load] = field(default_factory=list)
     limits: dict[System, Limit] = field(default_factory=dict)
-
-    def swept(self) -> list[Load]:
-        """Every load that was asked for, in order."""
-        return [load for loads in self.loads.values() for load in loads.values()]
-
-    def all_loads(self) -> list[Load]:
-        """These, and behind them those that a limit was searched with."""
-        return self.swept() + [load for limit in self.limits.values() for load in limit.tried]
 
     def cpu_ratio(self, load: Load, to: System) -> float | None:
         """How much CPU a call takes, as a multiple of another system's under the same load."""
-        other = self.loads.get(load.calls, {}).get(to)
-        if other is None or other.system is load.system or not other.cpu_per_call_minute:
+        same = [one for one in self.loads if one.calls == load.calls and one.system is to]
+        if not same or to is load.system or not same[0].cost.cpu_secs:
             return None
-        return load.cpu_per_call_minute / other.cpu_per_call_minute
-
-
-Tell = Callable[[Load], None]
+        return load.cpu_per_call_minute / same[0].cpu_per_call_minute
 
 
 async def run_sweep(
-    calls: tuple[int, ...],
-    systems: tuple[System, ...],
+    calls: Sequence[int],
+    systems: Sequence[System],
     options: LoadOptions,
     *,
-    limit_step: int | None = None,
-    tell: Tell = lambda _load: None,
+    limit_step: int | None,
+    tell: Callable[[str], None],
 ) -> Sweep:
     """Put every load on every system; `tell` hears of each.
 
@@ -68,35 +57,33 @@ async def run_sweep(
         for system in systems:
             async with on_stage(system, options, at_once=count) as stage:
                 await stage.grow(count)
-                load = await stage.measure()
-            sweep.loads.setdefault(count, {})[system] = load
-            tell(load)
+                sweep.loads.append(await stage.measure())
+            tell(str(sweep.loads[-1]))
     if limit_step is not None:
         for system in systems:
-            sweep.limits[system] = await find_limit(system, options, step=limit_step, tell=tell)
+            sweep.limits[system] = await _find_limit(system, sweep, step=limit_step, tell=tell)
     return sweep
 
 
-async def find_limit(
-    system: System, options: LoadOptions, *, step: int, tell: Tell = lambda _load: None
+async def _find_limit(
+    system: System, sweep: Sweep, *, step: int, tell: Callable[[str], None]
 ) -> Limit:
     """Add calls to one server until a target breaks, twice in a row. Raises: StageError."""
     held = 0
-    tried: list[Load] = []
-    async with on_stage(system, options, at_once=MOST_AT_ONCE) as stage:
+    async with on_stage(system, sweep.options, at_once=MOST_AT_ONCE) as stage:
         for count in range(step, MOST_AT_ONCE + 1, step):
             await stage.grow(count)
             for _ in range(2):
                 load = await stage.measure()
-                tell(load)
-                tried.append(load)
+                tell(str(load))
+                sweep.searched.append(load)
                 missed = missed_targets(load)
                 if not missed:
                     break
             else:
-                return Limit(held, missed, tried)
+                return Limit(held, missed)
             held = count
-    return Limit(held, [], tried)
+    return Limit(held, [])
 
 
 def missed_targets(load: Load) -> list[str]:
@@ -114,10 +101,4 @@ def missed_targets(load: Load) -> list[str]:
             missed.append(f"{name}: {summary.p99:.1f} ms at p99, not {most:g}")
     if load.gaps:
         missed.append(f"{load.gaps} gaps")
-    for name, way in (("up", load.up), ("down", load.down)):
-        if not way.is_whole:
-            missed.append(
-                f"{name}: {way.lost} markers lost, {way.strange} strange, "
-                f"{way.missing_ms:.0f} ms missing"
-            )
-    return missed
+    return missed + load.damages

@@ -3,7 +3,7 @@
 When a document cannot be had or followed, Twilio says so to the person and hangs up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urljoin
 
 from server.emulators.speech import speak, voice_for
@@ -39,6 +39,7 @@ class Conversation:
 
     def __init__(self, call: EmulatedCall) -> None:
         self._call = call
+        self._media_stream: Callable[..., MediaStream] = MediaStream
         self._extra: dict[str, str] = {}
         # The reason of a <Reject>.
         self.rejected: str | None = None
@@ -135,7 +136,7 @@ class Conversation:
                 url = urljoin(base, verb.status_callback)
                 call.callbacks.send(event, url, verb.status_callback_method, form)
 
-        stream = MediaStream(
+        stream = self._media_stream(
             verb,
             call.answer(),
             call.record,

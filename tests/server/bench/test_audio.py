@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from processors.polyphase import Polyphase
 from server.bench import audio_report
 from server.bench.audio import Direction, LineFigures, measure
 from server.bench.audio_report import OURS, audio_as_json, measure_all, print_audio, verdicts
-from server.bench.soxr_stream import soxr_stream
+from server.bench.soxr_stream import SoxrStream
 from server.cli.main import app
 
 
@@ -117,11 +118,11 @@ def test_a_broken_resampler_fails(broken: type[Broken], fails: set[str]) -> None
 
 
 def test_the_stream_of_soxr_is_clean_and_holds_a_live_line_back() -> None:
-    figures = measure(Direction.AGENT, soxr_stream("VHQ"))
+    figures = measure(Direction.AGENT, partial(SoxrStream, quality="VHQ"))
     assert figures.snr_db > 70
     assert figures.aliasing_db < -80
     assert figures.delay_ms[1] > 50
-    quick = measure(Direction.AGENT, soxr_stream("QQ"))
+    quick = measure(Direction.AGENT, partial(SoxrStream, quality="QQ"))
     assert quick.delay_ms[1] < 1
     assert quick.aliasing_db > -20
 
@@ -129,7 +130,7 @@ def test_the_stream_of_soxr_is_clean_and_holds_a_live_line_back() -> None:
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Polyphase]], None]:
     def only(kind: type[Polyphase]) -> None:
-        both = {OURS: kind, "soxr QQ": soxr_stream("QQ")}
+        both = {OURS: kind, "soxr QQ": partial(SoxrStream, quality="QQ")}
         monkeypatch.setattr(measure_all, "__defaults__", (both,))
 
     return only

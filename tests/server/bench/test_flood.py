@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.bench import alone
-from server.bench.flood import FLOODS, KEEPS_AT_MOST_MB, Phase, as_json, problems_of
+from server.bench import machine
+from server.bench.flood import KEEPS_AT_MOST_MB, QUIET, Phase, as_json, problems_of
 from server.bench.flooder import flood
 from server.cli.main import app
 from tests.server.bench.load.samples import a_call, a_load
@@ -19,8 +19,8 @@ def phases(
     *, flooded_ms: float = 3.0, lost: int | None = None, kept_mb: float = 1.0
 ) -> list[Phase]:
     """A quiet time, a flood, and a quiet time again."""
-    quiet = Phase(None, 0, a_load(a_call()), 200.0)
-    flooded = Phase(FLOODS[0], 7, a_load(a_call(latency_ms=flooded_ms, lost=lost)), 210.0)
+    quiet = Phase(QUIET, 0, a_load(a_call()), 200.0)
+    flooded = Phase("requests", 7, a_load(a_call(latency_ms=flooded_ms, lost=lost)), 210.0)
     return [quiet, flooded, replace(quiet, after_mb=200.0 + kept_mb)]
 
 
@@ -29,22 +29,21 @@ def test_a_flood_that_costs_little_is_no_problem() -> None:
 
 
 def test_what_a_flood_costs_too_much_of_is_told() -> None:
-    name = FLOODS[0].name
     late, lost = problems_of(phases(flooded_ms=52.1)), problems_of(phases(lost=12))
-    assert late == [f"{name}: a packet was 50 ms late, {way}" for way in ("in", "out")]
-    assert lost == [f"{name}: sound was lost"]
+    assert late == [f"requests: a packet was 50 ms late, {way}" for way in ("in", "out")]
+    assert lost == ["requests: sound was lost"]
     assert problems_of(phases(kept_mb=21.0)) == ["21 MB stayed behind"]
 
 
 def test_a_flood_that_did_not_take_place_is_a_problem() -> None:
     quiet, flooded, after = phases()
     none = [quiet, replace(flooded, rounds=0), after]
-    assert problems_of(none) == [f"{FLOODS[0].name}: there was no flood"]
+    assert problems_of(none) == ["requests: there was no flood"]
 
 
 def test_the_json_has_each_phase() -> None:
     told = as_json(phases())
-    assert [one["name"] for one in told["phases"]] == ["quiet", FLOODS[0].name, "quiet"]
+    assert [one["name"] for one in told["phases"]] == ["quiet", "requests", "quiet"]
     assert told["phases"][1]["in"] == pytest.approx((3.0, 3.0, 3.0))
 
 
@@ -70,7 +69,7 @@ def test_calls_go_on_while_the_server_is_flooded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A bench that somebody runs beside the tests is not waited for. Lateness is the machine's.
-    monkeypatch.setattr(alone, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(machine, "LOCK", tmp_path / "lock")
     file = tmp_path / "flood.json"
     words = ("--calls", "2", "--secs", "3", "--json", str(file))
     result = CliRunner().invoke(app, ["bench", "flood", *words])

@@ -54,10 +54,10 @@ def test_what_the_relay_loses_is_a_problem() -> None:
     failed, *damaged = lossy.problems
     assert failed == "call 1 ended"
     assert [problem.split(":")[0] for problem in damaged] == [
-        "relayed, to the model",
-        "relayed, to the phone",
+        "relayed, up",
+        "relayed, down",
     ]
-    assert all(" 1 marked packets lost, 0 strange" in problem for problem in damaged)
+    assert all(" 1 markers lost, 0 strange" in problem for problem in damaged)
     assert as_json(lossy)["problems"] == lossy.problems
     assert failed in printed(lossy)
 
@@ -68,7 +68,7 @@ async def test_two_calls_are_measured_direct_and_passed_on() -> None:
     told: list[str] = []
     result = await measure_relay(2, LoadOptions(secs=5.0), told.append)
     assert told == ["2 calls, direct", "2 calls, relayed"]
-    assert [problem for problem in result.problems if "marked" not in problem] == []
+    assert [problem for problem in result.problems if "markers" not in problem] == []
     for load in (result.direct, result.relayed):
         assert load.calls == 2
         assert all(way.ms is not None and way.ms.count for way in (load.up, load.down))

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bench.statistics import Summary, share_of, summarise
+from server.bench.statistics import Summary, summarise
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 
@@ -57,7 +57,5 @@ def test_some_percentiles_that_anybody_can_check() -> None:
     assert (hundred.p50, hundred.p95, hundred.p99) == (50, 95, 99)
 
 
-def test_nothing_measured_is_no_figure_and_nothing_to_compare_with_no_share() -> None:
+def test_nothing_measured_is_no_figure() -> None:
     assert summarise([]) is None
-    assert share_of(5.0, 0.0) is None
-    assert share_of(5.0, 20.0) == 0.25

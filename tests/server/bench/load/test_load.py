@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.bench import alone
+from server.bench import machine
 from server.bench.load.set_up import measure_set_up
-from server.bench.load.soak import Sample, SoakOptions, run_soak
+from server.bench.load.soak import run_soak
 from server.bench.load.stage import LoadOptions, LoadStage, on_stage
 from server.bench.systems import System
 from server.cli.main import app
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Told:
     file = folder / "new folder" / "load.json"
     with pytest.MonkeyPatch.context() as patch:
         # A bench that somebody runs beside the tests is not waited for.
-        patch.setattr(alone, "LOCK", folder / "lock")
+        patch.setattr(machine, "LOCK", folder / "lock")
         result = CliRunner().invoke(app, ["bench", "load", *WORDS, "--json", str(file)])
     (load,) = json.loads(file.read_text(encoding="utf-8"))["loads"]
     return result, load
@@ -56,7 +56,6 @@ def test_nothing_is_lost_either_way(run: Told) -> None:
         # Every 460 or 480 ms one, of each call.
         assert way["ms"]["count"] >= CALLS * 3
         assert (way["lost"], way["strange"], way["missing_ms"]) == (0, 0, 0)
-    assert [call["up"]["ms"] is not None for call in load["each"]] == [True] * CALLS
 
 
 def test_costs_are_measured(run: Told) -> None:
@@ -75,22 +74,20 @@ async def test_calls_are_set_up_beside_others() -> None:
     found = await measure_set_up(System.BRIDGE, options, calls=2, beside=1)
     assert found.problems == []
     assert (found.system, found.beside, found.calls) == (System.BRIDGE, 1, 2)
-    (one,) = found.rounds
-    assert one.calls == 2
-    assert one.others_ms_per_sec > 0
-    assert found.cpu_ms_per_call == one.cpu_ms_per_call
+    # A second is far more than any call takes, and far less than two talkers in all this time.
+    assert abs(found.cpu_ms_per_call) < 1_000
 
 
 @pytest.mark.long
 async def test_a_soak_has_each_call_and_tells_of_memory() -> None:
-    told: list[Sample] = []
-    # A reply takes two seconds, and in the second one it says nothing.
-    options = LoadOptions(secs=2.5, warm_up=False)
-    soak = await run_soak(System.BRIDGE, options, SoakOptions(2, 2, talk_secs=0.3), told.append)
+    told: list[str] = []
+    options = LoadOptions(warm_up=False)
+    soak = await run_soak(System.BRIDGE, options, calls=2, at_once=2, tell=told.append)
     assert soak.problems == []
     assert [one.calls for one in soak.samples] == [1, 2, 2]
-    assert told == soak.samples
-    assert soak.collected_mb is not None
+    assert [line.split(" calls")[0] for line in told] == [
+        f"bridge: after {one.calls}" for one in soak.samples
+    ]
     assert all(20 < one.resident_mb < 1_000 for one in soak.samples)
     # A growing server would be seen: a call's session and streams take more than this.
     assert abs(soak.samples[-1].resident_mb - soak.samples[0].resident_mb) < 20
@@ -105,7 +102,7 @@ async def place_on(stage: LoadStage) -> None:
 async def test_a_server_that_dies_under_load_is_said_with_its_last_words() -> None:
     async with on_stage(System.BRIDGE, LoadOptions(secs=1, warm_up=False), at_once=1) as stage:
         os.kill(stage.server.pid, signal.SIGKILL)
-        with pytest.raises(StageError, match="bare bridge ended under load"):
+        with pytest.raises(StageError, match="bridge ended under load"):
             await place_on(stage)
 
 

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.rates import GEMINI_HEARS_AT as MODEL_HEARS_AT
+from pipelines.rates import GEMINI_SPEAKS_AT as MODEL_SPEAKS_AT
+from pipelines.rates import PHONE_RATE
 from processors.polyphase import Polyphase
 from server.bench.load.markers import LOUD, MOST_CALLS, SEQUENCES, Ear, Heard, Marker, burst, read
-from server.bench.load.sounds import MODEL_SPEAKS_AT, PHONE_RATE, speech
+from server.bench.load.sounds import speech
 
-MODEL_HEARS_AT = 16_000
 SPEECH_MS = 200
 
 MARKERS = st.builds(Marker, st.integers(0, MOST_CALLS - 1), st.integers(0, SEQUENCES - 1))
@@ -87,7 +89,7 @@ def test_speech_is_no_marker() -> None:
 
 def test_two_markers_over_each_other_are_none() -> None:
     both = burst(Marker(5, 1), PHONE_RATE) // 2 + burst(Marker(700, 2), PHONE_RATE) // 2
-    assert read(both[:128], PHONE_RATE) is None
+    assert read(both[:128]) is None
 
 
 def test_a_burst_with_a_hole_is_not_taken_for_another() -> None:
@@ -96,7 +98,7 @@ def test_a_burst_with_a_hole_is_not_taken_for_another() -> None:
     for start in range(0, 96, 8):
         torn = sound.copy()
         torn[start : start + 32] = 0
-        assert read(torn[:128], PHONE_RATE) in (None, marker)
+        assert read(torn[:128]) in (None, marker)
 
 
 def test_an_ear_counts_every_sample() -> None:

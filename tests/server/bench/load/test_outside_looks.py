@@ -1,16 +1,13 @@
-"""What is read of a process from outside: CPU time, memory and collections."""
+"""What is read of a process from outside: CPU time and memory."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from server.bench.load.gc_probe import collect, full_collections, write_probe
 from server.bench.load.processes import busy_secs, cpu_secs, resident_mb
 
 
@@ -52,31 +49,3 @@ def test_a_core_is_busy_with_what_runs_on_it() -> None:
         sum(range(10_000))
     assert busy_secs(cores) - before > 0.15
     assert busy_secs([]) == 0.0
-
-
-def test_full_collections_are_counted_from_outside(tmp_path: Path) -> None:
-    write_probe(tmp_path)
-    assert full_collections(tmp_path) == 0
-    # Python collects at its end, too, but not at this one.
-    code = "import gc, os; gc.disable(); gc.collect(); gc.collect(0); gc.collect(); os._exit(0)"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-    assert full_collections(tmp_path) == 2
-
-
-async def test_a_full_collection_comes_when_it_is_asked_for(tmp_path: Path) -> None:
-    write_probe(tmp_path)
-    code = "import gc; gc.disable(); print(1, flush=True); input()"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code),
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    await process.stdout.readline()
-    before = full_collections(tmp_path)
-    assert await collect(process.pid, tmp_path)
-    assert full_collections(tmp_path) == before + 1
-    await process.communicate(b"\n")
-    assert process.returncode == 0

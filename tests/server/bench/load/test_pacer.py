@@ -18,9 +18,8 @@ async def test_each_has_a_beat_every_20_ms_and_misses_none() -> None:
 
     for slot in beats:
         pacer.add(lambda slot=slot: beat(slot), slot)  # type: ignore[misc]
-    pacer.start()
-    await asyncio.wait_for(done.wait(), 10)
-    pacer.stop()
+    with pacer:
+        await asyncio.wait_for(done.wait(), 10)
     counts = [len(times) for times in beats.values()]
     assert max(counts) - min(counts) <= 1
     # On the whole in time: what comes late is made up for.
@@ -42,9 +41,8 @@ async def test_a_stall_is_noticed_and_made_up_for() -> None:
             done.set()
 
     pacer.add(beat, 3)
-    pacer.start()
-    await asyncio.wait_for(done.wait(), 10)
-    pacer.stop()
+    with pacer:
+        await asyncio.wait_for(done.wait(), 10)
     assert any(ms > 75 for _, ms in pacer.stalls)
     assert all(ms > STALL_MS for _, ms in pacer.stalls)
     # The five beats of the stall came at once behind it.
@@ -71,7 +69,6 @@ async def test_who_left_has_no_beat() -> None:
 
     pacer.add(leave, 0)
     pacer.add(stay, 0)
-    pacer.start()
-    await asyncio.wait_for(stays.wait(), 10)
-    pacer.stop()
+    with pacer:
+        await asyncio.wait_for(stays.wait(), 10)
     assert len(left) == 1

@@ -12,25 +12,28 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
+from pipelines.rates import GEMINI_HEARS_AT as HEARS_AT
+from pipelines.rates import GEMINI_SPEAKS_AT as MODEL_SPEAKS_AT
 from server.bench.load.gemini import LoadGemini
 from server.bench.load.loaded_call import LoadedCall
 from server.bench.load.markers import Ear, Marker, burst
 from server.bench.load.pacer import Pacer
 from server.bench.load.phone import LISTENS_FIRST_SECS, LoadPhone
-from server.bench.load.sounds import MODEL_SPEAKS_AT, speech
+from server.bench.load.sounds import speech
 from server.bench.load.trail import Sent
+from server.emulators.twilio.line import Line
+from server.emulators.twilio.record import CallRecord
 from server.emulators.twilio.signature import HEADER, sign
+from server.emulators.twilio.twiml import Stream
+from server.emulators.twilio.waiting import Changes
 
 PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=any"
-HEARS_AT = 16_000
 
 
 @pytest.fixture
 async def pacer() -> AsyncIterator[Pacer]:
-    pacer = Pacer()
-    pacer.start()
-    yield pacer
-    pacer.stop()
+    with Pacer() as pacer:
+        yield pacer
 
 
 @pytest.fixture
@@ -64,7 +67,9 @@ def marked(index: int) -> bytes:
 
 def by_sdk(pcm: bytes) -> str:
     sound = base64.urlsafe_b64encode(pcm).decode()
-    return json.dumps({"realtime_input": {"audio": {"data": sound, "mimeType": "audio/pcm"}}})
+    return json.dumps(
+        {"realtime_input": {"audio": {"data": sound, "mime_type": "audio/pcm;rate=16000"}}}
+    )
 
 
 def by_hand(pcm: bytes) -> str:
@@ -171,7 +176,7 @@ class Application:
                 await asyncio.sleep(0.01)
 
 
-Ringing = tuple[LoadPhone, Application, asyncio.Task[str], LoadedCall]
+Ringing = tuple[LoadPhone, Application, asyncio.Task[None], LoadedCall]
 
 
 @pytest.fixture
@@ -184,11 +189,13 @@ async def ringing(pacer: Pacer) -> AsyncIterator[Ringing]:
         phone = LoadPhone(
             call,
             pacer,
-            url=url,
-            parameters={"token": "t"},
+            Stream(url=url, parameters={"token": "t"}),
+            Line(Changes()),
+            CallRecord(lambda _: None),
             account_sid="AC1",
             call_sid="CA1",
             auth_token="secret",
+            tell=lambda _event, _form: None,
         )
         running = asyncio.create_task(phone.run())
         await application.until("start")
@@ -262,5 +269,6 @@ async def test_what_twilio_would_not_take_ends_the_stream(
 ) -> None:
     phone, application, running, call = ringing
     await (await application.socket).send(text.replace("SID", phone.sid))
-    assert says in await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 10)
     assert says in call.problems[0]
+    assert says in call.problems[1]

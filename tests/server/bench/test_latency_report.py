@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from server.bench.cores import Cores
 from server.bench.figures import Figure
 from server.bench.latency import BenchOptions, BenchResult, SystemResult
-from server.bench.report import TITLES, as_json, print_result, was_late
+from server.bench.latency_report import TITLES, as_json, print_result, was_late
+from server.bench.machine import Cores
 from server.bench.statistics import Summary, summarise
 from server.bench.systems import System
 
@@ -26,7 +26,7 @@ def result(lag_ms: float = 0.5) -> BenchResult:
         System.PLAIN: {Figure.START_TO_MEDIA: summary(200, 260), Figure.GAPS: summary(0, 3)},
     }
     systems = {
-        system: SystemResult(system, figures, [], summary(0.1, lag_ms))
+        system: SystemResult(figures, [], summary(0.1, lag_ms))
         for system, figures in measured.items()
     }
     return BenchResult(BenchOptions(calls=2), Cores(server=(1,), load=(0,)), systems)
@@ -51,8 +51,8 @@ def test_the_table_has_a_row_for_each_figure_and_system() -> None:
     text = printed(result())
     for title in TITLES.values():
         assert title in text
-    assert text.count("ours, warm  ") == len(Figure)
-    assert text.count("plain Pipecat  ") == len(Figure)
+    assert text.count("│   warm  ") == len(Figure)
+    assert text.count("│   plain  ") == len(Figure)
     assert "1.00%" in text
     assert "–" in text  # what was not measured
 

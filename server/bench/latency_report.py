@@ -1,17 +1,19 @@
-"""A bench for people, as a table, and for programs, as JSON."""
+"""The latency bench for people, as a table, and for programs, as JSON."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from server.bench.figures import Figure
 from server.bench.latency import BenchResult, SystemResult
-from server.bench.loop_lag import LATE_MS, STALL_MS
-from server.bench.problems import print_problems
-from server.bench.statistics import Summary
+from server.bench.load.pacer import LATE_MS
 from server.bench.systems import System
+from server.bench.tables import NEVER, number, print_problems, print_table
+
+# One stall of the load generator that lasts longer than a packet shows in the highest percentiles.
+STALL_MS = 20.0
 
 TITLES = {
     Figure.START_TO_MEDIA: "Twilio's start → the first media message back",
@@ -25,35 +27,21 @@ TITLES = {
     Figure.LOST: "lost of the last reply",
     Figure.GAPS: "gaps in what a caller heard (count)",
 }
-NEVER = "–"
 
 
 def print_result(result: BenchResult, console: Console) -> None:
     """The table, and every sentence that it needs beside it."""
     options = result.options
-    table = Table(
-        title=f"{options.calls} calls each, {options.at_once} at once; milliseconds",
-        title_justify="left",
-    )
-    table.add_column("")
-    for name in ("p50", "p95", "p99", "of plain"):
-        table.add_column(name, justify="right")
-    for figure in Figure:
-        table.add_section()
-        table.add_row(f"[bold]{TITLES[figure]}[/bold]")
-        for system, measured in result.systems.items():
-            summary = measured.figures.get(figure)
-            share = None if system is System.PLAIN else result.share_of_plain(system, figure)
-            table.add_row(f"  {system.label}", *_cells(summary), _percent(share))
-    console.print(table)
+    title = f"{options.calls} calls each, {options.at_once} at once; milliseconds"
+    print_table(console, title, ("", "p50", "p95", "p99", "of plain"), _rows(result))
     console.print(
         f"Gemini takes {options.setup_secs:g} s to open a session and {options.thinking_secs:g} s "
         f"to think; the phone rings for {options.ring_secs:g} s, or not at all where ours has no "
         "time to prepare. “of plain”: the p50 as a share of the plain Pipecat bot's."
     )
-    for measured in result.systems.values():
-        _print_lateness(measured, console)
-        print_problems(measured.system.label, measured.problems, console)
+    for system, measured in result.systems.items():
+        _print_lateness(system, measured, console)
+        print_problems(measured.problems, console, system)
     if result.cores is None:
         console.print("Server and load generator shared their cores.")
 
@@ -61,15 +49,13 @@ def print_result(result: BenchResult, console: Console) -> None:
 def as_json(result: BenchResult) -> dict[str, Any]:
     """Everything that was measured: milliseconds, gaps counted. docs/bench.md has the shape."""
     return {
-        "options": {**asdict(result.options), "systems": [str(one) for one in result.systems]},
+        "options": asdict(result.options) | {"systems": list(result.systems)},
         "cores": result.cores and asdict(result.cores),
         "systems": {
-            str(system): {
-                "figures": {
-                    str(figure): asdict(summary) for figure, summary in measured.figures.items()
-                },
+            system: {
+                "figures": {figure: asdict(one) for figure, one in measured.figures.items()},
                 "share_of_plain": {
-                    str(figure): share
+                    figure: share
                     for figure in Figure
                     if system is not System.PLAIN
                     and (share := result.share_of_plain(system, figure)) is not None
@@ -90,27 +76,29 @@ def was_late(measured: SystemResult) -> bool:
     return measured.lag_ms is not None and measured.lag_ms.p99 > LATE_MS
 
 
-def _print_lateness(measured: SystemResult, console: Console) -> None:
+def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
+    for figure in Figure:
+        yield ()
+        yield (f"[bold]{TITLES[figure]}[/bold]",)
+        for system, measured in result.systems.items():
+            found = measured.figures.get(figure)
+            values = (found.p50, found.p95, found.p99) if found else ()
+            share = None if system is System.PLAIN else result.share_of_plain(system, figure)
+            cells = tuple(map(number, values)) or (NEVER,) * 3
+            yield (f"  {system}", *cells, _percent(share))
+
+
+def _print_lateness(system: System, measured: SystemResult, console: Console) -> None:
     lag = measured.lag_ms
     if lag is None:
         return
-    says = f"{measured.system.label}: the load generator was {lag.p99:.1f} ms late at p99"
+    says = f"{system}: the load generator was {lag.p99:.1f} ms late at p99"
     says += f", {lag.largest:.1f} ms at most"
     if was_late(measured):
         says = f"[yellow]{says}: too late, the figures hold that too[/yellow]"
     elif lag.largest > STALL_MS:
         says += ": a p99 may hold that"
     console.print(says)
-
-
-def _cells(summary: Summary | None) -> list[str]:
-    if summary is None:
-        return [NEVER] * 3
-    return [_number(value) for value in (summary.p50, summary.p95, summary.p99)]
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.1f}"
 
 
 def _percent(share: float | None) -> str:
