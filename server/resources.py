@@ -29,12 +29,12 @@ from agent.waiting_line import WaitingLine
 from pipelines.call.inbound_pool import InboundPool
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import RunningCall
+from server.calls.admission import Places
 from server.calls.call_handover import CallHandover
 from server.calls.call_leases import CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.fenced_record import FencedRecord
 from server.calls.leases import Leases
-from server.calls.places import Places
 from server.calls.task_protection import TaskProtection
 from server.cassettes.facts import facts
 from server.cassettes.policy import CassettePolicy
@@ -47,7 +47,12 @@ from server.observability.gc_policy import collected_when_idle
 from server.observability.last_session import LastModelSession
 from server.observability.loop_lag import measured_loop_lag
 from server.observability.metrics import Metrics
-from server.opening.instances import (
+from server.recordings.store import RecordingPolicy, Recordings
+from server.relay.call_moves import CallMoves
+from server.relay.relay import Relay
+from server.settings.settings import Settings, names_set
+from server.settings.written_values import parsed_listen_address, read_key
+from server.start_up.instances import (
     elsewhere,
     instance_name,
     open_frozen_watch,
@@ -58,22 +63,17 @@ from server.opening.instances import (
     open_relay,
     open_waiting_line,
 )
-from server.opening.pipelines import (
+from server.start_up.pipelines import (
     make_prewarming,
     open_model,
     open_pool,
     open_sentences,
     pipeline_starter,
 )
-from server.recordings.store import RecordingPolicy, Recordings
-from server.relay.call_moves import CallMoves
-from server.relay.relay import Relay
-from server.settings.settings import Settings, names_set
-from server.settings.written_values import parsed_listen_address, read_key
+from server.twilio.open_telephone import open_telephone
 from server.twilio.signature_warnings import SignatureWarnings
 from server.twilio.signatures import TwilioSignatures
 from server.twilio.stream_tokens import StreamTokens
-from server.twilio.telephone import open_telephone
 
 if TYPE_CHECKING:
     from server.temporal.lifecycle import TemporalLifecycle

@@ -18,11 +18,11 @@ OWN = {*SOURCES, "tests", "voice_ai_pytest", "my_agent"}
 # What runs with the emulators needs their extra, and so does all that develops and tests.
 WITH_EXTRAS = (
     "server/observability/traces.py",
-    "agent/lifecycle/sweep.py",
+    "agent/lifecycle/sweep_workflow.py",
     "agent/lifecycle/workflow.py",
     "agent/runner/activities.py",
-    "agent/runner/sweep.py",
-    "agent/runner/workflows.py",
+    "agent/runner/sweeper.py",
+    "agent/runner/workflow_client.py",
     "server/temporal",
     "server/doctor/temporal_check.py",
     "server/emulators",

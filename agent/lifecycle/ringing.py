@@ -1,4 +1,7 @@
-"""A call until it is answered: it is placed, it becomes known to Twilio, it rings."""
+"""A call until it is answered: it is placed, it becomes known to Twilio, it rings.
+
+Twilio gives up after RING_TIMEOUT_SECONDS; the timer here notices when its news does not come.
+"""
 
 from agent.lifecycle.draft import Draft
 from agent.lifecycle.ending import prepare_goodbye, tell_twilio_to_hang_up

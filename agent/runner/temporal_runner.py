@@ -37,7 +37,7 @@ from agent.runner.assumed_states import AssumedStates
 from agent.runner.known_calls import KnownCalls
 from agent.runner.local_runner import LocalRunner
 from agent.runner.untold_outbox import UntoldOutbox
-from agent.runner.workflows import CallIsOver, Workflows, WorkflowsAway
+from agent.runner.workflow_client import CallIsOver, Workflows, WorkflowsAway
 
 _DIAL_SECS = 10.0
 # How long an answer that a live call waits for may depend on the database.

@@ -35,9 +35,9 @@ from agent.model_instructions import (
 from agent.ports import Record
 from agent.profile import AgentProfile
 from agent.record.models import EndReason
+from pipelines.call.caller_silence import SilenceWatch
+from pipelines.call.duration_limit import LimitWatch
 from pipelines.call.last_words import LastWords
-from pipelines.call.limit_watch import LimitWatch
-from pipelines.call.silence_watch import SilenceWatch
 from pipelines.call.stall_detector import StallDetector
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.phone_line import PhoneLine

@@ -11,8 +11,8 @@ from loguru import logger
 
 from agent.measures import MeasureSink, ModelConnect
 from agent.ports import Record
-from pipelines.gemini.attempts import open_first
 from pipelines.gemini.client import Connection, ConnectModel, ModelSession
+from pipelines.gemini.connect_attempts import open_first
 from pipelines.gemini.refusals import HOPELESS, HOPELESS_AT_FIRST, refusal, sentence
 from pipelines.gemini.retry_budget import RetryBudget, SessionPatience
 

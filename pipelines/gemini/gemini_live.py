@@ -50,6 +50,7 @@ from pipelines.gemini.messages import Words
 from pipelines.gemini.model_controls import Change
 from pipelines.gemini.model_setup import ModelSetup
 from pipelines.gemini.model_step import Briefing
+from pipelines.gemini.no_answer_watchdog import Watchdog
 from pipelines.gemini.prepared_sentences import PreparedSentences
 from pipelines.gemini.reply_output import ReplyOutput, pieces
 from pipelines.gemini.reply_state import Phase, ReplyState
@@ -61,7 +62,6 @@ from pipelines.gemini.speech_format import SpeechResampler, pcm_rate
 from pipelines.gemini.token_counts import token_counts
 from pipelines.gemini.tool_calls import ToolCalls
 from pipelines.gemini.tools import Tool
-from pipelines.gemini.watchdog import Watchdog
 from pipelines.phone.caller_speech import CallerSpeech
 from pipelines.phone.playback import Playback
 from pipelines.rates import GEMINI_SPEAKS_AT

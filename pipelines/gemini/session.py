@@ -28,7 +28,7 @@ from pipelines.gemini.close_rules import CloseRules, Replay
 from pipelines.gemini.closing_connections import ClosingConnections
 from pipelines.gemini.connector import Connector, NoModel, Opened, told
 from pipelines.gemini.continuity import Continuity, Purpose, Verdict
-from pipelines.gemini.departures import Departures
+from pipelines.gemini.departing_connection import Departures
 from pipelines.gemini.left_out_report import LeftOutReport
 from pipelines.gemini.leg import Leg
 from pipelines.gemini.messages import Words

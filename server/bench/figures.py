@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from server.bench.places import first_sound, last_sound, place_of
+from server.bench.sound_positions import first_sound, last_sound, place_of
 from server.emulators.gemini_live.server_messages import SPEAKS_AT
 from server.emulators.gemini_live.session_log import Event, SessionLog
 from server.emulators.gemini_live.voice_activity import HEARS_AT

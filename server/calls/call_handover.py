@@ -19,7 +19,7 @@ from loguru import logger
 from agent.call_memory import CallMemories, CallMemory
 from agent.record.models import Call
 from pipelines.call.run_call import RunningCall
-from server.calls.time_limit import within
+from server.calls.bounded_waits import within
 
 EVERY_SECS = 1.0
 # The caller hears nothing meanwhile; one who has talked before would be greeted again otherwise.

@@ -24,11 +24,11 @@ from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming, StartCall
 from pipelines.call.run_call import CallSummary, RunningCall
 from pipelines.phone.phone_line import MediaStream, PhoneLine
+from server.calls.admission import Places, noted
+from server.calls.bounded_waits import within
 from server.calls.call_handover import CallHandover
 from server.calls.leases import Leases
-from server.calls.places import Places, noted
 from server.calls.quiet_moment import quiet_moment
-from server.calls.time_limit import within
 
 # Limit of expected streams; some go to other instances.
 EXPECTED_AT_MOST = 2000

@@ -94,7 +94,7 @@ def dev(
 
 
 def _person(say: list[str] | None, wav: Path | None, microphone: bool) -> "Person":
-    from server.dev.callers import who_plays, who_says
+    from server.dev.emulated_people import who_plays, who_says
     from server.emulators.twilio import Person
 
     if microphone:

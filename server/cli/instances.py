@@ -32,7 +32,7 @@ def instances() -> None:
 
 async def _read(url: str) -> Fleet:
     from agent.live_calls_in_redis import LiveCallsInRedis
-    from server.opening.instances import redis_client
+    from server.start_up.instances import redis_client
 
     async with redis_client(url) as client:
         live_calls = LiveCallsInRedis(client)

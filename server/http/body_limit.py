@@ -1,4 +1,7 @@
-"""ASGI middleware that limits request bodies in size and time."""
+"""ASGI middleware that limits request bodies in size and time.
+
+Forms of Twilio's webhooks have a stricter limit: `server/routes/signed_form.py`.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.http.turn_queue import TurnQueue
+from server.http.loop_turns import TurnQueue
 
 STARTS_EACH_TURN = 4
 

@@ -22,7 +22,7 @@ import asyncio
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.http.turn_queue import TurnQueue
+from server.http.loop_turns import TurnQueue
 
 IN_FLIGHT_AT_MOST = 4
 # A peer that sends more behind its requests in flight is answered these, and then closed.

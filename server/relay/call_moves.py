@@ -15,8 +15,8 @@ import httpx
 from loguru import logger
 
 from agent.live_calls import InstanceReport, LiveCalls, Whereabouts
+from server.calls.bounded_waits import within
 from server.calls.call_registry import CallRegistry
-from server.calls.time_limit import within
 from server.relay.relay import TAKE, Relay
 
 # A moment in which neither side speaks is waited for so long.

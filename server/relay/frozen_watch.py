@@ -23,7 +23,7 @@ from agent.lifecycle.statuses import CallStatus
 from agent.live_calls import LiveCalls, Whereabouts
 from agent.ports import CallLifecycle, Telephone
 from agent.record.call_log import NoSuchCall
-from server.relay.trust import trusted_authorities
+from server.relay.instance_tls import trusted_authorities
 
 EVERY_SECS = 2.0
 ANSWERS_WITHIN_SECS = 1.5

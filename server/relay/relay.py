@@ -19,11 +19,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from agent.live_calls import LiveCalls, Whereabouts
-from server.calls.time_limit import within
+from server.calls.bounded_waits import within
+from server.relay.instance_tls import trusted_authorities
 from server.relay.owner_watch import OwnerWatch
-from server.relay.signatures import HEADER, RelaySignatures
+from server.relay.relay_signatures import HEADER, RelaySignatures
 from server.relay.splice import Splice
-from server.relay.trust import trusted_authorities
 from server.twilio.media_websocket import MediaWebSocketProtocol
 
 # The caller hears nothing meanwhile.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.call import catalogue
 from server.about import own_version
-from server.calls.time_limit import within
+from server.calls.bounded_waits import within
 from server.resources import Opened, Resources
 from server.routes.auth import MaySeeDetails
 

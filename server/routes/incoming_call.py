@@ -11,8 +11,8 @@ from loguru import logger
 from agent.lifecycle.events import Placed
 from agent.profile import AgentProfile
 from agent.record.models import Call
-from server.opening.pipelines import new_inbound_call
 from server.resources import Resources
+from server.start_up.pipelines import new_inbound_call
 from server.twilio import twiml
 
 # How often a caller who waits asks again, and how often they are told to wait, in seconds.
@@ -36,7 +36,7 @@ async def take_call(sid: str, ours: str, theirs: str, opened: Resources) -> Call
         raise NotTaken(twiml.say_and_hang_up("not_in_service", "en"))
     call.phone_number, call.twilio_sid = theirs or "unknown", sid
     profile = AgentProfile.model_validate(call.profile)
-    await _reserve_place(call, profile.language, opened)
+    await _admit(call, profile.language, opened)
     pooled = None if opened.pool is None else opened.pool.take(ours)
     if pooled is not None:
         await opened.registry.places.hold_as(call, pooled.call.id)
@@ -49,7 +49,7 @@ async def take_call(sid: str, ours: str, theirs: str, opened: Resources) -> Call
     return call
 
 
-async def _reserve_place(call: Call, language: str, opened: Resources) -> None:
+async def _admit(call: Call, language: str, opened: Resources) -> None:
     """Take a place for the call when it is its turn. Raises: NotTaken."""
     longest, sid = opened.settings.inbound_queue_seconds, call.twilio_sid
     assert sid is not None, "an incoming call has one"

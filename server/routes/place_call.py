@@ -30,7 +30,7 @@ async def place_call(body: CallRequest, key: str | None, opened: Resources) -> C
     call, placed = _new_call(body, key, opened)
     key = call.idempotency_key
     if key is None or await opened.call_log.find_by_idempotency_key(key) is None:
-        await _reserve_place(call, opened)
+        await _admit(call, opened)
     try:
         kept = await opened.life.place(call, placed)
     except IdempotencyConflict:
@@ -99,7 +99,7 @@ def _fingerprint(body: CallRequest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def _reserve_place(call: Call, opened: Resources) -> None:
+async def _admit(call: Call, opened: Resources) -> None:
     if not await opened.registry.places.admit(call):
         opened.metrics.rejected.labels("capacity").inc()
         raise HTTPException(

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 
 from server.calls.schemas import Moving
 from server.relay.relay import CHANGE, HINT, MEDIA, MOVE, STREAM_SID_HEADER, TAKE, digest
-from server.relay.signatures import HEADER, RelayRefused
+from server.relay.relay_signatures import HEADER, RelayRefused
 from server.resources import Opened, Resources
 from server.routes.change_call import CallChange, Hint, change_here, hint_here
 from server.routes.media_stream import Refused, carry, next_start, served

@@ -11,7 +11,7 @@ from agent.record.models import Call
 from agent.runner.activities import MediaActivities
 from agent.runner.local_runner import LocalRunner
 from agent.runner.temporal_runner import TemporalRunner
-from agent.runner.workflows import Workflows
+from agent.runner.workflow_client import Workflows
 from server.settings.settings import Settings
 from server.temporal import search_attributes
 from server.temporal.connection import connector

@@ -24,14 +24,14 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from agent.clock import Clock
-from agent.lifecycle.sweep import SWEEP_EVERY, SWEEP_ID, SweepWorkflow
+from agent.lifecycle.sweep_workflow import SWEEP_EVERY, SWEEP_ID, SweepWorkflow
 from agent.lifecycle.workflow import CALL_QUEUE, CallWorkflow, media_queue
 from agent.ports import Telephone
 from agent.record.call_log import CallLog
 from agent.runner.activities import CallActivities, MediaActivities
 from agent.runner.phone_requests import REQUEST_SECS, PhoneRequests
-from agent.runner.sweep import Sweeper
-from agent.runner.workflows import Workflows, WorkflowsAway
+from agent.runner.sweeper import Sweeper
+from agent.runner.workflow_client import Workflows, WorkflowsAway
 from server.about import own_version
 from server.settings.settings import Settings
 

@@ -9,13 +9,13 @@ from temporalio.service import RPCError
 
 from agent.clock import loop_clock
 from agent.record.call_log import CallLog, open_engine
-from agent.runner.workflows import Workflows, WorkflowsAway
+from agent.runner.workflow_client import Workflows, WorkflowsAway
 from server.migrations import upgrade
 from server.settings.settings import Settings
 from server.temporal import search_attributes
 from server.temporal.connection import connector
 from server.temporal.worker import GRACE, RETRY_SECS, call_worker, schedule_sweep
-from server.twilio.telephone import open_telephone
+from server.twilio.open_telephone import open_telephone
 
 HARD_EXIT_SECS = GRACE.total_seconds() + 5.0
 

@@ -32,7 +32,7 @@ from server.http.serving import held_port, listen
 from server.relay import relay
 from server.relay.call_moves import NONE_READY
 from server.relay.relay import HINT, MEDIA, STREAM_SID_HEADER, digest
-from server.relay.signatures import HEADER, RelaySignatures
+from server.relay.relay_signatures import HEADER, RelaySignatures
 from server.routes.change_call import ELSEWHERE
 from tests.e2e.conftest import AT_NINE, GOODBYE, GREETING, OPENING, THANKS, turns
 from tests.e2e.test_killed_instances import CUT_OFF, GO_ON, SCRIPT

@@ -24,7 +24,7 @@ from agent.lifecycle.statuses import CallStatus, Driver, EndReason
 from agent.ports import LifecycleUnavailable
 from agent.record.call_log import CallLog, DatabaseUnavailable, NoSuchCall
 from agent.record.models import Call
-from agent.runner.sweep import Sweeper
+from agent.runner.sweeper import Sweeper
 from agent.runner.temporal_runner import TemporalRunner
 from server.demo.temporal_server import TemporalServer, running_temporal
 from tests.agent.runner.conftest import over_temporal
@@ -203,7 +203,7 @@ async def test_a_call_whose_workflow_was_terminated_is_swept_up(
     a_call: MakeCall,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("agent.runner.sweep._YOUNG", timedelta(0))
+    monkeypatch.setattr("agent.runner.sweeper._YOUNG", timedelta(0))
     async with over_temporal(temporal, call_log, phone, media, ends) as life:
         call = await life.place(a_call(), placed(life))
         lives = await life.place(a_call(), placed(life))

@@ -8,7 +8,7 @@ import soxr
 
 from server.bench.conversation import ANSWER, BARGE_IN, CALLER_VOICE, GOODBYE, QUESTION, SPOKEN_AS
 from server.bench.figures import Figure, figures_of
-from server.bench.places import first_sound, last_sound
+from server.bench.sound_positions import first_sound, last_sound
 from server.emulators.gemini_live.server_messages import SPEAKS_AT
 from server.emulators.gemini_live.session_log import Event, Reply, SessionLog
 from server.emulators.speech import speak

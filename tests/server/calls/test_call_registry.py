@@ -16,8 +16,8 @@ from agent.measures import Measure, WarmUp
 from agent.record.models import Call, EndReason
 from pipelines.call.prewarming import Prewarming
 from pipelines.call.run_call import CallSummary
+from server.calls.admission import Places
 from server.calls.call_registry import CallRegistry, ConversationOver
-from server.calls.places import Places
 from tests import virtual_time
 from tests.pipelines.scripted_pipeline import ScriptedPipeline, a_call
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dev.callers import who_says
+from server.dev.emulated_people import who_says
 from server.dev.run import DevError, DevOptions, run_dev
 from server.http.serving import listen
 

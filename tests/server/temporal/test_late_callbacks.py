@@ -21,7 +21,7 @@ from agent.lifecycle.told import Told
 from agent.record.call_log import CallLog
 from agent.record.models import Call
 from agent.runner.temporal_runner import TemporalRunner
-from agent.runner.workflows import CallIsOver
+from agent.runner.workflow_client import CallIsOver
 from server.demo.temporal_server import TemporalServer, running_temporal
 from server.temporal import connection
 from tests.agent.conftest import a_call, call_log, engine

@@ -17,7 +17,7 @@ from agent.ports import Record
 from agent.record.models import EndReason
 from pipelines.call.hangup import HangupController
 from pipelines.gemini import client_message
-from pipelines.gemini.answer_watch import Action, AnswerWatch, Silence
+from pipelines.gemini.answer_patience import Action, AnswerWatch, Silence
 from pipelines.gemini.filler import Filler
 from pipelines.gemini.model_setup import ModelSetup
 from pipelines.gemini.session import GeminiSession

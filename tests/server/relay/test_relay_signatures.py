@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.relay.signatures import GOOD_FOR_SECS, RelayRefused, RelaySignatures
+from server.relay.relay_signatures import GOOD_FOR_SECS, RelayRefused, RelaySignatures
 from server.twilio.stream_tokens import StreamTokens
 
 NOW = 1_700_000_000.0

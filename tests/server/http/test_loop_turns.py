@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from fastapi import FastAPI, Request, Response
 
 from server.http.http_protocol import PARSED_EACH_TURN
+from server.http.loop_turns import TurnQueue
 from server.http.serving import listen, serving
-from server.http.turn_queue import TurnQueue
 
 
 class Turns:

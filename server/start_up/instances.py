@@ -22,12 +22,12 @@ from server.calls.call_leases import LEASE_SECS, CallLeases
 from server.calls.call_registry import CallRegistry
 from server.calls.leases import Leases
 from server.observability.metrics import Metrics
-from server.opening.pipelines import BeginCall
 from server.relay.call_moves import CallMoves
 from server.relay.frozen_watch import FrozenWatch
 from server.relay.relay import Relay
-from server.relay.signatures import RelaySignatures
+from server.relay.relay_signatures import RelaySignatures
 from server.settings.settings import Settings
+from server.start_up.pipelines import BeginCall
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.gemini.answer_watch import LEAD_SECS, Action, AnswerWatch, Silence
+from pipelines.gemini.answer_patience import LEAD_SECS, Action, AnswerWatch, Silence
 
 
 def played(watch: AnswerWatch, until: float, agent_last: float | None = None) -> list[float]:

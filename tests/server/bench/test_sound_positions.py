@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.bench.places import first_sound, last_sound, place_of
+from server.bench.sound_positions import first_sound, last_sound, place_of
 from server.emulators.speech import speak
 from server.emulators.twilio.mulaw import RATE, decode, encode
 from server.emulators.twilio.sound import at_line_rate, tone

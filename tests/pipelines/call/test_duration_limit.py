@@ -1,6 +1,6 @@
 import asyncio
 
-from pipelines.call.limit_watch import LimitWatch
+from pipelines.call.duration_limit import LimitWatch
 from tests import virtual_time
 
 

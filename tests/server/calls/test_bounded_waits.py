@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.calls.time_limit import within
+from server.calls.bounded_waits import within
 
 
 class OwnCancellation(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from agent.lifecycle.state import CallState
 from agent.lifecycle.statuses import Driver
 from agent.record.call_log import CallLog
 from agent.record.models import now_utc
-from agent.runner.workflows import Workflows
+from agent.runner.workflow_client import Workflows
 
 # Placing a call takes seconds; one that is younger may be about to get its workflow.
 _YOUNG = timedelta(minutes=10)

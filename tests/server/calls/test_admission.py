@@ -5,7 +5,7 @@ import pytest
 from agent.live_calls import LiveCallsInMemory
 from agent.loop_load import LoopLoad
 from agent.record.models import Call
-from server.calls.places import Places
+from server.calls.admission import Places
 from tests.server.calls.test_call_registry import a_call
 
 
