@@ -8,6 +8,7 @@ import typer
 from loguru import logger
 
 from server.cli.environment import settings_or_exit
+from server.cli.process_end import end_process
 
 
 def worker() -> None:
@@ -48,3 +49,4 @@ def worker() -> None:
         )
 
     asyncio.run(until_stopped())
+    end_process(0)
