@@ -176,7 +176,7 @@ async def test_six_minutes_with_a_go_away_every_two_are_as_quick_and_small_at_th
     assert quick_to_the_end(known, 8)
     assert known.longest_gap_secs < LONGEST_GAP_SECS
     assert known.more_objects(2, 6) == {}
-    assert known.tasks[6] == known.tasks[2]
+    assert known.tasks[6] <= known.tasks[2]
 
 
 @pytest.mark.long
@@ -191,7 +191,7 @@ def test_half_an_hour_with_a_go_away_every_ten_minutes_is_as_quick_and_small_at_
         assert quick_to_the_end(known, 5 * ROUNDS_A_MINUTE)
         assert known.longest_gap_secs < LONGEST_GAP_SECS
         assert known.more_objects(10, 30) == {}
-        assert known.tasks[30] == known.tasks[10]
+        assert known.tasks[30] <= known.tasks[10]
         assert known.size[30] - known.size[10] < MOST_BYTES_MORE
 
     try:
