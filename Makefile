@@ -1,8 +1,8 @@
 # Everything a person runs, and the same in CI. PYTHON picks the interpreter (3.11 to 3.13).
 PYTHON ?= python3
 BIN := .venv/bin
-# One more than a small machine has cores: many tests wait for real time to pass.
-PYTEST_WORKERS ?= 3
+# Two more than a small machine has cores: many tests wait for real time to pass.
+PYTEST_WORKERS ?= 4
 # Compiled tests are kept, whatever the shell says: a worker takes eight seconds to compile them.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
 # An environment with the lowest versions that pyproject.toml allows, and the tests that need no more.
