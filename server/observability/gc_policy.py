@@ -3,7 +3,7 @@
 Imports leave some 240,000 objects. They are frozen, so that no collection scans them again. A call
 leaves some 900 objects in reference cycles (Pipecat's processors, queues and event handlers), which
 only a full collection frees. That scans the objects of all live calls, while all of them wait, so
-it runs when there is none, and under calls that never end all at once after a hundred or more:
+it runs when there is none, and where there always is one after some tens of calls:
 
     calls        ▁▁███████▁▁▁▁▁▁▁▁██████████████ … █████████
     collections  yyyyyyyyyyyy  F      yyyyyyyyyy … yyyyFyyyy       y: young, F: full
@@ -15,9 +15,9 @@ import gc
 from collections.abc import AsyncIterator, Callable
 
 # Generation 0 is collected after this many new objects, generation 1 with every sixth of these, and
-# everything unfrozen with every twenty-first of those, if the new objects are then a quarter of
+# everything unfrozen with every fifth of those, if the new objects are then a quarter of
 # those that survived the last full collection.
-YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS = 2_000, 5, 20
+YOUNG_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS = 2_000, 5, 4
 # How often it is seen whether there is a call.
 _LOOKED_EVERY_SECS = 10.0
 
