@@ -105,16 +105,23 @@ class RecordSpool:
             if not self._failed:
                 logger.bind(error=str(error)).error("The record cannot be kept on disk, either")
             self._failed = True
+            if not self._size:
+                # Its name would say a wrong number of what is kept in it later.
+                self._delete()
             return False
         self._failed = False
         self._size += len(content)
         return True
 
     def _delete(self) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file, self._size = None, 0
+        except OSError as error:
+            logger.bind(error=str(error)).error("A kept record that was written stays on disk")
+        os.close(self._file)
+        self._file, self._size = None, 0
 
 
 class LeftOver:
