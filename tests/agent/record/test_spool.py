@@ -359,6 +359,32 @@ async def test_what_is_left_over_is_written_once_however_often_the_process_dies(
     assert files(folder) == []
 
 
+async def test_files_that_cannot_be_deleted_are_written_once(
+    database: Database, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    turns = [
+        Turn(call_id=call.id, who=Speaker.AGENT, text=str(n), start_ms=n, end_ms=n)
+        for n in range(2)
+    ]
+    dead = RecordSpool(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refuse)
+        for number, row in enumerate(turns):
+            dead.keep([row], number)
+            dead.written(1)
+        assert (dead.stays, len(files(folder))) == (True, 2)
+        for _ in range(2):
+            following = RecordWriter(database, spool=RecordSpool(folder))
+            following.start()
+            await following.close()
+    assert [t.text for t in await database.transcript(call.id)] == ["0", "1"]
+
+
 def test_a_file_of_an_earlier_version_is_written_whole(tmp_path: Path) -> None:
     spool = RecordSpool(tmp_path)
     spool.keep([a_turn("a")])
