@@ -157,7 +157,11 @@ class RecordWriter:
             logger.bind(rows=kept).warning("Rows of the record are left on disk")
         if lost := len(self._rows) - kept:
             logger.bind(rows=lost).error("Rows of the record were lost at shutdown")
-        if self._spool is not None and self._written_count and not self._rows:
+        if (
+            self._spool is not None
+            and self._written_count
+            and not (self._rows or self._spool.stays)
+        ):
             await self._forget_writer(self._spool.writer)
 
     async def _keep(self) -> None:
@@ -169,14 +173,18 @@ class RecordWriter:
         """Write what processes that died have left on disk."""
         if self._spool is None:
             return
-        for left in await asyncio.to_thread(self._spool.left_over):
+        found, stay = await asyncio.to_thread(self._spool.left_over), set[str | None]()
+        for left in found:
             rows = _Batch(left.rows, left.numbers, left.writer)
             start = bisect_left(left.numbers, await self._written_by(left.writer))
             for at in range(start, len(left.rows), _BATCH_ROWS):
                 await self._write_with_retries(rows.part(at, _BATCH_ROWS))
-            await asyncio.to_thread(left.done)
-            await self._forget_writer(left.writer)
+            if not await asyncio.to_thread(left.done):
+                stay.add(left.writer)
             logger.bind(rows=len(left.rows) - start).info("Rows that were left on disk are written")
+        # A process may have left several files.
+        for writer in {left.writer for left in found} - stay:
+            await self._forget_writer(writer)
 
     async def _written_by(self, writer: str | None) -> int:
         """How many rows of a process are in the database; waits until it can be asked."""

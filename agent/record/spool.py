@@ -45,6 +45,8 @@ class RecordSpool:
         self._failed = False
         # How many of the rows that wait, from the oldest on, are in the file.
         self.kept = 0
+        # A file whose rows are all written could not be deleted.
+        self.stays = False
 
     def keep(self, waiting: Sequence[Row], first: int = 0) -> None:
         """Keep the rows that wait, oldest first; those that are kept already are passed over.
@@ -105,16 +107,20 @@ class RecordSpool:
             if not self._failed:
                 logger.bind(error=str(error)).error("The record cannot be kept on disk, either")
             self._failed = True
+            if not self._size:
+                # Its name would say a wrong number of what is kept in it later.
+                self._delete()
             return False
         self._failed = False
         self._size += len(content)
         return True
 
     def _delete(self) -> None:
-        if self._file is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file, self._size = None, 0
+        if self._file is None:
+            return
+        self.stays |= not _unlinked(self._path)
+        os.close(self._file)
+        self._file, self._size = None, 0
 
 
 class LeftOver:
@@ -141,13 +147,11 @@ class LeftOver:
         with os.fdopen(os.dup(file), "rb") as content:
             return cls(path, file, _rows(path.name, content.read()))
 
-    def done(self) -> None:
-        """The rows are in the database."""
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            logger.bind(error=str(error)).error("A kept record that was written stays on disk")
+    def done(self) -> bool:
+        """The rows are in the database; whether the file is gone."""
+        is_gone = _unlinked(self._path)
         os.close(self._file)
+        return is_gone
 
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -164,6 +168,15 @@ def _locked(path: Path, flags: int) -> int:
         os.close(file)
         raise
     return file
+
+
+def _unlinked(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.bind(error=str(error)).error("A kept record that was written stays on disk")
+        return False
+    return True
 
 
 def _write(file: int, content: bytes, size: int, *, surely: bool) -> None:

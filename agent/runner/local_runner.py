@@ -246,12 +246,12 @@ class LocalRunner:
         states = {
             call.id: CallState.from_json(call.life) for call in await self._call_log.unfinished()
         }
-        ours = [call_id for call_id, state in states.items() if state.driver is Driver.LOCAL]
-        theirs = await self._others(ours)
-        for call_id in ours:
+        ours = {key: state for key, state in states.items() if state.driver is Driver.LOCAL}
+        theirs = await self._others(list(ours))
+        for call_id, known in ours.items():
             with logger.contextualize(call_id=call_id):
                 try:
-                    await self._take_up(call_id, is_elsewhere=call_id in theirs)
+                    await self._take_up(call_id, known, is_elsewhere=call_id in theirs)
                 except Exception as error:
                     logger.opt(exception=error).error("A call could not be resumed")
         self._sweeping = asyncio.create_task(self._keep_sweeping(), name="sweep")
@@ -261,16 +261,16 @@ class LocalRunner:
 
         Another process may have died with them, or have been frozen. Returns how many there were.
         """
-        overdue, found = self.now() - _OVERDUE_SECS, list[str]()
+        overdue, found = self.now() - _OVERDUE_SECS, dict[str, CallState]()
         for call in await self._call_log.unfinished():
             state = CallState.from_json(call.life)
             due = min(state.deadlines.values(), default=state.placed_at or 0.0)
             if state.driver is Driver.LOCAL and due < overdue:
-                found.append(call.id)
-        theirs = await self._others(found)
-        for call_id in found:
+                found[call.id] = state
+        theirs = await self._others(list(found))
+        for call_id, known in found.items():
             logger.bind(call_id=call_id).warning("A call that lived nowhere was taken up")
-            await self._take_up(call_id, is_elsewhere=call_id in theirs)
+            await self._take_up(call_id, known, is_elsewhere=call_id in theirs)
         return len(found)
 
     def let_go(self, call_id: str) -> None:
@@ -423,11 +423,13 @@ class LocalRunner:
             return set()
         return await self._elsewhere(call_ids)
 
-    async def _take_up(self, call_id: str, *, is_elsewhere: bool) -> None:
+    async def _take_up(self, call_id: str, known: CallState, *, is_elsewhere: bool) -> None:
+        """`known`: its state before the other instances were asked."""
         state = await self.state(call_id)
         for timer, at in state.deadlines.items():
             self._timers.arm(call_id, timer, at)
-        if is_elsewhere:
+        # A stream that has begun since then is carried, too.
+        if is_elsewhere or state.stream_sid not in (None, known.stream_sid):
             return
         now = self.now()
         if state.stream_sid:

@@ -273,10 +273,13 @@ class CallRegistry:
         self._let_go[call_id] = now + LET_GO_FOR_SECS
         try:
             async with within(LET_GO_WITHIN_SECS):
-                if memory is not None:
-                    await handover.keep(call_id, memory)
-                self.places.free_place(call_id)
-                self.leases.end(call_id)
+                try:
+                    if memory is not None:
+                        await handover.keep(call_id, memory)
+                finally:
+                    self.places.free_place(call_id)
+                    # Otherwise it is renewed until the pipeline has ended.
+                    self.leases.end(call_id)
                 # Nobody carries it for a moment: that Twilio fetches its TwiML is seen to here.
                 await noted(self._live_calls.rescue(call_id))
                 await noted(self._live_calls.release(call_id, self.instance))

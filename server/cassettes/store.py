@@ -188,8 +188,9 @@ class Cassettes:
             last = self._is_last(kept, now, closing)
             if last and not kept.keeps:
                 del self._kept[kept.call_id]
+                before = [each.file for each in followed if each.call_id == kept.call_id]
                 # Not waited for: what is taken below is written before anything else happens.
-                loop.run_in_executor(self._thread, _erase_quietly, kept.file)
+                loop.run_in_executor(self._thread, _erase_quietly, [*before, kept.file])
                 continue
             if now < kept.due_at and not kept.tape.is_over:
                 continue
@@ -258,8 +259,9 @@ def _erase(path: Path, files: Sequence[CassetteFile]) -> None:
     path.unlink(missing_ok=True)
 
 
-def _erase_quietly(file: CassetteFile) -> None:
+def _erase_quietly(files: Sequence[CassetteFile]) -> None:
     try:
-        file.erase()
+        for file in files:
+            file.erase()
     except OSError as error:
         logger.error("A cassette cannot be erased", path=file.path.name, why=error.strerror)

@@ -88,6 +88,9 @@ def load(
     def tell(line: str) -> None:
         echo(line, err=True)
 
+    if pin and cores is None:
+        tell("Too few cores: the server and the load generator share them.")
+
     def measure() -> "Coroutine[Any, Any, run.LoadResult]":
         if set_up is not None:
             return run.one_by_one(

@@ -5,7 +5,6 @@ the pipeline's own greeting and prompt say in every call stays. That hides too m
 little, and cannot be sure: read the result before it is shared.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -26,6 +25,7 @@ MARGIN_SECS = 0.08
 RATE = 8_000
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_DIGIT = re.compile(r"\d")
 _NUMBERS = frozenset(
     (
         *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -65,7 +65,7 @@ class Redaction:
                 for before, word, after in _with_neighbours(part):
                     self._own.setdefault(word, set()).add((before, after))
         self._keys: dict[str, str] = {}
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[str, int] = {}
 
     def text(self, text: str) -> str:
         """What the caller says, with one placeholder for names or numbers in a row."""
@@ -105,12 +105,11 @@ class Redaction:
 
     def _number(self, value: int | float) -> int | float:
         """Another one of as many digits; a short one counts something, and stays."""
-        whole = abs(int(value)) if math.isfinite(value) else 0
-        if len(str(whole)) < LONG_NUMBER:
+        shown = repr(value).removesuffix(".0")
+        if len(_DIGIT.findall(shown)) < LONG_NUMBER:
             return value
-        digit = len(self._numbers) % 9 + 1
-        hidden = self._numbers.setdefault(whole, int(str(digit) * len(str(whole))))
-        return type(value)(math.copysign(hidden, value))
+        digit = self._numbers.setdefault(shown.lstrip("-"), len(self._numbers) % 9 + 1)
+        return type(value)(_DIGIT.sub(str(digit), shown))
 
     def audio(self, pcm: bytes, text: str, language: str) -> bytes:
         """PCM16 at 8 kHz of `text` being said, with a tone over what `text` hides."""

@@ -186,6 +186,46 @@ def test_what_the_disk_does_not_confirm_is_not_there_twice(
     assert texts(RecordSpool(tmp_path)) == [["b"]]
 
 
+def test_rows_are_numbered_as_they_were_put_after_a_disk_that_was_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = RecordSpool(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda *_: 0)
+        spool.keep([a_turn("0"), a_turn("1")])
+    # They were never on disk; those behind them are.
+    spool.written(2)
+    spool.keep([a_turn("2")], 2)
+    spool.close()
+    (left,) = RecordSpool(tmp_path).left_over()
+    assert (left.numbers, [path.stem.split("-")[1] for path in tmp_path.iterdir()]) == ([2], ["2"])
+
+
+def test_a_file_that_cannot_be_deleted_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    spool = RecordSpool(tmp_path)
+    spool.keep([a_turn("0")])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refuse)
+        spool.written(1)
+    spool.keep([a_turn("1")], 1)
+    spool.close()
+    left = RecordSpool(tmp_path).left_over()
+    assert sorted(each.numbers for each in left) == [[0], [1]]
+
+
+async def killed(writer: RecordWriter, spool: RecordSpool) -> None:
+    """The process is killed: nothing is tidied up, and its lock goes with it."""
+    assert writer._task is not None
+    writer._task.cancel()
+    await asyncio.gather(writer._task, return_exceptions=True)
+    spool.close()
+
+
 async def test_rows_survive_a_process_that_dies_while_the_database_is_away(
     database: Database, a_call: MakeCall, tmp_path: Path
 ) -> None:
@@ -204,8 +244,7 @@ async def test_rows_survive_a_process_that_dies_while_the_database_is_away(
     async with asyncio.timeout(5):
         while spool.kept < 3:  # noqa: ASYNC110 - a thread writes them
             await asyncio.sleep(0.01)
-    # The process is killed here: its lock goes with it.
-    spool.close()
+    await killed(writer, spool)
 
     database.there.set()
     following = RecordWriter(database, spool=RecordSpool(folder))
@@ -240,14 +279,6 @@ async def test_a_process_that_stops_while_the_database_is_away_loses_nothing(
     await following.close()
     assert [t.text for t in await database.transcript(call.id)] == ["kept"]
     assert files(folder) == []
-
-
-async def killed(writer: RecordWriter, spool: RecordSpool) -> None:
-    """The process is killed: nothing is tidied up, and its lock goes with it."""
-    assert writer._task is not None
-    writer._task.cancel()
-    await asyncio.gather(writer._task, return_exceptions=True)
-    spool.close()
 
 
 async def test_what_was_written_just_before_the_process_died_is_not_written_again(
@@ -326,6 +357,32 @@ async def test_what_is_left_over_is_written_once_however_often_the_process_dies(
     await following.close()
     assert [t.text for t in await database.transcript(call.id)] == ["0", "1", "2", "3", "4"]
     assert files(folder) == []
+
+
+async def test_files_that_cannot_be_deleted_are_written_once(
+    database: Database, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    folder = tmp_path / "spool"
+    call = await database.create(a_call())
+    turns = [
+        Turn(call_id=call.id, who=Speaker.AGENT, text=str(n), start_ms=n, end_ms=n)
+        for n in range(2)
+    ]
+    dead = RecordSpool(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refuse)
+        for number, row in enumerate(turns):
+            dead.keep([row], number)
+            dead.written(1)
+        assert (dead.stays, len(files(folder))) == (True, 2)
+        for _ in range(2):
+            following = RecordWriter(database, spool=RecordSpool(folder))
+            following.start()
+            await following.close()
+    assert [t.text for t in await database.transcript(call.id)] == ["0", "1"]
 
 
 def test_a_file_of_an_earlier_version_is_written_whole(tmp_path: Path) -> None:

@@ -221,6 +221,25 @@ async def test_a_start_leaves_alone_what_another_instance_has(
     assert media.of(rings) == ["warm"]
 
 
+async def test_a_start_leaves_alone_a_call_that_another_instance_takes_meanwhile(
+    start: Start, phone: Phone, a_call: MakeCall
+):
+    other = await start(Patience())
+    taken = await other.place(a_call(), placed(other))
+    await answer(other, taken, "MZ1")
+
+    async def elsewhere(_: Sequence[str]) -> set[str]:
+        # Nobody has it yet; its next stream comes before this one gets to it.
+        await answer(other, taken, "MZ2")
+        return set()
+
+    late = await start(Patience(), elsewhere=elsewhere)
+    await late.resume()
+    state = await late.state(taken.id)
+    assert (state.stream_sid, state.abandoned) == ("MZ2", False)
+    assert phone.looked_up == []
+
+
 async def test_a_restart_prepares_anew_what_may_still_ring(
     start: Start, phone: Phone, media: ScriptedMedia, a_call: MakeCall
 ):

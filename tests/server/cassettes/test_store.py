@@ -237,6 +237,18 @@ async def test_a_call_that_came_back_is_erased_whole(folder: Path) -> None:
 
 
 @scene
+async def test_a_call_that_came_back_and_went_well_at_once_leaves_nothing(folder: Path) -> None:
+    kept, call = Kept(folder, which="failed"), a_call()
+    kept.begin(call).phone(Kind.PHONE_IN, MEDIA)
+    second = kept.begin(call)
+    second.stop()
+    kept.cassettes.call_ended(call)
+    await asyncio.sleep(2)
+    assert (names(folder), open_files(folder)) == (set(), 0)
+    await kept.cassettes.close()
+
+
+@scene
 async def test_an_erased_cassette_is_not_there_again_while_others_are_dropped(
     folder: Path,
 ) -> None:

@@ -134,7 +134,14 @@ def test_long_numbers_and_nested_names_are_hidden_too() -> None:
         "persons": 4,
         "asks": True,
     }
-    assert redaction.value({"sum": 1250.5, "rate": 0.5}) == {"sum": 3333.0, "rate": 0.5}
+    places = {"sum": 1250.5, "rate": 0.5, "at": -0.127758, "whole": 5550100.0, "hundred": 100.0}
+    assert redaction.value(places) == {
+        "sum": 3333.3,
+        "rate": 0.5,
+        "at": -4.444444,
+        "whole": 1111111.0,
+        "hundred": 100.0,
+    }
     hidden = {"customer": {"names": [NAME]}, "account": NUMBER}
     assert redaction.metadata({"customer": {"names": ["Lee"]}, "account": 471100}) == hidden
     assert redaction.text("lee speaking") == f"{NAME} speaking"
