@@ -61,7 +61,8 @@ def test_nothing_is_lost_either_way(run: Told) -> None:
 def test_costs_are_measured(run: Told) -> None:
     _, load = run
     cost = load["cost"]
-    assert cost["secs"] >= SECS
+    # A timer is exact to a millisecond.
+    assert cost["secs"] >= SECS - 0.01
     assert 0 < cost["cpu_secs"] < cost["secs"] * 2
     assert 20 < cost["idle_mb"] <= cost["resident_mb"] < 1_000
     assert 0 < cost["generator_share"] < 2
