@@ -21,7 +21,7 @@ import pytest
 from tests.server.conftest import Running, ServerFactory
 
 # Far more than a turn of one polite request, and far less than all that arrives at once.
-AT_MOST_TIMES = 12
+AT_MOST_TIMES = 10
 # Another process holds its connections open, and begins rounds, for so long.
 HOLDS_SECS, FLOODS_SECS = "0.5", "1"
 
